@@ -1,0 +1,60 @@
+//! Pools of replicas: what is rented and how calls are spread over it.
+//!
+//! Deliberately absent: autoscaling and faults (the fleet is constant for a run).
+
+use crate::engine::EngineSpec;
+use crate::engine::StepTime;
+use crate::units::{Money, Span};
+
+/// Replicas of one engine on one kind of GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolSpec {
+    /// Name in files and reports.
+    pub name: String,
+    /// Engines running side by side; at least 1.
+    pub replicas: u32,
+    /// GPUs of one replica (its tensor-parallel size); at least 1.
+    pub gpus_per_replica: u32,
+    /// Price of one GPU for one hour.
+    pub price_per_gpu_hour: Money,
+    /// Scheduler and cache settings of each replica.
+    pub engine: EngineSpec,
+    /// Cost of one iteration of each replica.
+    pub step_time: StepTime,
+    /// How calls are spread over the replicas.
+    pub balancing: Balancing,
+}
+
+/// How calls are spread over the replicas of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balancing {
+    /// The rule.
+    pub strategy: Strategy,
+    /// Age of the engine signals the router sees (a metrics scrape): they are refreshed every
+    /// `signal_age`; zero means always current. The router's own dispatches since the last
+    /// refresh are added when `count_own_dispatches` holds.
+    pub signal_age: Span,
+    /// Whether the router adds what it dispatched itself since the last refresh.
+    pub count_own_dispatches: bool,
+}
+
+/// A load-balancing rule. Ties go to the lowest replica number except where drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Each replica in turn.
+    RoundRobin,
+    /// Uniformly at random.
+    Random,
+    /// The replica with the fewest requests queued or running.
+    LeastOutstanding,
+    /// The less loaded (requests queued or running) of two drawn at random.
+    PowerOfTwo,
+    /// The replica with the lowest KV-cache usage, requests waiting first.
+    KvAware,
+    /// The replica that served the same first prompt segment, unless it has more than
+    /// `max_imbalance` outstanding requests above the least loaded one.
+    PrefixAffinity {
+        /// Outstanding requests a favoured replica may be above the least loaded one.
+        max_imbalance: u32,
+    },
+}

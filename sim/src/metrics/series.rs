@@ -1,0 +1,33 @@
+//! What happened in each window of time, for charts, warm-up and stability.
+
+use crate::units::Span;
+
+/// Counts of consecutive windows of equal width, from the start of the run.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Series {
+    /// Width of a window.
+    pub width: Span,
+    /// The windows, without gaps.
+    pub windows: Vec<Window>,
+}
+
+/// One window of one pool (or of the whole system when summed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Requests that arrived in it.
+    pub arrived: u64,
+    /// Requests that finished in it.
+    pub finished: u64,
+    /// Sum over those of their end-to-end latency, picoseconds.
+    pub latency_sum: u128,
+    /// Requests waiting in an engine's queue at its end.
+    pub waiting: u64,
+    /// Requests running at its end.
+    pub running: u64,
+    /// KV blocks in use at its end, over all replicas.
+    pub kv_blocks_used: u64,
+    /// KV blocks there are, null blocks left out, over all replicas.
+    pub kv_blocks: u64,
+    /// Preemptions in it.
+    pub preemptions: u64,
+}

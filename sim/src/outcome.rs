@@ -1,0 +1,103 @@
+//! The results of one simulation: plain data, integer counts, mergeable across replications.
+
+use crate::ledger::Ledger;
+use crate::metrics::{Histogram, Series};
+use crate::units::Span;
+
+/// Everything one replication produced.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Outcome {
+    /// Measured time: horizon minus warm-up.
+    pub measured: Span,
+    /// One per `Scenario::tasks`.
+    pub tasks: Vec<TaskOutcome>,
+    /// One per `Scenario::models`.
+    pub models: Vec<ModelOutcome>,
+    /// One per `Scenario::pools`.
+    pub pools: Vec<PoolOutcome>,
+    /// Quantities to be priced, and their price so far.
+    pub ledger: Ledger,
+    /// The whole system, window by window (warm-up included).
+    pub series: Series,
+    /// Events handled.
+    pub events: u64,
+    /// Hash over every arrival, finish, rejection and preemption with its instant, in order.
+    pub log_hash: u64,
+    /// What the audit found wrong; empty in a correct simulation.
+    pub audit: Vec<String>,
+}
+
+/// Counts and latency of one kind of task (those that arrived after warm-up).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TaskOutcome {
+    /// Tasks that began.
+    pub arrived: u64,
+    /// Tasks that ended well.
+    pub succeeded: u64,
+    /// Tasks that ended in an error.
+    pub failed: u64,
+    /// Tasks refused on arrival.
+    pub rejected: u64,
+    /// Tasks whose client gave up.
+    pub abandoned: u64,
+    /// Tasks unfinished when the run was stopped.
+    pub in_flight: u64,
+    /// Succeeded tasks within their latency SLO (all of them when there is none).
+    pub within_slo: u64,
+    /// From arrival to end, succeeded tasks.
+    pub latency: Histogram,
+}
+
+/// Counts and latency of the calls to one model (of tasks that arrived after warm-up).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ModelOutcome {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Attempts those took (a call that overflowed to the next pool has several).
+    pub attempts: u64,
+    /// Prompt tokens of finished calls.
+    pub input_tokens: u64,
+    /// Output tokens of finished calls.
+    pub output_tokens: u64,
+    /// Time to first token.
+    pub ttft: Histogram,
+    /// Mean time per output token after the first, one value per call with ≥ 2 tokens.
+    pub tpot: Histogram,
+    /// End to end.
+    pub e2e: Histogram,
+    /// From arrival at the engine to the iteration that first computes it.
+    pub queue: Histogram,
+    /// From leaving the queue to the first token.
+    pub prefill: Histogram,
+    /// From the first to the last token.
+    pub decode: Histogram,
+}
+
+/// What one pool did after warm-up and before the horizon, except where it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PoolOutcome {
+    /// Replicas.
+    pub replicas: u64,
+    /// Time during which an iteration ran, summed over replicas.
+    pub busy: Span,
+    /// Iterations (whole run).
+    pub iterations: u64,
+    /// Preemptions (whole run).
+    pub preemptions: u64,
+    /// Prompt tokens served from the prefix cache at first admission (whole run).
+    pub prefix_hit_tokens: u64,
+    /// Prompt tokens of admitted requests (whole run).
+    pub prompt_tokens: u64,
+    /// Sum over requests of hit tokens / prompt tokens, in millionths (whole run).
+    pub prefix_hit_request_ppm: u64,
+    /// Requests admitted (whole run).
+    pub admitted: u64,
+    /// Hashed blocks reused for other content (whole run).
+    pub evictions: u64,
+    /// KV blocks in use, summed over the window ends of the measured time and all replicas.
+    pub kv_used_samples: u64,
+    /// KV blocks there are, summed likewise: usage is the ratio of the two.
+    pub kv_total_samples: u64,
+    /// GPU time rented: replicas × GPUs × measured time, picoseconds.
+    pub gpu_time: u128,
+}

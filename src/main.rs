@@ -1,0 +1,2 @@
+//! surgeline.
+fn main() {}
