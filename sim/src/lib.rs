@@ -1,15 +1,15 @@
 //! The discrete-event simulator at the heart of surgeline.
 
-pub mod units;
-pub mod ids;
 pub mod dist;
-pub mod metrics;
-pub mod ledger;
-pub mod workload;
 pub mod engine;
 pub mod fleet;
-pub mod scenario;
+pub mod ids;
+pub mod ledger;
+pub mod metrics;
 pub mod outcome;
+pub mod scenario;
+pub mod units;
+pub mod workload;
 
 pub use outcome::Outcome;
 pub use scenario::Scenario;

@@ -102,7 +102,8 @@ impl StepTime {
         if fixed + linear[0].1 == 0 {
             return Err(StepTimeError::Instant);
         }
-        let slope_limit = |w: &[(u32, u64)]| (w[1].1 - w[0].1) / u64::from(w[1].0 - w[0].0) > LARGEST;
+        let slope_limit =
+            |w: &[(u32, u64)]| (w[1].1 - w[0].1) / u64::from(w[1].0 - w[0].0) > LARGEST;
         let largest = [fixed, ungraphed, kv_read, attention].into_iter().max();
         if largest > Some(LARGEST)
             || linear.iter().any(|k| k.1 > LARGEST)
@@ -170,7 +171,8 @@ impl StepTime {
         if tokens <= from.0 {
             return from.1;
         }
-        let part = u128::from(to.1 - from.1) * u128::from(tokens - from.0) / u128::from(to.0 - from.0);
+        let part =
+            u128::from(to.1 - from.1) * u128::from(tokens - from.0) / u128::from(to.0 - from.0);
         from.1 + part as u64
     }
 }
@@ -205,8 +207,15 @@ mod tests {
     use super::*;
 
     fn sample() -> StepTime {
-        StepTime::new(700, 50, vec![(0, 1_000), (64, 1_500), (8_192, 90_000)], 3, 11, vec![1, 2, 4, 8])
-            .expect("the sample is valid")
+        StepTime::new(
+            700,
+            50,
+            vec![(0, 1_000), (64, 1_500), (8_192, 90_000)],
+            3,
+            11,
+            vec![1, 2, 4, 8],
+        )
+        .expect("the sample is valid")
     }
 
     #[test]
@@ -246,7 +255,13 @@ mod tests {
     fn impossible_coefficients_are_refused() {
         assert_eq!(StepTime::constant(Span::ZERO), Err(StepTimeError::Instant));
         assert_eq!(StepTime::new(1, 0, vec![], 0, 0, vec![]), Err(StepTimeError::Knots));
-        assert_eq!(StepTime::new(1, 0, vec![(5, 9), (5, 9)], 0, 0, vec![]), Err(StepTimeError::Knots));
-        assert_eq!(StepTime::new(u64::MAX, 0, vec![(0, 1)], 0, 0, vec![]), Err(StepTimeError::TooLarge));
+        assert_eq!(
+            StepTime::new(1, 0, vec![(5, 9), (5, 9)], 0, 0, vec![]),
+            Err(StepTimeError::Knots)
+        );
+        assert_eq!(
+            StepTime::new(u64::MAX, 0, vec![(0, 1)], 0, 0, vec![]),
+            Err(StepTimeError::TooLarge)
+        );
     }
 }

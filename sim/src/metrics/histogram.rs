@@ -76,7 +76,8 @@ impl Histogram {
     /// Mean in seconds, exact up to the division; `None` without values.
     #[must_use]
     pub fn mean_secs(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum as f64 / self.count as f64 / crate::units::PS_PER_SEC as f64)
+        (self.count > 0)
+            .then(|| self.sum as f64 / self.count as f64 / crate::units::PS_PER_SEC as f64)
     }
 
     /// Smallest value; `None` without values.
@@ -144,7 +145,11 @@ impl Histogram {
             if rank < before + count {
                 let fraction = ((rank - before) as f64 + 0.5) / count as f64;
                 // A bucket one picosecond wide holds exactly that value.
-                return if width == 1 { from as f64 } else { from as f64 + width as f64 * fraction };
+                return if width == 1 {
+                    from as f64
+                } else {
+                    from as f64 + width as f64 * fraction
+                };
             }
             before += count;
         }
