@@ -1,0 +1,499 @@
+//! The slow, obvious engine: one loop over sequences per iteration, one list entry per block.
+//!
+//! It follows the scheduler of vLLM 0.33.0 (V1) line by line as `docs/model/engine-scheduler.md`
+//! describes it, keeps no aggregates and never leaps. The golden cases pin it to the real
+//! scheduler; the property tests pin [`super::Replica`] to it.
+//!
+//! Deliberately absent: speed. It is for tests, and for anybody who wants to read what the fast
+//! engine means.
+
+use super::content::{Chain, Segments};
+use super::sequence::{EndReason, Ended, EngineCounts, Submission};
+use super::spec::{EngineSpec, SchedulingPolicy};
+use super::step_time::{StepTime, Work};
+use crate::units::Time;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A block of the pool.
+#[derive(Clone, Debug, Default)]
+struct Block {
+    refs: u32,
+    /// 0: no identity.
+    hash: u64,
+}
+
+/// The block pool: one free list, never-used, un-hashed and cached blocks together.
+#[derive(Clone, Debug)]
+struct Pool {
+    blocks: Vec<Block>,
+    free: VecDeque<usize>,
+    /// Blocks under each hash, oldest first.
+    by_hash: BTreeMap<u64, Vec<usize>>,
+    evictions: u64,
+}
+
+impl Pool {
+    fn new(blocks: u32) -> Pool {
+        Pool {
+            blocks: vec![Block::default(); blocks as usize],
+            free: (1..blocks as usize).collect(),
+            by_hash: BTreeMap::new(),
+            evictions: 0,
+        }
+    }
+
+    fn take_free(&mut self) -> usize {
+        let block = self.free.pop_front().expect("the caller checked that one is free");
+        let hash = std::mem::take(&mut self.blocks[block].hash);
+        if hash != 0 {
+            let entry = self.by_hash.get_mut(&hash).expect("hashed blocks are in the map");
+            entry.retain(|&other| other != block);
+            if entry.is_empty() {
+                self.by_hash.remove(&hash);
+            }
+            self.evictions += 1;
+        }
+        self.blocks[block].refs = 1;
+        block
+    }
+
+    fn take_hit(&mut self, block: usize) {
+        if self.blocks[block].refs == 0 {
+            self.free.retain(|&other| other != block);
+        }
+        self.blocks[block].refs += 1;
+    }
+
+    fn register(&mut self, block: usize, hash: u64) {
+        self.blocks[block].hash = hash;
+        self.by_hash.entry(hash).or_default().push(block);
+    }
+
+    /// Gives back a request's blocks, last first: hashed ones to the tail, others to the front.
+    fn release(&mut self, blocks: &mut Vec<usize>) {
+        while let Some(block) = blocks.pop() {
+            self.blocks[block].refs -= 1;
+            if self.blocks[block].refs > 0 {
+                continue;
+            }
+            if self.blocks[block].hash == 0 {
+                self.free.push_front(block);
+            } else {
+                self.free.push_back(block);
+            }
+        }
+    }
+}
+
+/// A request and its progress.
+#[derive(Clone, Debug)]
+struct Seq {
+    request: Submission,
+    /// Order of submission, the last tie-break.
+    order: u64,
+    /// Tokens written.
+    outputs: u32,
+    /// Tokens whose KV is computed or scheduled.
+    computed: u32,
+    blocks: Vec<usize>,
+    /// Blocks of it that carry their hash.
+    registered: usize,
+    chain: Chain,
+    /// Tokens scheduled in the iteration under way.
+    scheduled_now: u32,
+    /// It has ended by EOS and fills one more iteration.
+    lingering: bool,
+    ended: Ended,
+}
+
+impl Seq {
+    fn len(&self) -> u32 {
+        self.request.prompt + self.outputs
+    }
+    fn key(&self) -> (i32, Time, u64) {
+        (self.request.priority, self.request.arrived, self.order)
+    }
+}
+
+/// What one iteration did, for step-by-step comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct StepLog {
+    /// Tokens scheduled per call, in running order.
+    pub scheduled: Vec<(u32, u32)>,
+    /// Calls preempted, in order.
+    pub preempted: Vec<u32>,
+    /// Blocks in use after scheduling, the null block left out.
+    pub used_blocks: u32,
+}
+
+/// The reference engine.
+#[derive(Clone, Debug)]
+pub struct ReferenceReplica {
+    spec: EngineSpec,
+    step_time: StepTime,
+    pool: Pool,
+    waiting: VecDeque<Seq>,
+    running: Vec<Seq>,
+    cancelled: Vec<u32>,
+    submitted: u64,
+    boundary: Time,
+    last_step: StepLog,
+    counts: EngineCounts,
+}
+
+impl ReferenceReplica {
+    /// An idle engine.
+    #[must_use]
+    pub fn new(spec: EngineSpec, step_time: StepTime) -> ReferenceReplica {
+        ReferenceReplica {
+            pool: Pool::new(spec.kv_blocks.0),
+            spec,
+            step_time,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            cancelled: Vec::new(),
+            submitted: 0,
+            boundary: Time::NEVER,
+            last_step: StepLog::default(),
+            counts: EngineCounts::default(),
+        }
+    }
+
+    /// End of the iteration under way; [`Time::NEVER`] when idle.
+    #[must_use]
+    pub fn boundary(&self) -> Time {
+        self.boundary
+    }
+
+    /// What the iteration under way holds.
+    #[must_use]
+    pub fn last_step(&self) -> &StepLog {
+        &self.last_step
+    }
+
+    /// Counts so far.
+    #[must_use]
+    pub fn counts(&self) -> EngineCounts {
+        EngineCounts { evictions: self.pool.evictions, ..self.counts }
+    }
+
+    /// Blocks in use, the null block left out.
+    #[must_use]
+    pub fn used_blocks(&self) -> u32 {
+        self.spec.kv_blocks.0 - 1 - self.pool.free.len() as u32
+    }
+
+    /// Puts a request into the queue.
+    pub fn submit(&mut self, request: Submission) {
+        let ended = Ended {
+            call: request.call,
+            reason: EndReason::Finished,
+            scheduled: Time::NEVER,
+            first_token: Time::NEVER,
+            ended: Time::NEVER,
+            outputs: 0,
+            hit_tokens: 0,
+            preemptions: 0,
+        };
+        let seq = Seq {
+            request,
+            order: self.submitted,
+            outputs: 0,
+            computed: 0,
+            blocks: Vec::new(),
+            registered: 0,
+            chain: Chain::default(),
+            scheduled_now: 0,
+            lingering: false,
+            ended,
+        };
+        self.submitted += 1;
+        self.enqueue(seq, false);
+    }
+
+    /// Gives a request up at the next boundary.
+    pub fn cancel(&mut self, call: u32) {
+        self.cancelled.push(call);
+    }
+
+    fn enqueue(&mut self, seq: Seq, preempted: bool) {
+        match self.spec.policy {
+            SchedulingPolicy::Fcfs if preempted => self.waiting.push_front(seq),
+            SchedulingPolicy::Fcfs => self.waiting.push_back(seq),
+            SchedulingPolicy::Priority => {
+                let at = self.waiting.partition_point(|other| other.key() < seq.key());
+                self.waiting.insert(at, seq);
+            }
+        }
+    }
+
+    /// Ends the iteration under way: tokens appear, finished requests leave.
+    pub fn complete(&mut self, now: Time, out: &mut Vec<Ended>) {
+        self.boundary = Time::NEVER;
+        for mut seq in std::mem::take(&mut self.running) {
+            let scheduled = std::mem::take(&mut seq.scheduled_now) > 0;
+            if seq.lingering {
+                if scheduled {
+                    self.pool.release(&mut seq.blocks);
+                } else {
+                    self.running.push(seq);
+                }
+                continue;
+            }
+            if scheduled && seq.computed == seq.len() {
+                seq.outputs += 1;
+                if seq.outputs == 1 {
+                    seq.ended.first_token = now;
+                }
+            }
+            if seq.outputs < seq.request.outputs {
+                self.running.push(seq);
+                continue;
+            }
+            seq.ended.ended = now;
+            seq.ended.outputs = seq.outputs;
+            out.push(seq.ended);
+            if self.spec.async_scheduling && seq.request.ends_by_eos {
+                seq.lingering = true;
+                self.running.push(seq);
+            } else {
+                self.pool.release(&mut seq.blocks);
+            }
+        }
+    }
+
+    /// Starts the next iteration at `now`, or goes idle.
+    pub fn schedule(&mut self, now: Time, out: &mut Vec<Ended>) {
+        self.drop_cancelled(now, out);
+        self.last_step = StepLog::default();
+        if self.running.is_empty() && self.waiting.is_empty() {
+            self.boundary = Time::NEVER;
+            return;
+        }
+        let mut budget = self.spec.max_num_batched_tokens.0;
+        self.schedule_running(&mut budget);
+        if self.last_step.preempted.is_empty() {
+            self.schedule_waiting(&mut budget, now);
+        }
+        let mut work = Work::default();
+        for seq in self.running.iter().filter(|seq| seq.scheduled_now > 0) {
+            let (n, before) = (seq.scheduled_now, seq.computed - seq.scheduled_now);
+            self.last_step.scheduled.push((seq.request.call, n));
+            self.counts.scheduled_tokens += u64::from(n);
+            if n == 1 && seq.computed >= seq.len() {
+                work.decodes += 1;
+                work.kv_tokens += u64::from(seq.computed);
+            } else {
+                work.prefill_tokens += n;
+                work.prefill_pairs += chunk_pairs(before, n);
+            }
+        }
+        self.last_step.used_blocks = self.used_blocks();
+        self.counts.peak_blocks = self.counts.peak_blocks.max(self.last_step.used_blocks);
+        self.counts.iterations += 1;
+        let span = self.step_time.iteration(work);
+        self.counts.busy += span;
+        self.boundary = now + span;
+    }
+
+    fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
+        let cancelled = std::mem::take(&mut self.cancelled);
+        for call in cancelled {
+            let queued = self.waiting.iter().position(|seq| seq.request.call == call);
+            let running =
+                self.running.iter().position(|seq| seq.request.call == call && !seq.lingering);
+            let mut seq = match (queued, running) {
+                (Some(at), _) => self.waiting.remove(at).expect("the position was just found"),
+                (None, Some(at)) => self.running.remove(at),
+                (None, None) => continue,
+            };
+            self.pool.release(&mut seq.blocks);
+            let (reason, outputs) = (EndReason::Cancelled, seq.outputs);
+            out.push(Ended { reason, outputs, ended: now, ..seq.ended });
+        }
+    }
+
+    fn chunk_limit(&self) -> u32 {
+        let threshold = self.spec.long_prefill_token_threshold.0;
+        let alone = self.running.len() + self.waiting.len() <= 1;
+        if threshold == 0 || alone { u32::MAX } else { threshold }
+    }
+
+    fn schedule_running(&mut self, budget: &mut u32) {
+        let limit = self.chunk_limit();
+        let mut at = 0;
+        while at < self.running.len() && *budget > 0 {
+            let seq = &self.running[at];
+            let known = seq.len() + u32::from(seq.lingering) * 0;
+            let n = (known - seq.computed).min(limit).min(*budget);
+            if n == 0 {
+                at += 1;
+                continue;
+            }
+            match self.make_room(&mut at, n, budget) {
+                Room::Made => {
+                    self.grow(at, n);
+                    *budget -= n;
+                    at += 1;
+                }
+                Room::SelfPreempted if self.spec.policy == SchedulingPolicy::Fcfs => return,
+                Room::SelfPreempted => {}
+            }
+        }
+    }
+
+    /// Preempts until `n` more tokens of the sequence at `at` fit, or it is its own victim.
+    fn make_room(&mut self, at: &mut usize, n: u32, budget: &mut u32) -> Room {
+        loop {
+            if self.missing_blocks(&self.running[*at], n) <= self.pool.free.len() {
+                return Room::Made;
+            }
+            let victim = match self.spec.policy {
+                SchedulingPolicy::Fcfs => self.running.len() - 1,
+                SchedulingPolicy::Priority => {
+                    let mut worst = 0;
+                    for (index, seq) in self.running.iter().enumerate() {
+                        let key = |s: &Seq| (s.request.priority, s.request.arrived);
+                        if key(seq) > key(&self.running[worst]) {
+                            worst = index;
+                        }
+                    }
+                    worst
+                }
+            };
+            *budget += self.running[victim].scheduled_now;
+            self.preempt(victim);
+            if victim == *at {
+                return Room::SelfPreempted;
+            }
+            if victim < *at {
+                *at -= 1;
+            }
+        }
+    }
+
+    fn preempt(&mut self, victim: usize) {
+        let mut seq = self.running.remove(victim);
+        self.pool.release(&mut seq.blocks);
+        self.last_step.preempted.push(seq.request.call);
+        self.counts.preemptions += 1;
+        seq.computed = 0;
+        seq.registered = 0;
+        seq.scheduled_now = 0;
+        seq.ended.preemptions += 1;
+        if !seq.lingering {
+            self.enqueue(seq, true);
+        }
+    }
+
+    fn missing_blocks(&self, seq: &Seq, n: u32) -> usize {
+        let needed = (seq.computed + n).div_ceil(self.spec.block_size.0) as usize;
+        needed.saturating_sub(seq.blocks.len())
+    }
+
+    /// Gives the running sequence at `at` its blocks for `n` more tokens and registers full ones.
+    fn grow(&mut self, at: usize, n: u32) {
+        let missing = self.missing_blocks(&self.running[at], n);
+        let seq = &mut self.running[at];
+        for _ in 0..missing {
+            seq.blocks.push(self.pool.take_free());
+        }
+        seq.computed += n;
+        seq.scheduled_now = n;
+        if !self.spec.prefix_caching {
+            return;
+        }
+        let size = self.spec.block_size.0;
+        // The token that ended a lingering sequence is never shared.
+        let full = (seq.computed.min(seq.len() - u32::from(seq.lingering)) / size) as usize;
+        while seq.registered < full {
+            let (index, output) = (seq.registered, seq.request.output_segment);
+            let hash = seq.chain.hash(index, size, &seq.request.segments, output);
+            self.pool.register(seq.blocks[index], hash);
+            seq.registered += 1;
+        }
+    }
+
+    fn schedule_waiting(&mut self, budget: &mut u32, now: Time) {
+        let limit = self.chunk_limit();
+        while *budget > 0 && self.running.len() < self.spec.max_num_seqs as usize {
+            let Some(hits) = self.find_hits() else { return };
+            let size = self.spec.block_size.0;
+            let head = &self.waiting[0];
+            let hit_tokens = hits.len() as u32 * size;
+            let mut n = (head.len() - hit_tokens).min(limit);
+            if n > *budget && !self.spec.chunked_prefill {
+                return;
+            }
+            n = n.min(*budget);
+            let hits_free = hits.iter().filter(|&&b| self.pool.blocks[b].refs == 0).count() as u32;
+            let watermark = if self.running.is_empty() { 0 } else { self.spec.watermark.0 };
+            let fits = |tokens: u32| {
+                tokens.div_ceil(size) - hits.len() as u32 + hits_free + watermark
+                    <= self.pool.free.len() as u32
+            };
+            if self.spec.reserve_full_isl && !fits(head.len()) || !fits(hit_tokens + n) {
+                return;
+            }
+            let mut seq = self.waiting.pop_front().expect("the head was just read");
+            for &block in &hits {
+                self.pool.take_hit(block);
+            }
+            seq.registered = hits.len();
+            seq.blocks = hits;
+            seq.computed = hit_tokens;
+            if seq.ended.scheduled == Time::NEVER {
+                seq.ended.scheduled = now;
+                seq.ended.hit_tokens = hit_tokens;
+                self.counts.admitted += 1;
+                self.counts.prompt_tokens += u64::from(seq.request.prompt);
+                self.counts.hit_tokens += u64::from(hit_tokens);
+                self.counts.hit_ppm += hit_ppm(hit_tokens, seq.request.prompt);
+            }
+            self.running.push(seq);
+            self.grow(self.running.len() - 1, n);
+            *budget -= n;
+        }
+    }
+
+    /// Cached blocks the head of the queue can use; `None` when nothing waits.
+    fn find_hits(&mut self) -> Option<Vec<usize>> {
+        let head = self.waiting.front_mut()?;
+        let mut hits = Vec::new();
+        if self.spec.prefix_caching {
+            let size = self.spec.block_size.0;
+            for index in 0..((head.len() - 1) / size) as usize {
+                let segments: &Segments = &head.request.segments;
+                let hash = head.chain.hash(index, size, segments, head.request.output_segment);
+                match self.pool.by_hash.get(&hash) {
+                    Some(blocks) => hits.push(blocks[0]),
+                    None => break,
+                }
+            }
+        }
+        Some(hits)
+    }
+
+    /// Requests waiting and running.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.waiting.len(), self.running.iter().filter(|seq| !seq.lingering).count())
+    }
+}
+
+/// What became of an attempt to find blocks.
+enum Room {
+    Made,
+    SelfPreempted,
+}
+
+/// (token, context) pairs of a chunk of `n` tokens on top of `before` computed ones.
+pub(super) fn chunk_pairs(before: u32, n: u32) -> u64 {
+    let (before, n) = (u64::from(before), u64::from(n));
+    n * before + n * (n + 1) / 2
+}
+
+/// Hit tokens over prompt tokens, in millionths.
+pub(super) fn hit_ppm(hit: u32, prompt: u32) -> u64 {
+    u64::from(hit) * 1_000_000 / u64::from(prompt.max(1))
+}
