@@ -143,9 +143,7 @@ impl Case {
 
 /// Totals of one run in the golden format.
 fn totals<E: Engine>(case: &Case, engine: &mut E, log: &mut Vec<(u64, StepLog)>) -> BTreeMap<String, serde_json::Value> {
-    let mut steps = 0;
     let ended = drive(engine, case.submissions(), &[], |engine, now| {
-        steps = steps.max(now.0 / STEP.0 + 1);
         log.push((now.0 / STEP.0, engine.step_log()));
     });
     let mut by_id: Vec<_> = ended.iter().map(|e| (&case.reqs[e.call as usize].id, e)).collect();
@@ -155,7 +153,7 @@ fn totals<E: Engine>(case: &Case, engine: &mut E, log: &mut Vec<(u64, StepLog)>)
     };
     let counts = engine.counts();
     BTreeMap::from([
-        ("steps".into(), steps.into()),
+        ("steps".into(), counts.iterations.into()),
         ("preemptions".into(), counts.preemptions.into()),
         ("scheduled_tokens".into(), counts.scheduled_tokens.into()),
         ("peak_blocks".into(), counts.peak_blocks.into()),
