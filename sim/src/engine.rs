@@ -1,14 +1,360 @@
-//! One serving engine.
+//! One serving engine: a replica and its life of iterations.
+//!
+//! A replica is driven from outside in three strokes. [`Replica::complete`] ends the iteration (or
+//! the leap of several) under way: tokens appear, finished requests leave. [`Replica::schedule`]
+//! starts the next one and sets [`Replica::boundary`], the instant at which it wants to be
+//! completed. [`Replica::submit`] and [`Replica::cancel`] may come at any time in between; they act
+//! at the next iteration boundary and cut a leap there. At one instant the order is: complete,
+//! cancel, submit, schedule.
+//!
+//! Steadily decoding sequences are kept as aggregates ([`batch`]); only those with anything
+//! special about them (a prefill chunk, a stall, the extra step after EOS) are *explicit*, with a
+//! token count of their own. `docs/model/engine-scheduler.md` has the rules, [`reference`] the
+//! same engine without aggregates.
+//!
+//! Invariants: a slot in `running` is Explicit, Decoding or Lingering; `explicit` lists the first
+//! and last of those in running order; an explicit sequence holds ⌈computed / block size⌉ blocks.
+//!
+//! Deliberately absent: time of its own, randomness, and everything outside one engine.
 
+mod batch;
 mod content;
+mod kv_cache;
+mod leap;
+mod queue;
+pub mod reference;
+mod scheduler;
 mod sequence;
+mod slow_path;
 mod spec;
 mod step_time;
-pub mod reference;
 
 pub use content::{Segment, Segments};
 pub use sequence::{EndReason, Ended, EngineCounts, Submission};
 pub use spec::{EngineSpec, SchedulingPolicy};
 pub use step_time::{DecodePace, StepTime, StepTimeError, Work};
 
-pub use reference::ReferenceReplica as Replica;
+use crate::ids::SeqId;
+use crate::units::Time;
+use batch::Batch;
+use kv_cache::KvCache;
+use leap::Flight;
+use queue::{Key, Queue};
+use sequence::{Identity, Seq, State};
+
+/// A hole in the running list.
+const GONE: u32 = u32::MAX;
+
+/// A serving engine under vLLM's scheduling rules.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    spec: EngineSpec,
+    step_time: StepTime,
+    kv: KvCache,
+    batch: Batch,
+    seqs: Vec<Seq>,
+    /// Token identity per slot; empty without prefix caching.
+    identities: Vec<Identity>,
+    vacant: Vec<u32>,
+    queue: Queue,
+    /// Slots in admission order, with holes.
+    running: Vec<u32>,
+    /// Slots in `running` that are not holes.
+    live: u32,
+    /// Sequences that ended by EOS and fill one more iteration.
+    lingering: u32,
+    explicit: Vec<u32>,
+    /// `(slot, tokens)` of the explicit sequences in the iteration under way.
+    scheduled: Vec<(u32, u32)>,
+    cancelled: Vec<(u32, u32)>,
+    /// Scratch: `(admission, slot)` of those that end at this boundary.
+    ending: Vec<(u64, u32)>,
+    hits: Vec<u32>,
+    flight: Flight,
+    submissions: u64,
+    admissions: u64,
+    counts: EngineCounts,
+}
+
+impl Replica {
+    /// An idle engine. `spec` keeps the promises of its field comments.
+    #[must_use]
+    pub fn new(spec: EngineSpec, step_time: StepTime) -> Replica {
+        Replica {
+            kv: KvCache::new(spec.kv_blocks.0, spec.prefix_caching),
+            batch: Batch::new(spec.block_size.0),
+            queue: Queue::new(spec.policy),
+            spec,
+            step_time,
+            seqs: Vec::new(),
+            identities: Vec::new(),
+            vacant: Vec::new(),
+            running: Vec::new(),
+            live: 0,
+            lingering: 0,
+            explicit: Vec::new(),
+            scheduled: Vec::new(),
+            cancelled: Vec::new(),
+            ending: Vec::new(),
+            hits: Vec::new(),
+            flight: Flight::idle(),
+            submissions: 0,
+            admissions: 0,
+            counts: EngineCounts::default(),
+        }
+    }
+
+    /// When the iteration or leap under way ends; [`Time::NEVER`] when idle.
+    #[must_use]
+    pub fn boundary(&self) -> Time {
+        self.flight.boundary
+    }
+
+    /// Requests waiting and requests running.
+    #[must_use]
+    pub fn load(&self) -> (u32, u32) {
+        (self.queue.len() as u32, self.live - self.lingering)
+    }
+
+    /// Counts over whole iterations completed so far.
+    #[must_use]
+    pub fn counts(&self) -> EngineCounts {
+        EngineCounts { evictions: self.kv.evictions(), ..self.counts }
+    }
+
+    /// Blocks held by running sequences as of the last boundary that was seen.
+    #[must_use]
+    pub fn used_blocks(&self) -> u32 {
+        self.kv.used()
+    }
+
+    /// Blocks there are, the null block left out.
+    #[must_use]
+    pub fn usable_blocks(&self) -> u32 {
+        self.kv.usable()
+    }
+
+    /// Whether a request of this size can ever run here: vLLM answers HTTP 400 to a prompt that
+    /// leaves no room for output, and a sequence larger than the cache would wait for ever.
+    #[must_use]
+    pub fn accepts(&self, prompt: u32, outputs: u32) -> bool {
+        let longest = u64::from(prompt) + u64::from(outputs);
+        let chunkable =
+            self.spec.chunked_prefill || longest <= u64::from(self.spec.max_num_batched_tokens.0);
+        prompt > 0
+            && outputs > 0
+            && longest <= u64::from(self.spec.max_model_len.0)
+            && longest <= self.spec.kv_token_capacity()
+            && chunkable
+    }
+
+    /// Puts a request into the queue at `now` and returns its slot, for [`Replica::cancel`].
+    pub fn submit(&mut self, now: Time, request: Submission) -> SeqId {
+        debug_assert!(self.accepts(request.prompt, request.outputs), "checked by the caller");
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.seqs.push(Seq::default());
+            if self.kv.prefix.is_some() {
+                self.identities.push(Identity::default());
+            }
+            self.seqs.len() as u32 - 1
+        });
+        self.seqs[slot as usize] = Seq::new(&request, self.submissions);
+        self.submissions += 1;
+        if let Some(identity) = self.identities.get_mut(slot as usize) {
+            identity.reset(request.segments, request.output_segment);
+        }
+        self.queue.push(self.key(slot));
+        // Anybody behind a head that could not be admitted waits with it: no need to look up.
+        if self.queue.head() == Some(slot) {
+            self.cut(now);
+        }
+        SeqId(slot)
+    }
+
+    /// Gives up the request `call` in slot `seq` at the next boundary, unless it ends before.
+    pub fn cancel(&mut self, now: Time, seq: SeqId, call: u32) {
+        self.cancelled.push((seq.0, call));
+        self.cut(now);
+    }
+
+    /// Ends the iterations under way at their boundary: tokens appear and finished requests are
+    /// appended to `out`.
+    pub fn complete(&mut self, now: Time, out: &mut Vec<Ended>) {
+        debug_assert_eq!(now, self.flight.boundary, "an iteration ends at its boundary");
+        self.land();
+        self.ending.clear();
+        let scheduled = std::mem::take(&mut self.scheduled);
+        for &(slot, _) in &scheduled {
+            self.complete_explicit(slot, now);
+        }
+        if !scheduled.is_empty() {
+            let seqs = &self.seqs;
+            self.explicit.retain(|&slot| seqs[slot as usize].state != State::Decoding);
+        }
+        self.scheduled = scheduled;
+        self.scheduled.clear();
+        while let Some(end) = self.batch.first_end() {
+            let seq = &self.seqs[end.slot() as usize];
+            let valid = seq.decodes_until(end.at(), end.admission());
+            if valid && end.at() > self.batch.clock() {
+                break;
+            }
+            self.batch.pop_end();
+            if valid {
+                self.ending.push((end.admission(), end.slot()));
+            }
+        }
+        // Blocks are given back in running order, which decides what is evicted first.
+        if self.ending.len() > 1 {
+            self.ending.sort_unstable();
+            self.ending.dedup();
+        }
+        let ending = std::mem::take(&mut self.ending);
+        for &(_, slot) in &ending {
+            self.finish(slot, now, out);
+        }
+        self.ending = ending;
+    }
+
+    /// The end of an iteration for an explicit sequence that was part of it.
+    fn complete_explicit(&mut self, slot: u32, now: Time) {
+        let seq = &mut self.seqs[slot as usize];
+        if seq.state == State::Lingering {
+            self.ending.push((seq.admission, slot));
+            return;
+        }
+        if seq.computed < seq.len() {
+            return;
+        }
+        seq.outputs += 1;
+        if seq.outputs == 1 {
+            seq.first_token = now;
+        }
+        if seq.outputs == seq.target {
+            self.ending.push((seq.admission, slot));
+            return;
+        }
+        seq.state = State::Decoding;
+        seq.computed_at_zero = u64::from(seq.computed).wrapping_sub(self.batch.clock());
+        let left = seq.target - seq.outputs;
+        seq.ends_at = self.batch.join(seq.computed, left, seq.admission, slot);
+    }
+
+    /// A sequence has written its last token, or has lingered long enough.
+    fn finish(&mut self, slot: u32, now: Time, out: &mut Vec<Ended>) {
+        self.make_explicit(slot);
+        let lingers = self.spec.async_scheduling;
+        let seq = &mut self.seqs[slot as usize];
+        if seq.state == State::Lingering {
+            self.lingering -= 1;
+            self.remove(slot);
+            return;
+        }
+        seq.outputs = seq.target;
+        out.push(seq.ended(now, EndReason::Finished));
+        if lingers && seq.ends_by_eos {
+            seq.state = State::Lingering;
+            self.lingering += 1;
+        } else {
+            self.remove(slot);
+        }
+    }
+
+    /// Gives a running sequence a token count of its own.
+    fn make_explicit(&mut self, slot: u32) {
+        let clock = self.batch.clock();
+        let seq = &mut self.seqs[slot as usize];
+        if seq.state != State::Decoding {
+            return;
+        }
+        seq.computed = seq.computed_at_zero.wrapping_add(clock) as u32;
+        seq.outputs = seq.computed + 1 - seq.prompt;
+        seq.state = State::Explicit;
+        self.batch.leave(seq.computed);
+        let held = seq.computed.div_ceil(self.spec.block_size.0) as usize;
+        let admission = seq.admission;
+        if let (Some(prefix), Some(identity)) =
+            (&mut self.kv.prefix, self.identities.get_mut(slot as usize))
+        {
+            while identity.blocks.len() < held {
+                identity.blocks.push(prefix.settle());
+            }
+        }
+        let at = self.explicit.partition_point(|&s| self.seqs[s as usize].admission < admission);
+        self.explicit.insert(at, slot);
+    }
+
+    /// Takes an explicit sequence out of the engine and frees its slot.
+    fn remove(&mut self, slot: u32) {
+        self.leave_running(slot);
+        self.seqs[slot as usize].state = State::Vacant;
+        self.vacant.push(slot);
+    }
+
+    /// Takes an explicit sequence out of the running list and gives its blocks back.
+    fn leave_running(&mut self, slot: u32) {
+        self.explicit.retain(|&other| other != slot);
+        self.give_back(slot);
+        let at = self.seqs[slot as usize].running_at as usize;
+        self.running[at] = GONE;
+        self.live -= 1;
+        while self.running.last() == Some(&GONE) {
+            self.running.pop();
+        }
+        if self.running.len() > 2 * self.live as usize + 32 {
+            self.running.retain(|&s| s != GONE);
+            for (at, &s) in self.running.iter().enumerate() {
+                self.seqs[s as usize].running_at = at as u32;
+            }
+        }
+    }
+
+    /// Gives back the blocks of an explicit sequence; full ones keep their content.
+    fn give_back(&mut self, slot: u32) {
+        let seq = &self.seqs[slot as usize];
+        let size = self.spec.block_size.0;
+        // The token that ended a lingering sequence is never shared.
+        let known = seq.computed.min(seq.len() - u32::from(seq.state == State::Lingering));
+        let computed = seq.computed;
+        self.register(slot, known / size);
+        match self.identities.get_mut(slot as usize) {
+            Some(identity) => self.kv.release(&mut identity.blocks),
+            None => self.kv.release_counted(computed.div_ceil(size)),
+        }
+    }
+
+    /// Gives the first `full` blocks of a sequence their content, as far as they lack it.
+    fn register(&mut self, slot: u32, full: u32) {
+        let (Some(prefix), Some(identity)) =
+            (&mut self.kv.prefix, self.identities.get_mut(slot as usize))
+        else {
+            return;
+        };
+        for index in identity.registered..full as usize {
+            let hash = identity.hash(index, self.spec.block_size.0);
+            prefix.register(identity.blocks[index], hash);
+        }
+        identity.registered = identity.registered.max(full as usize);
+    }
+
+    fn key(&self, slot: u32) -> Key {
+        let seq = &self.seqs[slot as usize];
+        (seq.priority, seq.arrived, seq.order, slot)
+    }
+
+    /// Recounts blocks and sequences: what must hold at every boundary.
+    ///
+    /// # Panics
+    /// When an invariant of the engine is broken, which is a bug of this crate.
+    pub fn check(&self) {
+        self.kv.check();
+        let live = self.running.iter().filter(|&&slot| slot != GONE).count();
+        assert_eq!(live, self.live as usize);
+        assert_eq!(live, self.explicit.len() + self.batch.count() as usize);
+        let waiting = self.seqs.iter().filter(|seq| seq.state == State::Queued).count();
+        assert_eq!(waiting, self.queue.len());
+        if live == 0 {
+            assert_eq!(self.kv.used(), 0, "blocks outlive their sequences");
+        }
+    }
+}

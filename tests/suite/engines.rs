@@ -1,11 +1,13 @@
 //! Drives either engine through a workload and records what it did.
 
 use sim::engine::reference::{ReferenceReplica, StepLog};
-use sim::engine::{Ended, EngineCounts, Submission};
+use sim::engine::{Ended, EngineCounts, EngineSpec, Replica, StepTime, Submission};
+use sim::ids::SeqId;
 use sim::units::Time;
+use std::collections::BTreeMap;
 
 /// What the tests ask of an engine; the fast one and the reference have it.
-pub trait Engine {
+pub(crate) trait Engine {
     fn boundary(&self) -> Time;
     fn submit(&mut self, now: Time, request: Submission);
     fn cancel(&mut self, now: Time, call: u32);
@@ -46,11 +48,50 @@ impl Engine for ReferenceReplica {
     }
 }
 
+/// The fast engine, with the slot of each call at hand.
+pub(crate) struct Fast {
+    pub(crate) replica: Replica,
+    slots: BTreeMap<u32, SeqId>,
+}
+
+impl Fast {
+    pub(crate) fn new(spec: EngineSpec, step_time: StepTime) -> Fast {
+        Fast { replica: Replica::new(spec, step_time), slots: BTreeMap::new() }
+    }
+}
+
+impl Engine for Fast {
+    fn boundary(&self) -> Time {
+        self.replica.boundary()
+    }
+    fn submit(&mut self, now: Time, request: Submission) {
+        let call = request.call;
+        self.slots.insert(call, self.replica.submit(now, request));
+    }
+    fn cancel(&mut self, now: Time, call: u32) {
+        if let Some(&slot) = self.slots.get(&call) {
+            self.replica.cancel(now, slot, call);
+        }
+    }
+    fn complete(&mut self, now: Time, out: &mut Vec<Ended>) {
+        self.replica.complete(now, out);
+        self.replica.check();
+    }
+    fn schedule(&mut self, now: Time, out: &mut Vec<Ended>) {
+        self.replica.schedule(now, out);
+    }
+    fn counts(&self) -> EngineCounts {
+        self.replica.counts()
+    }
+    fn used_blocks(&self) -> u32 {
+        self.replica.used_blocks()
+    }
+}
 
 /// Runs `requests` (by arrival) and `cancels` (`(instant, call)`, by instant) until the engine is
 /// idle and nothing is left. At one instant: finish, cancel, arrive, schedule. `seen` is called
 /// after every scheduling that started an iteration.
-pub fn drive<E: Engine>(
+pub(crate) fn drive<E: Engine>(
     engine: &mut E,
     requests: Vec<Submission>,
     cancels: &[(Time, u32)],

@@ -4,10 +4,10 @@
 //! by step (the reference) and boundary by boundary (the fast engine), the random ones on every
 //! total. `SURGELINE_GOLDEN` names further files of the same two formats, colon-separated.
 
-use crate::engines::{Engine, drive};
+use crate::engines::{Engine, Fast, drive};
 use serde::Deserialize;
 use sim::engine::reference::{ReferenceReplica, StepLog};
-use sim::engine::{EngineSpec, Replica, SchedulingPolicy, Segment, StepTime, Submission};
+use sim::engine::{EngineSpec, SchedulingPolicy, Segment, StepTime, Submission};
 use sim::units::{Blocks, Span, Time, Tokens};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,10 @@ impl Case {
                     .iter()
                     .map(|(label, tokens)| {
                         let next = labels.len() as u64 + 1;
-                        Segment { id: *labels.entry(label.clone()).or_insert(next), tokens: *tokens }
+                        Segment {
+                            id: *labels.entry(label.clone()).or_insert(next),
+                            tokens: *tokens,
+                        }
                     })
                     .collect();
                 Submission {
@@ -142,14 +145,23 @@ impl Case {
 }
 
 /// Totals of one run in the golden format.
-fn totals<E: Engine>(case: &Case, engine: &mut E, log: &mut Vec<(u64, StepLog)>) -> BTreeMap<String, serde_json::Value> {
+fn totals<E: Engine>(
+    case: &Case,
+    engine: &mut E,
+    log: &mut Vec<(u64, StepLog)>,
+) -> BTreeMap<String, serde_json::Value> {
     let ended = drive(engine, case.submissions(), &[], |engine, now| {
         log.push((now.0 / STEP.0, engine.step_log()));
     });
     let mut by_id: Vec<_> = ended.iter().map(|e| (&case.reqs[e.call as usize].id, e)).collect();
     by_id.sort_by_key(|(id, _)| *id);
     let list = |value: &dyn Fn(&sim::engine::Ended) -> u64| -> serde_json::Value {
-        by_id.iter().map(|(id, e)| format!("{id}:{}", value(e))).collect::<Vec<_>>().join(";").into()
+        by_id
+            .iter()
+            .map(|(id, e)| format!("{id}:{}", value(e)))
+            .collect::<Vec<_>>()
+            .join(";")
+            .into()
     };
     let counts = engine.counts();
     BTreeMap::from([
@@ -174,7 +186,7 @@ fn check(name: &str, golden: &Golden) {
     assert_eq!(result, golden.result, "reference engine, {name}");
     check_trace(name, golden, &log);
 
-    let mut fast = Replica::new(spec, step_time);
+    let mut fast = Fast::new(spec, step_time);
     let result = totals(&golden.case, &mut fast, &mut Vec::new());
     assert_eq!(result, golden.result, "fast engine, {name}");
 }
@@ -200,7 +212,8 @@ fn check_file(path: &Path) -> usize {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let lines = path.extension().is_some_and(|e| e == "jsonl");
     let cases: Vec<(String, Golden)> = if lines {
-        let parse = |(n, line)| (format!("line {}", n + 1), serde_json::from_str(line).expect("a case"));
+        let parse =
+            |(n, line)| (format!("line {}", n + 1), serde_json::from_str(line).expect("a case"));
         text.lines().enumerate().filter(|l| !l.1.trim().is_empty()).map(parse).collect()
     } else {
         let named: BTreeMap<String, Golden> = serde_json::from_str(&text).expect("named cases");

@@ -21,7 +21,7 @@ pub type Segments = SmallVec<[Segment; 2]>;
 
 /// Extends a chain of block hashes, one block at a time.
 #[derive(Clone, Debug, Default)]
-pub struct Chain {
+pub(super) struct Chain {
     /// Hashes of the blocks so far; never 0.
     hashes: Vec<u64>,
     /// Segment that holds the next token.
@@ -32,7 +32,7 @@ pub struct Chain {
 
 impl Chain {
     /// Forgets everything but the memory it holds.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.hashes.clear();
         self.segment = 0;
         self.offset = 0;
@@ -40,7 +40,13 @@ impl Chain {
 
     /// Hash of block `index`; extends the chain as far as needed. The tokens behind the last
     /// segment belong to the answer `output`.
-    pub fn hash(&mut self, index: usize, block_size: u32, segments: &[Segment], output: u64) -> u64 {
+    pub(super) fn hash(
+        &mut self,
+        index: usize,
+        block_size: u32,
+        segments: &[Segment],
+        output: u64,
+    ) -> u64 {
         while self.hashes.len() <= index {
             let before = self.hashes.last().copied().unwrap_or(0);
             let hash = self.next_block(before, block_size, segments, output);

@@ -1,6 +1,6 @@
 //! A request inside an engine: what is handed in, what comes out.
 
-use super::content::Segments;
+use super::content::{Chain, Segments};
 use crate::units::{Span, Time};
 
 /// A request as it is handed to an engine.
@@ -77,4 +77,117 @@ pub struct EngineCounts {
     pub evictions: u64,
     /// Most blocks in use at once.
     pub peak_blocks: u32,
+}
+
+/// Where a sequence is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum State {
+    /// The slot is free.
+    #[default]
+    Vacant,
+    /// In the queue, new or preempted.
+    Queued,
+    /// Running, with a token count of its own.
+    Explicit,
+    /// Running, part of the batch's aggregates.
+    Decoding,
+    /// Ended by EOS; fills one more iteration.
+    Lingering,
+}
+
+/// A sequence's slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seq {
+    pub(super) state: State,
+    pub(super) ends_by_eos: bool,
+    pub(super) call: u32,
+    pub(super) prompt: u32,
+    /// Tokens it will have written in the end.
+    pub(super) target: u32,
+    /// Tokens written; valid while not Decoding.
+    pub(super) outputs: u32,
+    /// Tokens whose KV is computed or scheduled; valid while not Decoding.
+    pub(super) computed: u32,
+    /// Place in the running list.
+    pub(super) running_at: u32,
+    pub(super) priority: i32,
+    pub(super) hit_tokens: u32,
+    pub(super) preemptions: u32,
+    /// Computed tokens minus the batch's clock (wrapping); valid while Decoding.
+    pub(super) computed_at_zero: u64,
+    /// Clock at which its last token is written; valid while Decoding.
+    pub(super) ends_at: u64,
+    /// Number of its last admission: the running order.
+    pub(super) admission: u64,
+    /// Order of submission.
+    pub(super) order: u64,
+    pub(super) arrived: Time,
+    pub(super) scheduled: Time,
+    pub(super) first_token: Time,
+}
+
+impl Seq {
+    pub(super) fn new(request: &Submission, order: u64) -> Seq {
+        Seq {
+            state: State::Queued,
+            ends_by_eos: request.ends_by_eos,
+            call: request.call,
+            prompt: request.prompt,
+            target: request.outputs,
+            priority: request.priority,
+            order,
+            arrived: request.arrived,
+            scheduled: Time::NEVER,
+            first_token: Time::NEVER,
+            ..Seq::default()
+        }
+    }
+
+    /// Known tokens; valid while not Decoding.
+    pub(super) fn len(&self) -> u32 {
+        self.prompt + self.outputs
+    }
+
+    /// Whether a heap entry with this end and admission still speaks of this sequence.
+    pub(super) fn decodes_until(&self, at: u64, admission: u64) -> bool {
+        self.state == State::Decoding && self.ends_at == at && self.admission == admission
+    }
+
+    pub(super) fn ended(&self, now: Time, reason: EndReason) -> Ended {
+        Ended {
+            call: self.call,
+            reason,
+            scheduled: self.scheduled,
+            first_token: self.first_token,
+            ended: now,
+            outputs: self.outputs,
+            hit_tokens: self.hit_tokens,
+            preemptions: self.preemptions,
+        }
+    }
+}
+
+/// What a sequence's tokens are, and the blocks that hold them; kept only with prefix caching.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identity {
+    pub(super) segments: Segments,
+    pub(super) output_segment: u64,
+    pub(super) chain: Chain,
+    pub(super) blocks: Vec<u32>,
+    /// Blocks that carry their content.
+    pub(super) registered: usize,
+}
+
+impl Identity {
+    pub(super) fn reset(&mut self, segments: Segments, output_segment: u64) {
+        self.segments = segments;
+        self.output_segment = output_segment;
+        self.chain.clear();
+        self.blocks.clear();
+        self.registered = 0;
+    }
+
+    pub(super) fn hash(&mut self, index: usize, block_size: u32) -> u64 {
+        self.chain.hash(index, block_size, &self.segments, self.output_segment)
+    }
 }

@@ -1,0 +1,137 @@
+//! How many iterations may pass as one.
+//!
+//! While only steady decodes run and nobody can be admitted, the composition does not change and
+//! the time of `n` iterations is a closed form ([`DecodePace`]). A leap ends at the least of: the
+//! next end of a sequence; the first iteration whose blocks do not fit; and, when something
+//! arrives or is cancelled meanwhile, the first iteration boundary at or after that instant.
+//!
+//! Observers do not cut a leap: [`Replica::used_blocks_at`] evaluates it at an instant.
+
+use super::step_time::{DecodePace, Work};
+use super::{Replica, reference::chunk_pairs};
+use crate::units::{Span, Time};
+
+/// The iterations under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) started: Time,
+    /// Iterations planned; 0 when idle.
+    iterations: u64,
+    pace: DecodePace,
+    /// Blocks the batch took for the first iteration.
+    pub(super) first_blocks: u32,
+    pub(super) boundary: Time,
+}
+
+impl Flight {
+    pub(super) fn idle() -> Flight {
+        Flight {
+            started: Time::ZERO,
+            iterations: 0,
+            pace: DecodePace { first: 0, slope: 0 },
+            first_blocks: 0,
+            boundary: Time::NEVER,
+        }
+    }
+}
+
+impl Replica {
+    /// Plans the iterations that start at `now` with what was scheduled.
+    pub(super) fn take_off(&mut self, now: Time, first_blocks: u32, head_can_wait: bool) {
+        let pace;
+        let mut iterations = 1;
+        if self.explicit.is_empty() {
+            pace = self.step_time.decode_pace(self.batch.count(), self.batch.kv_tokens());
+            if head_can_wait {
+                iterations = self.longest_leap(first_blocks);
+            }
+        } else {
+            pace = DecodePace { first: self.step_time.iteration(self.work()).0, slope: 0 };
+        }
+        let boundary = now.after(pace.span(iterations));
+        self.flight = Flight { started: now, iterations, pace, first_blocks, boundary };
+    }
+
+    /// Work of an iteration with explicit sequences.
+    fn work(&self) -> Work {
+        let mut work = Work {
+            decodes: self.batch.count(),
+            kv_tokens: self.batch.kv_tokens(),
+            ..Work::default()
+        };
+        for &(slot, n) in &self.scheduled {
+            let seq = &self.seqs[slot as usize];
+            if n == 1 && seq.computed >= seq.len() {
+                work.decodes += 1;
+                work.kv_tokens += u64::from(seq.computed);
+            } else {
+                work.prefill_tokens += n;
+                work.prefill_pairs += chunk_pairs(seq.computed - n, n);
+            }
+        }
+        work
+    }
+
+    fn longest_leap(&mut self, first_blocks: u32) -> u64 {
+        loop {
+            let Some(end) = self.batch.first_end() else { return 1 };
+            if !self.seqs[end.slot() as usize].decodes_until(end.at(), end.admission()) {
+                self.batch.pop_end();
+                continue;
+            }
+            let most = end.at() - self.batch.clock();
+            // The first iteration's blocks are taken already.
+            return self.batch.iterations_within(self.kv.free() + first_blocks, most);
+        }
+    }
+
+    /// Something happened at `now`: the leap ends at the first boundary at or after it.
+    pub(super) fn cut(&mut self, now: Time) {
+        let flight = &mut self.flight;
+        if flight.iterations > 1 {
+            let wanted = now.since(flight.started);
+            flight.iterations = flight.pace.iterations_to_reach(wanted, flight.iterations);
+            flight.boundary = flight.started.after(flight.pace.span(flight.iterations));
+        }
+    }
+
+    /// Applies the iterations under way to the batch and the counts.
+    pub(super) fn land(&mut self) {
+        let Flight { iterations, first_blocks, pace, .. } = self.flight;
+        if iterations > 1 {
+            let blocks = self.batch.blocks_for(iterations) - u64::from(first_blocks);
+            self.kv.take_anonymous(blocks as u32);
+            self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
+        }
+        self.batch.advance(iterations);
+        self.counts.iterations += iterations;
+        self.counts.scheduled_tokens += iterations * u64::from(self.batch.count());
+        self.counts.busy += pace.span(iterations);
+        self.flight = Flight::idle();
+    }
+
+    /// Blocks in use at `now`, while iterations are under way.
+    #[must_use]
+    pub fn used_blocks_at(&self, now: Time) -> u32 {
+        let Flight { iterations, started, pace, first_blocks, boundary } = self.flight;
+        if iterations <= 1 || now <= started {
+            return self.kv.used();
+        }
+        // Iterations begun by `now`: those whose start is at or before it.
+        let begun = if now >= boundary {
+            iterations
+        } else {
+            pace.iterations_to_reach(now.since(started) + Span(1), iterations)
+        };
+        self.kv.used() + self.batch.blocks_for(begun) as u32 - first_blocks
+    }
+
+    /// Time of completed iterations up to `now`, the one under way counted up to `now`.
+    #[must_use]
+    pub fn busy_until(&self, now: Time) -> Span {
+        if self.flight.iterations == 0 {
+            return self.counts.busy;
+        }
+        self.counts.busy + now.min(self.flight.boundary).since(self.flight.started)
+    }
+}

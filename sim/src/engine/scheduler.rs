@@ -1,0 +1,187 @@
+//! Decides the next iteration: who runs on, who is admitted.
+//!
+//! The usual case is decided on aggregates: all decodes get their token, the explicit sequences
+//! their chunk, and blocks suffice. Whenever the order inside the running list could matter
+//! (tokens or blocks run short) [`super::slow_path`] walks it.
+
+use super::sequence::{EndReason, Ended, State};
+use super::{Replica, reference::hit_ppm};
+use crate::units::Time;
+
+impl Replica {
+    /// Starts the next iteration at `now`, or goes idle. Requests cancelled since the last
+    /// boundary are appended to `out`.
+    pub fn schedule(&mut self, now: Time, out: &mut Vec<Ended>) {
+        if !self.cancelled.is_empty() {
+            self.drop_cancelled(now, out);
+        }
+        if self.live == 0 && self.queue.len() == 0 {
+            return;
+        }
+        let limit = self.chunk_limit();
+        let mut budget = self.spec.max_num_batched_tokens.0;
+        let (first_blocks, preempted) = match self.run_on(limit, &mut budget) {
+            Some(first_blocks) => (first_blocks, false),
+            None => {
+                budget = self.spec.max_num_batched_tokens.0;
+                (0, self.run_on_one_by_one(limit, &mut budget))
+            }
+        };
+        if !preempted {
+            self.admit(limit, &mut budget, now);
+        }
+        self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
+        // With no preemption, a head that still waits cannot be admitted before somebody ends.
+        self.take_off(now, first_blocks, !preempted);
+    }
+
+    fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
+        for (slot, call) in std::mem::take(&mut self.cancelled) {
+            let seq = self.seqs[slot as usize];
+            if seq.call != call {
+                continue;
+            }
+            match seq.state {
+                State::Vacant | State::Lingering => continue,
+                State::Queued => {
+                    self.queue.remove(self.key(slot));
+                    self.seqs[slot as usize].state = State::Vacant;
+                    self.vacant.push(slot);
+                }
+                State::Explicit | State::Decoding => {
+                    self.make_explicit(slot);
+                    self.remove(slot);
+                }
+            }
+            out.push(self.seqs[slot as usize].ended(now, EndReason::Cancelled));
+        }
+    }
+
+    /// Longest chunk of one request in this iteration.
+    fn chunk_limit(&self) -> u32 {
+        let threshold = self.spec.long_prefill_token_threshold.0;
+        let alone = self.live as usize + self.queue.len() <= 1;
+        if threshold == 0 || alone { u32::MAX } else { threshold }
+    }
+
+    /// All running sequences get their tokens, if tokens and blocks suffice whatever the order.
+    /// Returns the blocks taken for the batch; `None` (and nothing changed) when order matters.
+    fn run_on(&mut self, limit: u32, budget: &mut u32) -> Option<u32> {
+        let size = self.spec.block_size.0;
+        let batch_blocks = self.batch.blocks_for(1) as u32;
+        let mut left = budget.checked_sub(self.batch.count())?;
+        let mut blocks = batch_blocks;
+        self.scheduled.clear();
+        for &slot in &self.explicit {
+            let seq = &self.seqs[slot as usize];
+            let wanted = (seq.len() - seq.computed).min(limit);
+            // Only the very last of the running list may be cut short by the budget.
+            if wanted > left && self.running.last() != Some(&slot) {
+                return None;
+            }
+            let n = wanted.min(left);
+            left -= n;
+            blocks += (seq.computed + n).div_ceil(size) - seq.computed.div_ceil(size);
+            if n > 0 {
+                self.scheduled.push((slot, n));
+            }
+        }
+        if blocks > self.kv.free() {
+            return None;
+        }
+        *budget = left;
+        self.kv.take_anonymous(batch_blocks);
+        for index in 0..self.scheduled.len() {
+            let (slot, n) = self.scheduled[index];
+            self.grow(slot, n);
+        }
+        Some(batch_blocks)
+    }
+
+    /// Gives an explicit sequence its blocks for `n` more tokens and registers the full ones.
+    pub(super) fn grow(&mut self, slot: u32, n: u32) {
+        let size = self.spec.block_size.0;
+        let seq = &mut self.seqs[slot as usize];
+        let held = seq.computed.div_ceil(size);
+        seq.computed += n;
+        let count = seq.computed.div_ceil(size) - held;
+        let known = seq.computed.min(seq.len() - u32::from(seq.state == State::Lingering));
+        self.counts.scheduled_tokens += u64::from(n);
+        self.kv.take(count, self.identities.get_mut(slot as usize).map(|i| &mut i.blocks));
+        self.register(slot, known / size);
+    }
+
+    /// Admits from the head of the queue while tokens, sequences and blocks last.
+    fn admit(&mut self, limit: u32, budget: &mut u32, now: Time) {
+        let size = self.spec.block_size.0;
+        while *budget > 0 && self.live < self.spec.max_num_seqs {
+            let Some(slot) = self.queue.head() else { return };
+            let held_elsewhere = self.find_hits(slot);
+            let hit_tokens = self.hits.len() as u32 * size;
+            let length = self.seqs[slot as usize].len();
+            let wanted = (length - hit_tokens).min(limit);
+            if wanted > *budget && !self.spec.chunked_prefill {
+                return;
+            }
+            let n = wanted.min(*budget);
+            let watermark = if self.live == 0 { 0 } else { self.spec.watermark.0 };
+            let fits =
+                |tokens: u32| tokens.div_ceil(size) - held_elsewhere + watermark <= self.kv.free();
+            if self.spec.reserve_full_isl && !fits(length) || !fits(hit_tokens + n) {
+                return;
+            }
+            self.queue.pop();
+            self.start(slot, hit_tokens, now);
+            self.grow(slot, n);
+            self.scheduled.push((slot, n));
+            *budget -= n;
+        }
+    }
+
+    /// Fills `hits` with the cached blocks the sequence can use and returns how many of those
+    /// other sequences hold (they cost no free block).
+    fn find_hits(&mut self, slot: u32) -> u32 {
+        self.hits.clear();
+        let mut held_elsewhere = 0;
+        let (Some(prefix), Some(identity)) =
+            (&self.kv.prefix, self.identities.get_mut(slot as usize))
+        else {
+            return 0;
+        };
+        let size = self.spec.block_size.0;
+        // At least one token is always computed.
+        let most = (self.seqs[slot as usize].len() - 1) / size;
+        for index in 0..most as usize {
+            let Some(block) = prefix.lookup(identity.hash(index, size)) else { break };
+            held_elsewhere += u32::from(!prefix.is_free(block));
+            self.hits.push(block);
+        }
+        held_elsewhere
+    }
+
+    /// Moves a sequence from the queue into the running list with its hits.
+    fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
+        self.kv.take_hits(&self.hits);
+        if let Some(identity) = self.identities.get_mut(slot as usize) {
+            identity.blocks.extend_from_slice(&self.hits);
+            identity.registered = self.hits.len();
+        }
+        let seq = &mut self.seqs[slot as usize];
+        seq.state = State::Explicit;
+        seq.computed = hit_tokens;
+        seq.admission = self.admissions;
+        seq.running_at = self.running.len() as u32;
+        self.admissions += 1;
+        if seq.scheduled == Time::NEVER {
+            seq.scheduled = now;
+            seq.hit_tokens = hit_tokens;
+            self.counts.admitted += 1;
+            self.counts.prompt_tokens += u64::from(seq.prompt);
+            self.counts.hit_tokens += u64::from(hit_tokens);
+            self.counts.hit_ppm += hit_ppm(hit_tokens, seq.prompt);
+        }
+        self.running.push(slot);
+        self.explicit.push(slot);
+        self.live += 1;
+    }
+}
