@@ -1,0 +1,6 @@
+//! The suite: every test that looks at surgeline from outside, in one binary so that it links once.
+//!
+//! Unit tests stay beside the code they test. A module here is named after what it defends.
+
+mod support;
+mod tidy;
