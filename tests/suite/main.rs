@@ -1,5 +1,9 @@
-//! The test suite: everything that needs more than one module, or the whole program.
+//! The suite: every test that looks at surgeline from outside, in one binary so that it links once.
+//!
+//! Unit tests stay beside the code they test. A module here is named after what it defends.
 
 mod engines;
 mod golden;
 mod leap;
+mod support;
+mod tidy;

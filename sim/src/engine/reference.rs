@@ -324,7 +324,7 @@ impl ReferenceReplica {
         let mut at = 0;
         while at < self.running.len() && *budget > 0 {
             let seq = &self.running[at];
-            let known = seq.len() + u32::from(seq.lingering) * 0;
+            let known = seq.len();
             let n = (known - seq.computed).min(limit).min(*budget);
             if n == 0 {
                 at += 1;

@@ -99,7 +99,7 @@ impl StepTime {
         if !graph_sizes.windows(2).all(|w| w[0] < w[1]) {
             return Err(StepTimeError::GraphSizes);
         }
-        if fixed + linear[0].1 == 0 {
+        if fixed == 0 && linear[0].1 == 0 {
             return Err(StepTimeError::Instant);
         }
         let slope_limit =
