@@ -18,6 +18,7 @@
 //! Deliberately absent: time of its own, randomness, and everything outside one engine.
 
 mod batch;
+mod block_map;
 mod content;
 mod kv_cache;
 mod leap;
@@ -37,6 +38,7 @@ pub use step_time::{DecodePace, StepTime, StepTimeError, Work};
 use crate::ids::SeqId;
 use crate::units::Time;
 use batch::Batch;
+use block_map::BlockRef;
 use kv_cache::KvCache;
 use leap::Flight;
 use queue::{Key, Queue};
@@ -69,7 +71,7 @@ pub struct Replica {
     cancelled: Vec<(u32, u32)>,
     /// Scratch: `(admission, slot)` of those that end at this boundary.
     ending: Vec<(u64, u32)>,
-    hits: Vec<u32>,
+    hits: Vec<BlockRef>,
     flight: Flight,
     submissions: u64,
     admissions: u64,
@@ -271,14 +273,12 @@ impl Replica {
         seq.outputs = seq.computed + 1 - seq.prompt;
         seq.state = State::Explicit;
         self.batch.leave(seq.computed);
-        let held = seq.computed.div_ceil(self.spec.block_size.0) as usize;
+        let held = seq.computed.div_ceil(self.spec.block_size.0);
         let admission = seq.admission;
         if let (Some(prefix), Some(identity)) =
             (&mut self.kv.prefix, self.identities.get_mut(slot as usize))
         {
-            while identity.blocks.len() < held {
-                identity.blocks.push(prefix.settle());
-            }
+            prefix.settle(&mut identity.holding, held);
         }
         let at = self.explicit.partition_point(|&s| self.seqs[s as usize].admission < admission);
         self.explicit.insert(at, slot);
@@ -318,7 +318,7 @@ impl Replica {
         let computed = seq.computed;
         self.register(slot, known / size);
         match self.identities.get_mut(slot as usize) {
-            Some(identity) => self.kv.release(&mut identity.blocks),
+            Some(identity) => self.kv.release(&mut identity.holding),
             None => self.kv.release_counted(computed.div_ceil(size)),
         }
     }
@@ -332,7 +332,7 @@ impl Replica {
         };
         for index in identity.registered..full as usize {
             let hash = identity.hash(index, self.spec.block_size.0);
-            prefix.register(identity.blocks[index], hash);
+            prefix.register(&identity.holding, index, hash);
         }
         identity.registered = identity.registered.max(full as usize);
     }

@@ -96,6 +96,12 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// Takes the value out of a slot whatever its generation; `None` when the slot is free.
+    pub fn remove_slot(&mut self, slot: u32) -> Option<T> {
+        let generation = self.slots.get(slot as usize)?.0;
+        self.remove(Handle { slot, generation })
+    }
+
     /// The value, unless it was removed.
     #[must_use]
     pub fn get(&self, handle: Handle) -> Option<&T> {

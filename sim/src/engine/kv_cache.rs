@@ -1,16 +1,20 @@
 //! KV blocks of one replica: how many are free, and with prefix caching which content they hold.
 //!
-//! Without prefix caching blocks are anonymous and only counted. With it every block has an
-//! entry: how many sequences hold it, the hash of its content, and its place in the list of
-//! cached blocks that nobody holds (least recently released first). Blocks without content are
-//! always reused before cached ones, as in vLLM, where they are put at the front of the free list.
+//! Without prefix caching blocks are anonymous and only counted. With it a block's entry lives in
+//! the *node* of the sequence that computed it, beside its neighbours, so that releasing and
+//! evicting walk memory in order; only the map from content to block is visited at random.
+//! Blocks without content are only counted: they are always reused before cached ones, as in vLLM,
+//! where they are put at the front of the free list. Cached blocks that nobody holds stand in a
+//! queue of extents, least recently released first, the last block of a sequence before its first.
 //!
-//! Invariants: `free` + blocks held by at least one sequence = usable blocks; a block is in the
-//! free structures exactly when nobody holds it; a block is in the map exactly when it has a hash.
-//! Block 0 is vLLM's null block: never handed out, here the anchor of the list.
+//! Invariants: `free` + blocks held by at least one sequence = usable blocks; `free` = blank +
+//! cached blocks that nobody holds; a block is in the map exactly when it has a hash.
 //!
-//! Deliberately absent: who holds which block (the sequences know) and token contents (only
-//! hashes arrive here).
+//! Deliberately absent: block numbers (nothing depends on them) and token contents (only hashes
+//! arrive here).
+
+use super::block_map::{BlockMap, BlockRef};
+use std::collections::VecDeque;
 
 /// Free, held and cached blocks.
 #[derive(Clone, Debug)]
@@ -23,29 +27,64 @@ pub(super) struct KvCache {
 /// Blocks with content.
 #[derive(Clone, Debug)]
 pub(super) struct PrefixCache {
-    blocks: Vec<Block>,
+    nodes: Vec<Node>,
+    vacant: Vec<u32>,
     /// Free blocks without content.
-    blank: Vec<u32>,
-    map: HashTable,
-    /// Blocks that decoding sequences took and whose owner is settled when it leaves the batch.
-    anonymous: Vec<u32>,
+    blank: u32,
+    map: BlockMap,
+    /// Cached blocks nobody holds, oldest first; entries go stale when a block is taken again.
+    released: VecDeque<Extent>,
+    /// Number of the last release.
+    stamp: u32,
     evictions: u64,
+}
+
+/// The blocks one sequence computed, in order.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    blocks: Vec<Block>,
+    /// Blocks that are held or have content.
+    alive: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
     /// Hash of the content; 0: none.
     hash: u64,
-    /// Neighbours in the list of free cached blocks.
-    older: u32,
-    newer: u32,
     refs: u32,
+    /// Release at which it last became free.
+    stamp: u32,
+}
+
+/// Blocks `from..to` of a node, released together; the last is evicted first.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    node: u32,
+    from: u32,
+    to: u32,
+    stamp: u32,
+}
+
+/// The blocks a running sequence holds; kept only with prefix caching.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holding {
+    /// Blocks of other sequences' nodes, from the start of the prompt.
+    hits: Vec<BlockRef>,
+    /// Its own node and how many blocks of it, following the hits.
+    own: Option<(u32, u32)>,
+}
+
+impl Holding {
+    /// Blocks held.
+    pub(super) fn len(&self) -> u32 {
+        self.hits.len() as u32 + self.own.map_or(0, |own| own.1)
+    }
 }
 
 impl KvCache {
     pub(super) fn new(blocks: u32, prefix_caching: bool) -> KvCache {
         let usable = blocks - 1;
-        KvCache { usable, free: usable, prefix: prefix_caching.then(|| PrefixCache::new(blocks)) }
+        KvCache { usable, free: usable, prefix: prefix_caching.then(|| PrefixCache::new(usable)) }
     }
 
     pub(super) fn free(&self) -> u32 {
@@ -64,210 +103,195 @@ impl KvCache {
         self.prefix.as_ref().map_or(0, |prefix| prefix.evictions)
     }
 
-    /// Takes blocks for the decode batch; their owners are settled later.
-    pub(super) fn take_anonymous(&mut self, count: u32) {
+    /// Takes blocks out of the free ones, evicting cached content where no blank one is left.
+    pub(super) fn take(&mut self, count: u32) {
         self.free -= count;
         if let Some(prefix) = &mut self.prefix {
-            for _ in 0..count {
-                let block = prefix.take_free();
-                prefix.anonymous.push(block);
-            }
-        }
-    }
-
-    /// Takes `count` blocks for one sequence, appended to `held`.
-    pub(super) fn take(&mut self, count: u32, held: Option<&mut Vec<u32>>) {
-        self.free -= count;
-        if let (Some(prefix), Some(held)) = (&mut self.prefix, held) {
-            held.extend((0..count).map(|_| prefix.take_free()));
+            let blank = count.min(prefix.blank);
+            prefix.blank -= blank;
+            prefix.evict(count - blank);
         }
     }
 
     /// Takes cached blocks a sequence can use.
-    pub(super) fn take_hits(&mut self, hits: &[u32]) {
+    pub(super) fn take_hits(&mut self, hits: &[BlockRef], holding: &mut Holding) {
         let Some(prefix) = &mut self.prefix else { return };
+        debug_assert_eq!(holding.len(), 0, "hits come first");
         for &hit in hits {
-            self.free -= u32::from(prefix.take_hit(hit));
+            let block = prefix.block_mut(hit);
+            self.free -= u32::from(block.refs == 0);
+            block.refs += 1;
         }
+        holding.hits.extend_from_slice(hits);
     }
 
-    /// Gives back `count` anonymous blocks (no prefix caching).
+    /// Gives back `count` blocks that were only counted (no prefix caching).
     pub(super) fn release_counted(&mut self, count: u32) {
         self.free += count;
         debug_assert!(self.free <= self.usable, "more blocks given back than taken");
     }
 
     /// Gives back a sequence's blocks, last first.
-    pub(super) fn release(&mut self, held: &mut Vec<u32>) {
-        let Some(prefix) = &mut self.prefix else { return };
-        while let Some(block) = held.pop() {
-            self.free += u32::from(prefix.release(block));
+    pub(super) fn release(&mut self, holding: &mut Holding) {
+        if let Some(prefix) = &mut self.prefix {
+            self.free += prefix.release(holding);
         }
     }
 
-    /// Recounts everything from the block table: what must hold between iterations.
+    /// Recounts everything from the nodes: what must hold between iterations.
     pub(super) fn check(&self) {
         let Some(prefix) = &self.prefix else { return };
-        let held = prefix.blocks[1..].iter().filter(|block| block.refs > 0).count();
-        assert_eq!(held + self.free as usize, self.usable as usize, "blocks leak or double");
-        let mut listed = 0;
-        let mut at = prefix.blocks[0].newer;
-        while at != 0 {
-            assert_eq!(prefix.blocks[at as usize].refs, 0, "a held block is in the free list");
-            listed += 1;
-            at = prefix.blocks[at as usize].newer;
+        let blocks = || prefix.nodes.iter().flat_map(|node| &node.blocks);
+        let cached_free = blocks().filter(|b| b.refs == 0 && b.hash != 0).count() as u32;
+        assert_eq!(prefix.blank + cached_free, self.free, "free blocks leak or double");
+        let hashed = blocks().filter(|block| block.hash != 0).count();
+        assert_eq!(hashed, prefix.map.len(), "the map and the blocks disagree");
+        for node in &prefix.nodes {
+            let alive = node.blocks.iter().filter(|b| b.refs > 0 || b.hash != 0).count();
+            assert_eq!(alive, node.alive as usize, "a node lives too long or too short");
         }
-        assert_eq!(listed + prefix.blank.len(), self.free as usize, "the free lists disagree");
-        let hashed = prefix.blocks.iter().filter(|block| block.hash != 0).count();
-        assert_eq!(hashed, prefix.map.len, "the map and the blocks disagree");
     }
 }
 
 impl PrefixCache {
-    fn new(blocks: u32) -> PrefixCache {
+    fn new(usable: u32) -> PrefixCache {
         PrefixCache {
-            blocks: vec![Block::default(); blocks as usize],
-            blank: (1..blocks).rev().collect(),
-            map: HashTable::new(blocks),
-            anonymous: Vec::new(),
+            nodes: Vec::new(),
+            vacant: Vec::new(),
+            blank: usable,
+            map: BlockMap::new(usable),
+            released: VecDeque::new(),
+            stamp: 0,
             evictions: 0,
         }
     }
 
     /// The cached block with this content, if any; the oldest of several.
-    pub(super) fn lookup(&self, hash: u64) -> Option<u32> {
-        self.map.find(hash, |block| self.blocks[block as usize].hash == hash)
+    pub(super) fn lookup(&self, hash: u64) -> Option<BlockRef> {
+        self.map.find(hash, |at| self.block(at).hash == hash)
     }
 
-    pub(super) fn is_free(&self, block: u32) -> bool {
-        self.blocks[block as usize].refs == 0
+    pub(super) fn is_free(&self, at: BlockRef) -> bool {
+        self.block(at).refs == 0
     }
 
-    /// Gives a held block its content.
-    pub(super) fn register(&mut self, block: u32, hash: u64) {
-        self.blocks[block as usize].hash = hash;
-        self.map.insert(hash, block);
+    fn block(&self, at: BlockRef) -> &Block {
+        &self.nodes[at.node() as usize].blocks[at.index() as usize]
     }
 
-    /// A block that a decoding sequence took earlier.
-    pub(super) fn settle(&mut self) -> u32 {
-        self.anonymous.pop().expect("the batch took a block for every boundary crossed")
+    fn block_mut(&mut self, at: BlockRef) -> &mut Block {
+        &mut self.nodes[at.node() as usize].blocks[at.index() as usize]
     }
 
-    fn take_free(&mut self) -> u32 {
-        if let Some(block) = self.blank.pop() {
-            self.blocks[block as usize].refs = 1;
-            return block;
+    /// Makes `holding` hold `count` blocks in all; the new ones were taken from the free ones.
+    pub(super) fn settle(&mut self, holding: &mut Holding, count: u32) {
+        let missing = count - holding.len();
+        if missing == 0 {
+            return;
         }
-        let block = self.blocks[0].newer;
-        debug_assert_ne!(block, 0, "the caller checked that a block is free");
-        self.unlink(block);
-        let entry = &mut self.blocks[block as usize];
-        let hash = std::mem::take(&mut entry.hash);
-        entry.refs = 1;
-        self.map.remove(hash, block);
-        self.evictions += 1;
-        block
+        let own = holding.own.get_or_insert_with(|| {
+            let node = self.vacant.pop().unwrap_or_else(|| {
+                self.nodes.push(Node::default());
+                self.nodes.len() as u32 - 1
+            });
+            (node, 0)
+        });
+        let node = &mut self.nodes[own.0 as usize];
+        own.1 += missing;
+        node.alive += missing;
+        node.blocks.resize(own.1 as usize, Block { refs: 1, ..Block::default() });
     }
 
-    fn take_hit(&mut self, block: u32) -> bool {
-        let was_free = self.is_free(block);
-        if was_free {
-            self.unlink(block);
+    /// Gives the held block `index` its content.
+    pub(super) fn register(&mut self, holding: &Holding, index: usize, hash: u64) {
+        let Some((node, _)) = holding.own else { return };
+        let index = index - holding.hits.len();
+        self.nodes[node as usize].blocks[index].hash = hash;
+        self.map.insert(hash, BlockRef::new(node, index as u32));
+    }
+
+    /// Evicts the `count` cached blocks that were released longest ago.
+    fn evict(&mut self, count: u32) {
+        self.evictions += u64::from(count);
+        let mut left = count;
+        while left > 0 {
+            let Some(extent) = self.released.front_mut() else {
+                debug_assert!(false, "the caller checked that enough blocks are free");
+                return;
+            };
+            let node = &mut self.nodes[extent.node as usize];
+            let first = (extent.to.saturating_sub(left)).max(extent.from) as usize;
+            let soon = node.blocks.get(first..extent.to as usize).unwrap_or_default();
+            self.map.touch(soon.iter().map(|block| block.hash));
+            while left > 0 && extent.to > extent.from {
+                extent.to -= 1;
+                // A node whose blocks were all evicted may be shorter by now.
+                let Some(block) = node.blocks.get_mut(extent.to as usize) else { continue };
+                if block.refs == 0 && block.stamp == extent.stamp && block.hash != 0 {
+                    let hash = std::mem::take(&mut block.hash);
+                    self.map.remove(hash, BlockRef::new(extent.node, extent.to));
+                    node.alive -= 1;
+                    left -= 1;
+                }
+            }
+            let (number, done) = (extent.node, extent.to == extent.from);
+            if node.alive == 0 && !node.blocks.is_empty() {
+                node.blocks.clear();
+                self.vacant.push(number);
+            }
+            if done {
+                self.released.pop_front();
+            }
         }
-        self.blocks[block as usize].refs += 1;
-        was_free
     }
 
-    fn release(&mut self, block: u32) -> bool {
-        let entry = &mut self.blocks[block as usize];
-        entry.refs -= 1;
-        if entry.refs > 0 {
+    /// Lets go of all blocks of a sequence, last first; returns how many became free.
+    fn release(&mut self, holding: &mut Holding) -> u32 {
+        self.stamp = self.stamp.wrapping_add(1);
+        let mut freed = 0;
+        if let Some((node, count)) = holding.own.take() {
+            for index in (0..count).rev() {
+                freed += u32::from(self.let_go(BlockRef::new(node, index)));
+            }
+            let entry = &mut self.nodes[node as usize];
+            if entry.alive == 0 {
+                entry.blocks.clear();
+                self.vacant.push(node);
+            }
+        }
+        while let Some(hit) = holding.hits.pop() {
+            freed += u32::from(self.let_go(hit));
+        }
+        freed
+    }
+
+    /// One holder less; whether the block became free.
+    fn let_go(&mut self, at: BlockRef) -> bool {
+        let stamp = self.stamp;
+        let node = &mut self.nodes[at.node() as usize];
+        let block = &mut node.blocks[at.index() as usize];
+        block.refs -= 1;
+        if block.refs > 0 {
             return false;
         }
-        if entry.hash == 0 {
-            self.blank.push(block);
+        if block.hash == 0 {
+            node.alive -= 1;
+            self.blank += 1;
             return true;
         }
-        let newest = self.blocks[0].older;
-        self.blocks[block as usize].older = newest;
-        self.blocks[block as usize].newer = 0;
-        self.blocks[newest as usize].newer = block;
-        self.blocks[0].older = block;
+        block.stamp = stamp;
+        match self.released.back_mut() {
+            Some(last)
+                if last.node == at.node() && last.stamp == stamp && last.from == at.index() + 1 =>
+            {
+                last.from = at.index();
+            }
+            _ => {
+                let (node, from) = (at.node(), at.index());
+                self.released.push_back(Extent { node, from, to: from + 1, stamp });
+            }
+        }
         true
-    }
-
-    fn unlink(&mut self, block: u32) {
-        let Block { older, newer, .. } = self.blocks[block as usize];
-        self.blocks[older as usize].newer = newer;
-        self.blocks[newer as usize].older = older;
-    }
-}
-
-/// Open addressing with linear probing; removal shifts later entries back, so equal hashes keep
-/// their order and no tombstones gather.
-#[derive(Clone, Debug)]
-struct HashTable {
-    /// `(tag, block)`: the low half of the hash and the block; block 0 marks an empty slot.
-    slots: Vec<(u32, u32)>,
-    mask: u32,
-    len: usize,
-}
-
-impl HashTable {
-    fn new(blocks: u32) -> HashTable {
-        // At most 50 % full.
-        let size = (blocks.max(8) * 2).next_power_of_two();
-        HashTable { slots: vec![(0, 0); size as usize], mask: size - 1, len: 0 }
-    }
-
-    fn find(&self, hash: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
-        let tag = hash as u32;
-        let mut at = tag & self.mask;
-        loop {
-            let (other, block) = self.slots[at as usize];
-            if block == 0 {
-                return None;
-            }
-            if other == tag && same(block) {
-                return Some(block);
-            }
-            at = (at + 1) & self.mask;
-        }
-    }
-
-    fn insert(&mut self, hash: u64, block: u32) {
-        let tag = hash as u32;
-        let mut at = tag & self.mask;
-        while self.slots[at as usize].1 != 0 {
-            at = (at + 1) & self.mask;
-        }
-        self.slots[at as usize] = (tag, block);
-        self.len += 1;
-    }
-
-    fn remove(&mut self, hash: u64, block: u32) {
-        let mut at = hash as u32 & self.mask;
-        while self.slots[at as usize].1 != block {
-            debug_assert_ne!(self.slots[at as usize].1, 0, "a hashed block is in the map");
-            at = (at + 1) & self.mask;
-        }
-        self.len -= 1;
-        let mut hole = at;
-        loop {
-            at = (at + 1) & self.mask;
-            let (tag, block) = self.slots[at as usize];
-            if block == 0 {
-                break;
-            }
-            // The entry may move back unless its home lies cyclically in (hole, at].
-            let from_home = at.wrapping_sub(tag & self.mask) & self.mask;
-            if from_home >= at.wrapping_sub(hole) & self.mask {
-                self.slots[hole as usize] = (tag, block);
-                hole = at;
-            }
-        }
-        self.slots[hole as usize] = (0, 0);
     }
 }
 
@@ -276,39 +300,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_keeps_the_order_of_equal_hashes_through_removals() {
-        let mut table = HashTable::new(64);
-        // One home slot for all: every probe runs through the others.
-        let hashes: Vec<u64> = (0..20).map(|i| 5 + (i % 3) * u64::from(table.mask + 1)).collect();
-        for (i, &hash) in hashes.iter().enumerate() {
-            table.insert(hash, i as u32 + 1);
-        }
-        for i in 0..20 {
-            let oldest = (i..20).find(|&j| hashes[j] == hashes[i]).map(|j| j as u32 + 1);
-            assert_eq!(table.find(hashes[i], |b| hashes[b as usize - 1] == hashes[i]), oldest);
-            table.remove(hashes[i], i as u32 + 1);
-        }
-        assert_eq!(table.len, 0);
-        assert!(table.slots.iter().all(|slot| slot.1 == 0));
+    fn blank_blocks_are_reused_before_cached_ones_and_those_last_block_first() {
+        let mut kv = KvCache::new(6, true);
+        let mut holding = Holding::default();
+        kv.take(3);
+        let prefix = kv.prefix.as_mut().expect("prefix caching is on");
+        prefix.settle(&mut holding, 3);
+        prefix.register(&holding, 0, 10);
+        prefix.register(&holding, 1, 11);
+        kv.release(&mut holding);
+        kv.check();
+        // Free now: two never used and one un-hashed block, then 11 (the tail), then 10.
+        kv.take(4);
+        assert_eq!(kv.evictions(), 1);
+        let prefix = kv.prefix.as_ref().expect("prefix caching is on");
+        assert!(prefix.lookup(10).is_some());
+        assert!(prefix.lookup(11).is_none());
+        kv.check();
     }
 
     #[test]
-    fn blank_blocks_are_reused_before_cached_ones_and_those_oldest_first() {
-        let mut kv = KvCache::new(6, true);
-        let mut held = Vec::new();
-        kv.take(3, Some(&mut held));
-        let order = held.clone();
-        let prefix = kv.prefix.as_mut().expect("prefix caching is on");
-        prefix.register(held[0], 10);
-        prefix.register(held[1], 11);
-        kv.release(&mut held);
-        kv.check();
-        // Free now: two never used and one un-hashed block, then 11 (the tail), then 10.
-        kv.take(4, Some(&mut held));
-        assert_eq!(kv.evictions(), 1);
-        assert_eq!(held[3], order[1]);
-        let prefix = kv.prefix.as_ref().expect("prefix caching is on");
-        assert_eq!((prefix.lookup(10), prefix.lookup(11)), (Some(order[0]), None));
+    fn a_block_taken_again_is_not_evicted_at_its_old_place() {
+        let mut kv = KvCache::new(5, true);
+        let (mut first, mut second) = (Holding::default(), Holding::default());
+        for (holding, hash) in [(&mut first, 10), (&mut second, 20)] {
+            kv.take(2);
+            let prefix = kv.prefix.as_mut().expect("prefix caching is on");
+            prefix.settle(holding, 2);
+            prefix.register(holding, 0, hash);
+            prefix.register(holding, 1, hash + 1);
+        }
+        kv.release(&mut first);
+        kv.release(&mut second);
+        let hit = kv.prefix.as_ref().and_then(|p| p.lookup(10)).expect("it is cached");
+        let mut again = Holding::default();
+        kv.take_hits(&[hit], &mut again);
+        kv.take(2);
+        let found = |kv: &KvCache, hash| kv.prefix.as_ref().and_then(|p| p.lookup(hash)).is_some();
+        // 11 and 21 go; 10 is held, 20 is the youngest of the free ones.
+        let left: Vec<_> = [10, 11, 20, 21].into_iter().filter(|&h| found(&kv, h)).collect();
+        assert_eq!(left, [10, 20]);
+        kv.release(&mut again);
         kv.check();
     }
 }

@@ -100,7 +100,7 @@ impl Replica {
         let Flight { iterations, first_blocks, pace, .. } = self.flight;
         if iterations > 1 {
             let blocks = self.batch.blocks_for(iterations) - u64::from(first_blocks);
-            self.kv.take_anonymous(blocks as u32);
+            self.kv.take(blocks as u32);
             self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
         }
         self.batch.advance(iterations);

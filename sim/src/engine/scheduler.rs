@@ -90,7 +90,7 @@ impl Replica {
             return None;
         }
         *budget = left;
-        self.kv.take_anonymous(batch_blocks);
+        self.kv.take(batch_blocks);
         for index in 0..self.scheduled.len() {
             let (slot, n) = self.scheduled[index];
             self.grow(slot, n);
@@ -107,7 +107,13 @@ impl Replica {
         let count = seq.computed.div_ceil(size) - held;
         let known = seq.computed.min(seq.len() - u32::from(seq.state == State::Lingering));
         self.counts.scheduled_tokens += u64::from(n);
-        self.kv.take(count, self.identities.get_mut(slot as usize).map(|i| &mut i.blocks));
+        let computed = seq.computed;
+        self.kv.take(count);
+        if let (Some(prefix), Some(identity)) =
+            (&mut self.kv.prefix, self.identities.get_mut(slot as usize))
+        {
+            prefix.settle(&mut identity.holding, computed.div_ceil(size));
+        }
         self.register(slot, known / size);
     }
 
@@ -161,9 +167,8 @@ impl Replica {
 
     /// Moves a sequence from the queue into the running list with its hits.
     fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
-        self.kv.take_hits(&self.hits);
         if let Some(identity) = self.identities.get_mut(slot as usize) {
-            identity.blocks.extend_from_slice(&self.hits);
+            self.kv.take_hits(&self.hits, &mut identity.holding);
             identity.registered = self.hits.len();
         }
         let seq = &mut self.seqs[slot as usize];

@@ -1,6 +1,7 @@
 //! A request inside an engine: what is handed in, what comes out.
 
 use super::content::{Chain, Segments};
+use super::kv_cache::Holding;
 use crate::units::{Span, Time};
 
 /// A request as it is handed to an engine.
@@ -173,7 +174,7 @@ pub(super) struct Identity {
     pub(super) segments: Segments,
     pub(super) output_segment: u64,
     pub(super) chain: Chain,
-    pub(super) blocks: Vec<u32>,
+    pub(super) holding: Holding,
     /// Blocks that carry their content.
     pub(super) registered: usize,
 }
@@ -183,7 +184,7 @@ impl Identity {
         self.segments = segments;
         self.output_segment = output_segment;
         self.chain.clear();
-        self.blocks.clear();
+        debug_assert_eq!(self.holding.len(), 0, "its blocks were given back");
         self.registered = 0;
     }
 

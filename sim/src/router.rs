@@ -1,0 +1,155 @@
+//! Which replica of a pool gets a call.
+//!
+//! A router sees what a real one sees: how many calls each replica has, how many wait, how full
+//! its KV cache is, as of the last scrape, plus what it sent itself since. It never sees how long
+//! an answer will be.
+//!
+//! Invariants: the choice depends on the signals, the router's own counters and the random bits
+//! the request was born with; nothing else.
+
+use crate::fleet::{Balancing, Strategy};
+use crate::units::{Span, Time};
+
+/// What a router knows of one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Signal {
+    /// Calls queued or running.
+    pub outstanding: u32,
+    /// Calls queued.
+    pub waiting: u32,
+    /// KV blocks in use.
+    pub kv_used: u32,
+}
+
+/// The router of one pool.
+#[derive(Clone, Debug)]
+pub struct Router {
+    balancing: Balancing,
+    /// Signals as of the last refresh, own dispatches since added.
+    known: Vec<Signal>,
+    turn: u32,
+}
+
+/// What a router sees of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Visible {
+    /// Random bits drawn at its birth.
+    pub bits: u64,
+    /// Identity of the leading part of its prompt.
+    pub affinity: u64,
+}
+
+impl Router {
+    /// A router over `replicas` idle replicas.
+    #[must_use]
+    pub fn new(balancing: Balancing, replicas: u32) -> Router {
+        Router { balancing, known: vec![Signal::default(); replicas as usize], turn: 0 }
+    }
+
+    /// How often signals are refreshed; `None` when they are always current or nobody reads them.
+    #[must_use]
+    pub fn refresh_every(&self) -> Option<Span> {
+        let read = !matches!(self.balancing.strategy, Strategy::RoundRobin | Strategy::Random);
+        (read && self.balancing.signal_age > Span::ZERO).then_some(self.balancing.signal_age)
+    }
+
+    /// Takes new signals of every replica.
+    pub fn refresh(&mut self, now: Time, signal: impl Fn(usize, Time) -> Signal) {
+        for (replica, known) in self.known.iter_mut().enumerate() {
+            *known = signal(replica, now);
+        }
+    }
+
+    /// The replica (number within the pool) for a request. `live` reads the current signal of a
+    /// replica; it is asked only when signals are not aged.
+    pub fn choose(&mut self, request: Visible, live: impl Fn(usize) -> Signal) -> usize {
+        let aged = self.balancing.signal_age > Span::ZERO;
+        let count = self.known.len();
+        let known = &self.known;
+        let signal = |replica: usize| if aged { known[replica] } else { live(replica) };
+        let outstanding = |replica: &usize| signal(*replica).outstanding;
+        let chosen = match self.balancing.strategy {
+            Strategy::RoundRobin => {
+                self.turn = (self.turn + 1) % count as u32;
+                (self.turn as usize + count - 1) % count
+            }
+            Strategy::Random => pick(request.bits as u32, count),
+            Strategy::LeastOutstanding => (0..count).min_by_key(outstanding).unwrap_or(0),
+            Strategy::PowerOfTwo => {
+                let first = pick(request.bits as u32, count);
+                let other = pick((request.bits >> 32) as u32, count.max(2) - 1);
+                // The second is drawn from the others.
+                let second = (other + usize::from(other >= first)).min(count - 1);
+                if outstanding(&second) < outstanding(&first) { second } else { first }
+            }
+            Strategy::KvAware => {
+                let fullness = |replica: &usize| {
+                    let signal = signal(*replica);
+                    (signal.waiting, signal.kv_used, signal.outstanding)
+                };
+                (0..count).min_by_key(fullness).unwrap_or(0)
+            }
+            Strategy::PrefixAffinity { max_imbalance } => {
+                let least = (0..count).min_by_key(outstanding).unwrap_or(0);
+                let favoured = pick((request.affinity >> 32) as u32, count);
+                let ahead = outstanding(&favoured).saturating_sub(outstanding(&least));
+                if ahead > max_imbalance { least } else { favoured }
+            }
+        };
+        if aged && self.balancing.count_own_dispatches {
+            self.known[chosen].outstanding += 1;
+        }
+        chosen
+    }
+}
+
+/// A number below `count` from 32 uniform bits (Lemire's multiplication; bias below count / 2³²).
+fn pick(bits: u32, count: usize) -> usize {
+    ((u64::from(bits) * count as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(strategy: Strategy, age: Span, replicas: u32) -> Router {
+        Router::new(Balancing { strategy, signal_age: age, count_own_dispatches: true }, replicas)
+    }
+
+    fn visible(bits: u64) -> Visible {
+        Visible { bits, affinity: bits }
+    }
+
+    #[test]
+    fn round_robin_takes_turns() {
+        let mut router = router(Strategy::RoundRobin, Span::ZERO, 3);
+        let seen: Vec<_> =
+            (0..6).map(|_| router.choose(visible(0), |_| Signal::default())).collect();
+        assert_eq!(seen, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn power_of_two_draws_two_different_replicas() {
+        let mut router = router(Strategy::PowerOfTwo, Span::ZERO, 4);
+        for bits in (0..1_000u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)) {
+            // Replica 2 is idle: it wins whenever it is drawn, and a busy one wins otherwise.
+            let load = |r: usize| Signal { outstanding: u32::from(r != 2), ..Signal::default() };
+            let chosen = router.choose(visible(bits), load);
+            let first = pick(bits as u32, 4);
+            let other = pick((bits >> 32) as u32, 3);
+            let second = other + usize::from(other >= first);
+            assert_ne!(first, second);
+            assert_eq!(chosen == 2, first == 2 || second == 2);
+        }
+    }
+
+    #[test]
+    fn aged_signals_hide_the_present_but_not_own_dispatches() {
+        let mut router = router(Strategy::LeastOutstanding, Span::from_millis(50), 2);
+        let live = |_: usize| -> Signal { unreachable!("aged signals never look") };
+        assert_eq!(router.choose(visible(0), live), 0);
+        assert_eq!(router.choose(visible(0), live), 1);
+        router.refresh(Time(1), |r, _| Signal { outstanding: 5 - r as u32, ..Signal::default() });
+        assert_eq!(router.choose(visible(0), live), 1);
+    }
+}

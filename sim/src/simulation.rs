@@ -1,0 +1,259 @@
+//! The central loop: one match on what happens next.
+//!
+//! A simulation is single-threaded and owns everything it touches. It cannot fail: what a
+//! [`Scenario`] promises is checked where it is made. `calls` carries requests from arrival to
+//! end, `observe` watches (windows, signals, marks), both behind the match in
+//! [`Simulation::step`].
+//!
+//! Invariants: time never goes back; at one instant events go by rank (see [`crate::event`]);
+//! equal seed, replication and scenario give equal outcomes, bit for bit.
+//!
+//! Deliberately absent: threads, wall-clock time, and decisions (engines, routers and sources
+//! decide; this carries out).
+
+mod calls;
+mod observe;
+
+use crate::agenda::{Agenda, Next};
+use crate::audit::Audit;
+use crate::engine::{Ended, Replica};
+use crate::event::{Event, EventRecord, RANK_ARRIVE, RANK_BOUNDARY, RANK_SCHEDULE};
+use crate::ids::{Arena, Handle, PoolId, ReplicaId, SourceId};
+use crate::outcome::Outcome;
+use crate::record::{Discard, Recorder};
+use crate::router::Router;
+use crate::scenario::Scenario;
+use crate::units::Time;
+use crate::workload::{Request, Source};
+use calls::Call;
+use observe::Observer;
+
+/// Events between two looks at whether to stop.
+const STOP_CHECK: u64 = 4_096;
+
+/// One replication of a scenario, under way.
+#[derive(Debug)]
+pub struct Simulation<'a, R: Recorder = Discard> {
+    scenario: &'a Scenario,
+    recorder: R,
+    slots: Slots,
+    agenda: Agenda<Handle>,
+    sources: Vec<Source>,
+    /// The request each source's slot stands for.
+    upcoming: Vec<Option<Request>>,
+    /// Requests that arrive because another one ended.
+    follow_ups: Arena<Request>,
+    routers: Vec<Router>,
+    replicas: Vec<Replica>,
+    /// Pool of each replica.
+    pool_of: Vec<PoolId>,
+    /// First replica of each pool.
+    first_replica: Vec<u32>,
+    /// Calls sent to each replica and not ended.
+    outstanding: Vec<u32>,
+    calls: Arena<Call>,
+    observer: Observer,
+    audit: Audit,
+    outcome: Outcome,
+    ended: Vec<Ended>,
+}
+
+impl<'a> Simulation<'a, Discard> {
+    /// Replication number `replication` of a scenario under `seed`; nothing is recorded per call.
+    #[must_use]
+    pub fn new(scenario: &'a Scenario, seed: u64, replication: u32) -> Self {
+        Simulation::recording(scenario, seed, replication, Discard)
+    }
+}
+
+impl<'a, R: Recorder> Simulation<'a, R> {
+    /// As [`Simulation::new`], with a sink for every call.
+    #[must_use]
+    pub fn recording(scenario: &'a Scenario, seed: u64, replication: u32, recorder: R) -> Self {
+        let mut replicas = Vec::new();
+        let mut pool_of = Vec::new();
+        let mut first_replica = Vec::new();
+        for (number, pool) in scenario.pools.iter().enumerate() {
+            first_replica.push(replicas.len() as u32);
+            for _ in 0..pool.replicas {
+                replicas.push(Replica::new(pool.engine.clone(), pool.step_time.clone()));
+                pool_of.push(PoolId(number as u32));
+            }
+        }
+        let router = |pool: &crate::fleet::PoolSpec| Router::new(pool.balancing.clone(), pool.replicas);
+        let slots = Slots::new(replicas.len(), scenario);
+        let mut simulation = Simulation {
+            recorder,
+            slots,
+            agenda: Agenda::new(slots.end as usize),
+            sources: Vec::new(),
+            upcoming: vec![None; scenario.sources.len()],
+            follow_ups: Arena::default(),
+            routers: scenario.pools.iter().map(router).collect(),
+            outstanding: vec![0; replicas.len()],
+            replicas,
+            pool_of,
+            first_replica,
+            calls: Arena::default(),
+            observer: Observer::new(scenario),
+            audit: Audit::default(),
+            outcome: observe::empty_outcome(scenario),
+            ended: Vec::new(),
+            scenario,
+        };
+        simulation.open_sources(seed, replication);
+        simulation.open_observers();
+        simulation
+    }
+
+    fn open_sources(&mut self, seed: u64, replication: u32) {
+        for (number, spec) in self.scenario.sources.iter().enumerate() {
+            let model = self.scenario.tasks[spec.task.index()].model;
+            let longest = self.scenario.models[model.index()]
+                .served_by
+                .iter()
+                .map(|pool| self.scenario.pools[pool.index()].engine.max_model_len.0)
+                .max();
+            let id = SourceId(number as u32);
+            let longest = longest.map_or(u32::MAX, |tokens| tokens - 1);
+            let horizon = self.scenario.horizon;
+            self.sources.push(Source::new(spec, id, seed, replication, horizon, longest));
+            self.draw_next(id);
+        }
+    }
+
+    /// Draws the next request of a source and puts it on the agenda.
+    fn draw_next(&mut self, source: SourceId) {
+        let request = self.sources[source.index()].next();
+        let at = request.as_ref().map_or(Time::NEVER, |request| request.at);
+        self.upcoming[source.index()] = request;
+        self.agenda.set(self.slots.sources + source.0, at, RANK_ARRIVE);
+    }
+
+    /// Runs to the end.
+    #[must_use]
+    pub fn run(self) -> Outcome {
+        self.run_with(&|| false).0.unwrap_or_default()
+    }
+
+    /// Runs to the end, or until `stop` says so (then there is no outcome), and hands the
+    /// recorder back.
+    pub fn run_with(mut self, stop: &dyn Fn() -> bool) -> (Option<Outcome>, R) {
+        while let Some((at, event, handle)) = self.next_event() {
+            self.handle(at, event, handle);
+            if self.outcome.events.is_multiple_of(STOP_CHECK) && stop() {
+                return (None, self.recorder);
+            }
+        }
+        self.close();
+        (Some(self.outcome), self.recorder)
+    }
+
+    /// Handles one event and tells which; `None` when the run is over.
+    pub fn step(&mut self) -> Option<EventRecord> {
+        let (at, event, handle) = self.next_event()?;
+        self.handle(at, event, handle);
+        Some(EventRecord { at, event, log_hash: self.outcome.log_hash })
+    }
+
+    fn next_event(&mut self) -> Option<(Time, Event, Option<Handle>)> {
+        // Observers alone keep nothing going once the measured time is over.
+        if self.audit.in_system() == 0 && self.observer.is_done() && self.is_drained() {
+            return None;
+        }
+        let (at, next) = self.agenda.next()?;
+        Some(match next {
+            Next::OneOff(handle) => (at, Event::FollowUp, Some(handle)),
+            Next::Slot(slot, rank) => (at, self.slots.event(slot, rank), None),
+        })
+    }
+
+    /// Whether nobody will arrive and no iteration is under way.
+    fn is_drained(&self) -> bool {
+        self.agenda.one_offs() == 0
+            && self.upcoming.iter().all(Option::is_none)
+            && self.replicas.iter().all(|replica| replica.boundary() == Time::NEVER)
+    }
+
+    fn handle(&mut self, now: Time, event: Event, handle: Option<Handle>) {
+        self.outcome.events += 1;
+        match event {
+            Event::Boundary(replica) => self.reach_boundary(replica, now),
+            Event::Schedule(replica) => self.start_iteration(replica, now),
+            Event::Arrival(source) => {
+                if let Some(request) = self.upcoming[source.index()].take() {
+                    self.arrive(request, now);
+                }
+                self.draw_next(source);
+            }
+            Event::FollowUp => {
+                if let Some(request) = handle.and_then(|handle| self.follow_ups.remove(handle)) {
+                    self.arrive(request, now);
+                }
+            }
+            Event::Refresh(pool) => self.refresh_signals(pool, now),
+            Event::WindowEnd => self.end_window(now),
+            Event::Mark => self.pass_mark(now),
+        }
+    }
+
+    /// Ends the iteration under way on a replica and, unless something else happens at this very
+    /// instant, starts the next one.
+    fn reach_boundary(&mut self, replica: ReplicaId, now: Time) {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.replicas[replica.index()].complete(now, &mut ended);
+        for end in ended.drain(..) {
+            self.end_call(replica, &end, now);
+        }
+        self.ended = ended;
+        if self.agenda.next_time_besides(replica.0) > now {
+            self.start_iteration(replica, now);
+        } else {
+            self.agenda.set(replica.0, now, RANK_SCHEDULE);
+        }
+    }
+
+    fn start_iteration(&mut self, replica: ReplicaId, now: Time) {
+        let engine = &mut self.replicas[replica.index()];
+        // Nobody is cancelled yet, so nothing can end here.
+        engine.schedule(now, &mut self.ended);
+        self.agenda.set(replica.0, engine.boundary(), RANK_BOUNDARY);
+    }
+}
+
+/// Where the slots of each kind begin in the agenda; replicas come first.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    pools: u32,
+    window: u32,
+    mark: u32,
+    sources: u32,
+    end: u32,
+}
+
+impl Slots {
+    fn new(replicas: usize, scenario: &Scenario) -> Slots {
+        let pools = replicas as u32;
+        let window = pools + scenario.pools.len() as u32;
+        let sources = window + 2;
+        let end = sources + scenario.sources.len() as u32;
+        Slots { pools, window, mark: window + 1, sources, end }
+    }
+
+    fn event(&self, slot: u32, rank: u8) -> Event {
+        if slot < self.pools {
+            let replica = ReplicaId(slot);
+            return if rank == RANK_BOUNDARY {
+                Event::Boundary(replica)
+            } else {
+                Event::Schedule(replica)
+            };
+        }
+        match slot {
+            slot if slot < self.window => Event::Refresh(PoolId(slot - self.pools)),
+            slot if slot == self.window => Event::WindowEnd,
+            slot if slot == self.mark => Event::Mark,
+            slot => Event::Arrival(SourceId(slot - self.sources)),
+        }
+    }
+}

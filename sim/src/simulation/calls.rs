@@ -1,0 +1,205 @@
+//! A call from arrival to end: routing, rejection, overflow, and what is counted.
+
+use super::Simulation;
+use crate::engine::{EndReason, Ended, Submission};
+use crate::event::RANK_SCHEDULE;
+use crate::ids::{ModelId, PoolId, ReplicaId, SourceId, TaskId};
+use crate::record::{CallRecord, Recorder};
+use crate::router::{Signal, Visible};
+use crate::units::{Span, Time};
+use crate::workload::{Origin, Request};
+
+/// A call in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    number: u64,
+    source: SourceId,
+    task: TaskId,
+    model: ModelId,
+    born: Time,
+    input: u32,
+    attempts: u32,
+    origin: Origin,
+}
+
+/// What of an arrival, rejection or end goes into the log.
+const LOG_ARRIVED: u64 = 1;
+const LOG_REJECTED: u64 = 2;
+const LOG_ENDED: u64 = 3;
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// A request arrives: it goes to the first pool of its model that takes it.
+    pub(super) fn arrive(&mut self, request: Request, now: Time) {
+        let model = self.scenario.tasks[request.task.index()].model;
+        let measured = self.is_measured(now);
+        self.observer.arrived();
+        self.audit.enter(now);
+        self.log(LOG_ARRIVED, now, request.number);
+        self.outcome.tasks[request.task.index()].arrived += u64::from(measured);
+        let scenario = self.scenario;
+        let pools = &scenario.models[model.index()].served_by;
+        let mut attempts = 0;
+        for &pool in pools {
+            attempts += 1;
+            if let Some(replica) = self.find_replica(pool, &request, now) {
+                self.dispatch(request, model, replica, attempts, now);
+                return;
+            }
+        }
+        if measured {
+            self.outcome.tasks[request.task.index()].rejected += 1;
+            self.outcome.models[model.index()].attempts += u64::from(attempts);
+        }
+        self.audit.leave(now, now);
+        self.log(LOG_REJECTED, now, request.number);
+        self.follow_up(request.source, &request.origin, now);
+    }
+
+    /// The replica of a pool that takes the request; `None` when it is rejected there.
+    fn find_replica(&mut self, pool: PoolId, request: &Request, now: Time) -> Option<ReplicaId> {
+        let spec = &self.scenario.pools[pool.index()];
+        let first = self.first_replica[pool.index()];
+        let outputs = fitting_outputs(request, spec.engine.max_model_len.0);
+        if outputs == 0 || !self.replicas[first as usize].accepts(request.input, outputs) {
+            return None;
+        }
+        let visible = Visible { bits: request.route, affinity: request.affinity };
+        let (outstanding, replicas) = (&self.outstanding, &self.replicas);
+        let live = |number: usize| {
+            let replica = first as usize + number;
+            Signal {
+                outstanding: outstanding[replica],
+                waiting: replicas[replica].load().0,
+                kv_used: replicas[replica].used_blocks_at(now),
+            }
+        };
+        let chosen = self.routers[pool.index()].choose(visible, live);
+        let replica = first + chosen as u32;
+        let waiting = self.replicas[replica as usize].load().0;
+        let full = spec.engine.max_num_queued_reqs.is_some_and(|most| waiting >= most);
+        (!full).then_some(ReplicaId(replica))
+    }
+
+    fn dispatch(
+        &mut self,
+        request: Request,
+        model: ModelId,
+        replica: ReplicaId,
+        attempts: u32,
+        now: Time,
+    ) {
+        let pool = self.pool_of[replica.index()];
+        let longest = self.scenario.pools[pool.index()].engine.max_model_len.0;
+        let outputs = fitting_outputs(&request, longest);
+        let call = Call {
+            number: request.number,
+            source: request.source,
+            task: request.task,
+            model,
+            born: request.at,
+            input: request.input,
+            attempts,
+            origin: request.origin,
+        };
+        let submission = Submission {
+            call: self.calls.insert(call).slot,
+            // Distinct arrivals: equal keys of the priority policy could take each other's blocks
+            // for ever.
+            arrived: self.observer.distinct(now),
+            prompt: request.input,
+            outputs,
+            ends_by_eos: request.ends_by_eos && outputs == request.output,
+            priority: request.priority,
+            segments: request.segments,
+            output_segment: request.output_segment,
+        };
+        self.outstanding[replica.index()] += 1;
+        let engine = &mut self.replicas[replica.index()];
+        let idle = engine.boundary() == Time::NEVER;
+        engine.submit(now, submission);
+        if idle {
+            self.agenda.set(replica.0, now, RANK_SCHEDULE);
+        } else {
+            self.agenda.set(replica.0, engine.boundary(), crate::event::RANK_BOUNDARY);
+        }
+    }
+
+    /// A call left its engine.
+    pub(super) fn end_call(&mut self, replica: ReplicaId, end: &Ended, now: Time) {
+        debug_assert_eq!(end.reason, EndReason::Finished, "nobody cancels");
+        let Some(call) = self.calls.remove_slot(end.call) else { return };
+        self.outstanding[replica.index()] -= 1;
+        let latency = now - call.born;
+        self.observer.finished(latency, end.preemptions);
+        self.audit.leave(now, call.born);
+        self.log(LOG_ENDED, now, call.number ^ (end.first_token.0 << 1));
+        if self.is_measured(call.born) {
+            self.count(&call, end, latency);
+        }
+        let pool = self.pool_of[replica.index()];
+        self.recorder.call(&CallRecord {
+            number: call.number,
+            source: call.source,
+            task: call.task,
+            model: call.model,
+            pool,
+            replica: replica.0 - self.first_replica[pool.index()],
+            arrived: call.born,
+            scheduled: end.scheduled,
+            first_token: end.first_token,
+            ended: end.ended,
+            input: call.input,
+            output: end.outputs,
+            hit_tokens: end.hit_tokens,
+            preemptions: end.preemptions,
+        });
+        self.follow_up(call.source, &call.origin, now);
+    }
+
+    fn count(&mut self, call: &Call, end: &Ended, latency: Span) {
+        let task = &mut self.outcome.tasks[call.task.index()];
+        task.succeeded += 1;
+        let slo = self.scenario.tasks[call.task.index()].latency_slo;
+        task.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
+        task.latency.record(latency);
+        let model = &mut self.outcome.models[call.model.index()];
+        model.calls += 1;
+        model.attempts += u64::from(call.attempts);
+        model.input_tokens += u64::from(call.input);
+        model.output_tokens += u64::from(end.outputs);
+        model.ttft.record(end.first_token - call.born);
+        model.e2e.record(latency);
+        model.queue.record(end.scheduled - call.born);
+        model.prefill.record(end.first_token - end.scheduled);
+        let decode = end.ended - end.first_token;
+        model.decode.record(decode);
+        if end.outputs > 1 {
+            model.tpot.record(Span(decode.0 / u64::from(end.outputs - 1)));
+        }
+    }
+
+    /// A session's next turn or a client's next request, now that this one is over.
+    fn follow_up(&mut self, source: SourceId, origin: &Origin, now: Time) {
+        if let Some(next) = self.sources[source.index()].follow_up(origin, now) {
+            let at = next.at;
+            let handle = self.follow_ups.insert(next);
+            self.agenda.push(at, handle);
+        }
+    }
+
+    fn is_measured(&self, born: Time) -> bool {
+        born.0 >= self.scenario.warm_up.0
+    }
+
+    fn log(&mut self, kind: u64, now: Time, number: u64) {
+        let word = now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.rotate_left(17) ^ kind;
+        let hash = (self.outcome.log_hash ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        self.outcome.log_hash = hash ^ (hash >> 32);
+    }
+}
+
+/// Tokens the request can write before it reaches the model's limit; 0 when its prompt already
+/// does.
+fn fitting_outputs(request: &Request, max_model_len: u32) -> u32 {
+    request.output.min(max_model_len.saturating_sub(request.input))
+}

@@ -1,0 +1,188 @@
+//! Watching without touching: windows of the time series, router signals, and the instants at
+//! which measuring begins and ends.
+
+use super::Simulation;
+use crate::event::RANK_OBSERVE;
+use crate::ids::PoolId;
+use crate::ledger::{GpuAccount, Ledger};
+use crate::metrics::{Series, Window};
+use crate::outcome::{ModelOutcome, Outcome, PoolOutcome, TaskOutcome};
+use crate::record::Recorder;
+use crate::router::Signal;
+use crate::scenario::Scenario;
+use crate::units::{Span, Time};
+
+/// The window under way and the marks passed.
+#[derive(Clone, Debug)]
+pub(super) struct Observer {
+    window: Window,
+    window_ends: Time,
+    warm_up: Time,
+    horizon: Time,
+    passed: Mark,
+    /// Busy time of each pool at the end of the warm-up.
+    busy_before: Vec<Span>,
+    last_arrival: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    None,
+    WarmUp,
+    Horizon,
+}
+
+impl Observer {
+    pub(super) fn new(scenario: &Scenario) -> Observer {
+        Observer {
+            window: Window::default(),
+            window_ends: Time(scenario.window.0),
+            warm_up: Time(scenario.warm_up.0),
+            horizon: Time(scenario.horizon.0),
+            passed: Mark::None,
+            busy_before: vec![Span::ZERO; scenario.pools.len()],
+            last_arrival: Time::ZERO,
+        }
+    }
+
+    /// Whether the measured time is over.
+    pub(super) fn is_done(&self) -> bool {
+        self.passed == Mark::Horizon
+    }
+
+    pub(super) fn arrived(&mut self) {
+        self.window.arrived += 1;
+    }
+
+    pub(super) fn finished(&mut self, latency: Span, preemptions: u32) {
+        self.window.finished += 1;
+        self.window.latency_sum += u128::from(latency.0);
+        self.window.preemptions += u64::from(preemptions);
+    }
+
+    /// `now`, moved on by picoseconds when an earlier request already arrived then.
+    pub(super) fn distinct(&mut self, now: Time) -> Time {
+        self.last_arrival = now.max(self.last_arrival.after(Span(1)));
+        self.last_arrival
+    }
+}
+
+/// An outcome with a place for everything the scenario names.
+pub(super) fn empty_outcome(scenario: &Scenario) -> Outcome {
+    Outcome {
+        measured: scenario.horizon - scenario.warm_up,
+        tasks: vec![TaskOutcome::default(); scenario.tasks.len()],
+        models: vec![ModelOutcome::default(); scenario.models.len()],
+        pools: vec![PoolOutcome::default(); scenario.pools.len()],
+        series: Series { width: scenario.window, windows: Vec::new() },
+        ..Outcome::default()
+    }
+}
+
+impl<R: Recorder> Simulation<'_, R> {
+    pub(super) fn open_observers(&mut self) {
+        self.agenda.set(self.slots.window, self.observer.window_ends, RANK_OBSERVE);
+        self.agenda.set(self.slots.mark, self.observer.warm_up, RANK_OBSERVE);
+        for pool in 0..self.routers.len() as u32 {
+            self.plan_refresh(PoolId(pool), Time::ZERO);
+        }
+    }
+
+    fn plan_refresh(&mut self, pool: PoolId, now: Time) {
+        if let Some(age) = self.routers[pool.index()].refresh_every() {
+            self.agenda.set(self.slots.pools + pool.0, now.after(age), RANK_OBSERVE);
+        }
+    }
+
+    /// A router scrapes its pool.
+    pub(super) fn refresh_signals(&mut self, pool: PoolId, now: Time) {
+        let first = self.first_replica[pool.index()] as usize;
+        let (outstanding, replicas) = (&self.outstanding, &self.replicas);
+        self.routers[pool.index()].refresh(now, |number, now| Signal {
+            outstanding: outstanding[first + number],
+            waiting: replicas[first + number].load().0,
+            kv_used: replicas[first + number].used_blocks_at(now),
+        });
+        self.plan_refresh(pool, now);
+    }
+
+    /// A window of the series ends; the KV samples of the measured time are taken here too.
+    pub(super) fn end_window(&mut self, now: Time) {
+        let measured = now > self.observer.warm_up && now <= self.observer.horizon;
+        let mut window = std::mem::take(&mut self.observer.window);
+        for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
+            let (waiting, running) = replica.load();
+            let (used, usable) = (replica.used_blocks_at(now), replica.usable_blocks());
+            window.waiting += u64::from(waiting);
+            window.running += u64::from(running);
+            window.kv_blocks_used += u64::from(used);
+            window.kv_blocks += u64::from(usable);
+            if measured {
+                self.outcome.pools[pool.index()].kv_used_samples += u64::from(used);
+                self.outcome.pools[pool.index()].kv_total_samples += u64::from(usable);
+            }
+        }
+        self.outcome.series.windows.push(window);
+        self.observer.window_ends = now.after(self.scenario.window);
+        self.agenda.set(self.slots.window, self.observer.window_ends, RANK_OBSERVE);
+    }
+
+    /// The warm-up or the measured time ends.
+    pub(super) fn pass_mark(&mut self, now: Time) {
+        if self.observer.passed == Mark::None {
+            self.observer.passed = Mark::WarmUp;
+            for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
+                self.observer.busy_before[pool.index()] += replica.busy_until(now);
+            }
+            self.agenda.set(self.slots.mark, self.observer.horizon, RANK_OBSERVE);
+            return;
+        }
+        self.observer.passed = Mark::Horizon;
+        for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
+            self.outcome.pools[pool.index()].busy += replica.busy_until(now);
+        }
+        for (pool, before) in self.outcome.pools.iter_mut().zip(&self.observer.busy_before) {
+            pool.busy = pool.busy - *before;
+        }
+        self.agenda.set(self.slots.mark, Time::NEVER, RANK_OBSERVE);
+    }
+
+    /// Collects what the engines counted, prices it and audits the whole.
+    pub(super) fn close(&mut self) {
+        let measured = self.outcome.measured;
+        for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
+            let counts = replica.counts();
+            let pool = &mut self.outcome.pools[pool.index()];
+            pool.iterations += counts.iterations;
+            pool.preemptions += counts.preemptions;
+            pool.prefix_hit_tokens += counts.hit_tokens;
+            pool.prompt_tokens += counts.prompt_tokens;
+            pool.prefix_hit_request_ppm += counts.hit_ppm;
+            pool.admitted += counts.admitted;
+            pool.evictions += counts.evictions;
+        }
+        let account = |spec: &crate::fleet::PoolSpec| GpuAccount {
+            gpu_time: u128::from(spec.replicas)
+                * u128::from(spec.gpus_per_replica)
+                * u128::from(measured.0),
+            per_gpu_hour: spec.price_per_gpu_hour,
+        };
+        self.outcome.ledger = Ledger { gpu: self.scenario.pools.iter().map(account).collect() };
+        for (pool, spec) in self.outcome.pools.iter_mut().zip(&self.scenario.pools) {
+            pool.replicas = u64::from(spec.replicas);
+        }
+        for (pool, account) in self.outcome.pools.iter_mut().zip(&self.outcome.ledger.gpu) {
+            pool.gpu_time = account.gpu_time;
+        }
+        self.count_unfinished();
+        self.outcome.audit = self.audit.findings(self.scenario, &self.outcome, &self.replicas);
+    }
+
+    /// What the clock ran out on: possible only beyond 213 simulated days.
+    fn count_unfinished(&mut self) {
+        for task in &mut self.outcome.tasks {
+            let over = task.succeeded + task.failed + task.rejected + task.abandoned;
+            task.in_flight = task.arrived - over;
+        }
+    }
+}
