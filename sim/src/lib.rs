@@ -1,5 +1,6 @@
 //! The discrete-event simulator at the heart of surgeline.
 
+pub mod dice;
 pub mod dist;
 pub mod engine;
 pub mod fleet;
