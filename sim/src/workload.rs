@@ -9,6 +9,16 @@
 //!
 //! Deliberately absent: reading traces (see `scenarios`) and anything a policy decides.
 
+mod arrivals;
+mod request;
+mod sessions;
+mod shapes;
+mod source;
+mod trace;
+
+pub use request::{Origin, Request, Segment, Segments};
+pub use source::Source;
+
 use crate::dist::{DurationDist, LengthDist, LengthsSpec};
 use crate::ids::TaskId;
 use crate::units::{Span, Time};
