@@ -85,10 +85,11 @@ pub const fn mix(a: u64, b: u64) -> u64 {
     scramble((a ^ KEY_SALT).wrapping_add(b.wrapping_mul(KEY_STEP)))
 }
 
-/// The key of one purpose of an entity.
+/// The key of one purpose of an entity. Purposes count down from 2⁶⁴ − 1, so that they never meet
+/// the numbers of requests, turns or blocks that [`mix`] puts below the same entity.
 #[must_use]
 pub const fn key(entity: u64, purpose: Purpose) -> u64 {
-    mix(entity, purpose as u64)
+    mix(entity, !(purpose as u64))
 }
 
 /// One random stream.
@@ -375,6 +376,14 @@ mod tests {
             let flips: u32 =
                 (0..1_000u64).map(|n| (mix(n, 3) ^ mix(n ^ (1 << bit), 3)).count_ones()).sum();
             close("flipped bits", f64::from(flips) / 1_000.0, 32.0, 4.0 / 1_000f64.sqrt());
+        }
+    }
+
+    #[test]
+    fn purposes_do_not_meet_the_numbers_below_an_entity() {
+        let purposes = [Purpose::ArrivalGap, Purpose::Bootstrap, Purpose::Client];
+        for purpose in purposes {
+            assert!((0..1_000).all(|number| mix(5, number) != key(5, purpose)));
         }
     }
 

@@ -13,7 +13,7 @@
 
 use super::shapes::{Clock, Reached};
 use super::{Gaps, RateCurve};
-use crate::dice::{Dice, Purpose, mix};
+use crate::dice::{Dice, Purpose, key, mix};
 use crate::dist::DurationDist;
 use crate::units::{Span, Time};
 
@@ -195,7 +195,7 @@ impl Modulator {
             .filter(|state| state.1 > Span::ZERO)
             .map(|&(rate, mean)| (rate.max(0.0), mean.as_secs_f64()))
             .collect();
-        let key = mix(copy_key, Purpose::Modulator as u64);
+        let key = key(copy_key, Purpose::Modulator);
         // A stationary process is in a state with the probability of its share of time.
         let mut point = Dice::stream(key).uniform() * states.iter().map(|s| s.1).sum::<f64>();
         let mut state = 0;
