@@ -3,9 +3,17 @@
 //! Invariants: a draw depends only on the parameters and on the stream handed in; every token
 //! count lies in `[min, max]` and is at least 1.
 //!
+//! A prompt and its answer may be correlated by a Gaussian copula: two standard normals with the
+//! wanted correlation each choose a quantile of their own law, so the laws stay what they are.
+//! [`LengthSampler`] holds the tables this takes, built once.
+//!
 //! Deliberately absent: fitting (see `calibrate`) and reading of histograms (see `scenarios`).
 
+mod quantile;
+
+use crate::dice::{Dice, Purpose};
 use crate::units::Span;
+use quantile::Table;
 
 /// A distribution of token counts, clamped to a range.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,3 +153,164 @@ impl Empirical {
         sum
     }
 }
+
+impl LengthDist {
+    /// Draws one token count.
+    #[must_use]
+    pub fn sample(&self, dice: &mut Dice) -> u32 {
+        self.clamp(self.law.sample(dice))
+    }
+
+    /// Rounds to the nearest integer and holds it in the range. NaN becomes the minimum.
+    fn clamp(&self, tokens: f64) -> u32 {
+        // Adding one half and truncating rounds; the cast saturates at both ends.
+        ((tokens + 0.5) as u32).min(self.max).max(self.min).max(1)
+    }
+}
+
+impl LengthLaw {
+    fn sample(&self, dice: &mut Dice) -> f64 {
+        match *self {
+            LengthLaw::Fixed(tokens) => f64::from(tokens),
+            LengthLaw::Lognormal { mu, sigma } => libm::exp(mu + sigma * dice.normal()),
+            LengthLaw::LognormalMixture { weight, first, second } => {
+                let (mu, sigma) = if dice.coin(weight) { first } else { second };
+                libm::exp(mu + sigma * dice.normal())
+            }
+            LengthLaw::Gamma { shape, scale } => scale * dice.gamma(shape),
+            LengthLaw::Empirical(ref table) => f64::from(table.quantile(dice.uniform())),
+        }
+    }
+
+    /// Mean in tokens, before rounding and clamping.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        let lognormal = |(mu, sigma): (f64, f64)| libm::exp(mu + 0.5 * sigma * sigma);
+        match *self {
+            LengthLaw::Fixed(tokens) => f64::from(tokens),
+            LengthLaw::Lognormal { mu, sigma } => lognormal((mu, sigma)),
+            LengthLaw::LognormalMixture { weight, first, second } => {
+                weight * lognormal(first) + (1.0 - weight) * lognormal(second)
+            }
+            LengthLaw::Gamma { shape, scale } => shape * scale,
+            LengthLaw::Empirical(ref table) => table.mean(),
+        }
+    }
+}
+
+impl DurationDist {
+    /// Draws one duration.
+    #[must_use]
+    pub fn sample(&self, dice: &mut Dice) -> Span {
+        Span::from_secs_f64(match *self {
+            // Returned as it is: a detour over f64 would round it.
+            DurationDist::Fixed(span) => return span,
+            DurationDist::Exponential { mean } => mean.as_secs_f64() * dice.exponential(),
+            DurationDist::Lognormal { mu, sigma } => libm::exp(mu + sigma * dice.normal()),
+            DurationDist::Gamma { shape, scale } => scale.as_secs_f64() * dice.gamma(shape),
+        })
+    }
+
+    /// Mean duration.
+    #[must_use]
+    pub fn mean(&self) -> Span {
+        match *self {
+            DurationDist::Fixed(span) | DurationDist::Exponential { mean: span } => span,
+            DurationDist::Lognormal { mu, sigma } => {
+                Span::from_secs_f64(libm::exp(mu + 0.5 * sigma * sigma))
+            }
+            DurationDist::Gamma { shape, scale } => {
+                Span::from_secs_f64(shape * scale.as_secs_f64())
+            }
+        }
+    }
+}
+
+/// [`LengthsSpec`] ready to draw from.
+#[derive(Clone, Debug)]
+pub struct LengthSampler {
+    input: LengthDist,
+    output: LengthDist,
+    copula: Option<Copula>,
+}
+
+/// Correlation of two normal scores and the quantiles they choose.
+#[derive(Clone, Debug)]
+struct Copula {
+    correlation: f64,
+    /// √(1 − correlation²), the share of the second score that is its own.
+    own: f64,
+    input: Marginal,
+    output: Marginal,
+}
+
+/// One law as a function of a normal score.
+#[derive(Clone, Debug)]
+enum Marginal {
+    Fixed(u32),
+    Lognormal { mu: f64, sigma: f64 },
+    Empirical(Empirical),
+    Tabulated(Table),
+}
+
+impl LengthSampler {
+    /// Prepares the draws; a correlation other than 0 costs a few milliseconds for some laws.
+    #[must_use]
+    pub fn new(spec: &LengthsSpec) -> LengthSampler {
+        let rho = spec.correlation.clamp(-1.0, 1.0);
+        // NaN compares false: it means independent, as 0 does.
+        let copula = (rho.abs() > 0.0).then(|| Copula {
+            correlation: rho,
+            own: (1.0 - rho * rho).sqrt(),
+            input: Marginal::new(&spec.input.law),
+            output: Marginal::new(&spec.output.law),
+        });
+        LengthSampler { input: spec.input.clone(), output: spec.output.clone(), copula }
+    }
+
+    /// Prompt and output tokens of the request with this key, each from its own stream.
+    #[must_use]
+    pub fn sample(&self, request_key: u64) -> (u32, u32) {
+        let mut input = Dice::of(request_key, Purpose::Input);
+        let mut output = Dice::of(request_key, Purpose::Output);
+        let Some(copula) = &self.copula else {
+            return (self.input.sample(&mut input), self.output.sample(&mut output));
+        };
+        let first = input.normal();
+        let second = copula.correlation * first + copula.own * output.normal();
+        (
+            self.input.clamp(copula.input.quantile(first)),
+            self.output.clamp(copula.output.quantile(second)),
+        )
+    }
+}
+
+impl Marginal {
+    fn new(law: &LengthLaw) -> Marginal {
+        match *law {
+            LengthLaw::Fixed(tokens) => Marginal::Fixed(tokens),
+            LengthLaw::Lognormal { mu, sigma } => Marginal::Lognormal { mu, sigma },
+            LengthLaw::Empirical(ref table) => Marginal::Empirical(table.clone()),
+            LengthLaw::LognormalMixture { weight, first, second } => Marginal::Tabulated(
+                Table::new(|y| quantile::mixture_tails(weight, first, second, y), first.0),
+            ),
+            LengthLaw::Gamma { shape, scale } => {
+                let scale_log = libm::log(scale);
+                let tails = |y: f64| quantile::gamma_tails(shape, y - scale_log);
+                Marginal::Tabulated(Table::new(tails, scale_log))
+            }
+        }
+    }
+
+    fn quantile(&self, score: f64) -> f64 {
+        match self {
+            Marginal::Fixed(tokens) => f64::from(*tokens),
+            Marginal::Lognormal { mu, sigma } => libm::exp(mu + sigma * score),
+            Marginal::Empirical(table) => f64::from(table.quantile(quantile::normal_cdf(score))),
+            Marginal::Tabulated(table) => table.at(score),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

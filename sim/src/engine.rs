@@ -30,7 +30,6 @@ mod slow_path;
 mod spec;
 mod step_time;
 
-pub use content::{Segment, Segments};
 pub use sequence::{EndReason, Ended, EngineCounts, Submission};
 pub use spec::{EngineSpec, SchedulingPolicy};
 pub use step_time::{DecodePace, StepTime, StepTimeError, Work};

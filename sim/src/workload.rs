@@ -9,6 +9,16 @@
 //!
 //! Deliberately absent: reading traces (see `scenarios`) and anything a policy decides.
 
+mod arrivals;
+mod request;
+mod sessions;
+mod shapes;
+mod source;
+mod trace;
+
+pub use request::{Origin, Request, Segment, Segments};
+pub use source::Source;
+
 use crate::dist::{DurationDist, LengthDist, LengthsSpec};
 use crate::ids::TaskId;
 use crate::units::{Span, Time};
@@ -141,11 +151,16 @@ pub struct Scaling {
 pub enum ScaleHow {
     /// New independent users beside the unchanged old ones; a fraction is a thinned copy.
     MoreUsers,
-    /// The same users, sending faster: the clock of the arrivals runs `factor` times as fast.
+    /// The same users, sending faster: the clock of the arrivals runs `factor` times as fast. A
+    /// rate is multiplied and the gaps stay; a recording is played in less time; the users of a
+    /// closed loop think for less. A rate curve, the sojourns of a modulated process and the pauses
+    /// inside a conversation keep their length.
     FasterUsers,
     /// The same mean rate in larger bursts: each request joins the one before with probability
     /// `(factor − 1)/(factor + 1)`, which multiplies a Poisson stream's index of dispersion by
-    /// `factor` (≥ 1).
+    /// `factor` (≥ 1). Rows of a trace join likewise while the other rows stay where they are, which
+    /// raises dispersion over a few gaps only. A closed loop has no stream to bunch and stays as
+    /// it is.
     Burstier,
 }
 

@@ -7,8 +7,9 @@
 use crate::engines::{Engine, Fast, drive};
 use serde::Deserialize;
 use sim::engine::reference::{ReferenceReplica, StepLog};
-use sim::engine::{EngineSpec, SchedulingPolicy, Segment, StepTime, Submission};
+use sim::engine::{EngineSpec, SchedulingPolicy, StepTime, Submission};
 use sim::units::{Blocks, Span, Time, Tokens};
+use sim::workload::Segment;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

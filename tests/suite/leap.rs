@@ -7,8 +7,9 @@
 use crate::engines::{Engine, Fast, drive};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
-use sim::engine::{EngineSpec, SchedulingPolicy, Segment, StepTime, Submission};
+use sim::engine::{EngineSpec, SchedulingPolicy, StepTime, Submission};
 use sim::units::{Blocks, Time, Tokens};
+use sim::workload::Segment;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]

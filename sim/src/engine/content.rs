@@ -5,19 +5,7 @@
 //! of segments inside `b`, so two blocks have one hash exactly when everything up to their end is
 //! equal (up to a 64-bit collision: below 10⁻¹³ per lookup for a million resident blocks).
 
-use smallvec::SmallVec;
-
-/// Tokens with an identity: equal ids are equal tokens, counted from the segment's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Identity.
-    pub id: u64,
-    /// Tokens of it in this prompt.
-    pub tokens: u32,
-}
-
-/// The segments of a prompt, in order.
-pub type Segments = SmallVec<[Segment; 2]>;
+use crate::workload::Segment;
 
 /// Extends a chain of block hashes, one block at a time.
 #[derive(Clone, Debug, Default)]

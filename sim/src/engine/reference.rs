@@ -7,11 +7,12 @@
 //! Deliberately absent: speed. It is for tests, and for anybody who wants to read what the fast
 //! engine means.
 
-use super::content::{Chain, Segments};
+use super::content::Chain;
 use super::sequence::{EndReason, Ended, EngineCounts, Submission};
 use super::spec::{EngineSpec, SchedulingPolicy};
 use super::step_time::{StepTime, Work};
 use crate::units::Time;
+use crate::workload::Segments;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A block of the pool.

@@ -1,8 +1,9 @@
 //! A request inside an engine: what is handed in, what comes out.
 
-use super::content::{Chain, Segments};
+use super::content::Chain;
 use super::kv_cache::Holding;
 use crate::units::{Span, Time};
+use crate::workload::Segments;
 
 /// A request as it is handed to an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -52,7 +52,7 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         self.audit.leave(now, now);
         self.log(LOG_REJECTED, now, request.number);
-        self.follow_up(request.source, &request.origin, now);
+        self.follow_up(request.source, request.origin, None, now);
     }
 
     /// The replica of a pool that takes the request; `None` when it is rejected there.
@@ -153,7 +153,7 @@ impl<R: Recorder> Simulation<'_, R> {
             hit_tokens: end.hit_tokens,
             preemptions: end.preemptions,
         });
-        self.follow_up(call.source, &call.origin, now);
+        self.follow_up(call.source, call.origin, Some(end.outputs), now);
     }
 
     fn count(&mut self, call: &Call, end: &Ended, latency: Span) {
@@ -179,8 +179,8 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// A session's next turn or a client's next request, now that this one is over.
-    fn follow_up(&mut self, source: SourceId, origin: &Origin, now: Time) {
-        if let Some(next) = self.sources[source.index()].follow_up(origin, now) {
+    fn follow_up(&mut self, source: SourceId, origin: Origin, written: Option<u32>, now: Time) {
+        if let Some(next) = self.sources[source.index()].follow_up(origin, written, now) {
             let at = next.at;
             let handle = self.follow_ups.insert(next);
             self.agenda.push(at, handle);

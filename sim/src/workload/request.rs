@@ -1,0 +1,231 @@
+//! One request, with everything that is random about it drawn at its birth.
+//!
+//! Invariants: the tokens of the segments sum to `input`; a request's draws depend on its key
+//! alone; `number` is unique within its source and does not depend on what a policy did.
+//!
+//! Deliberately absent: what becomes of the request.
+
+use super::{PrefixSpec, SourceSpec};
+use crate::dice::{Dice, Purpose, key, mix};
+use crate::dist::LengthSampler;
+use crate::ids::{Handle, SourceId, TaskId};
+use crate::units::Time;
+use smallvec::SmallVec;
+
+/// A stretch of prompt tokens with an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Identity: equal ids are equal tokens from the start.
+    pub id: u64,
+    /// Tokens of it.
+    pub tokens: u32,
+}
+
+/// The segments of a prompt; up to two without a heap allocation.
+pub type Segments = SmallVec<[Segment; 2]>;
+
+/// What [`super::Source::follow_up`] needs to know of an ended request; kept with the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Copy of the source.
+    pub(super) copy: u32,
+    /// Request, session or round of a closed-loop user within the copy.
+    pub(super) unit: u64,
+    /// The session it belongs to, if another turn may follow.
+    pub(super) session: Option<Handle>,
+}
+
+/// One request as it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Instant of arrival.
+    pub at: Time,
+    /// The task it starts.
+    pub task: TaskId,
+    /// Where it comes from.
+    pub source: SourceId,
+    /// Identity within the source: 12 bits of copy above 52 bits of the request's number in it
+    /// (with sessions: 36 bits of session above 16 of turn; replayed: 20 bits of use above 32 of
+    /// row).
+    pub number: u64,
+    /// Prompt tokens, at least 1.
+    pub input: u32,
+    /// Tokens the model will write, at least 1. Drawn: hidden from routers.
+    pub output: u32,
+    /// Whether it ends by EOS at `output` tokens rather than by a cap.
+    pub ends_by_eos: bool,
+    /// Cap the client sent.
+    pub max_tokens: Option<u32>,
+    /// Scheduling priority, smaller first.
+    pub priority: i32,
+    /// Id of the first segment: what prefix-affine balancing hashes.
+    pub affinity: u64,
+    /// The prompt.
+    pub segments: Segments,
+    /// Identity under which its answer is known when a later prompt repeats it.
+    pub output_segment: u64,
+    /// Random bits for load balancing.
+    pub route: u64,
+    /// To be handed back when the call ends.
+    pub origin: Origin,
+}
+
+/// What all requests of a source have in common, and how the rest is drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Mint {
+    source: SourceId,
+    task: TaskId,
+    lengths: LengthSampler,
+    ends_by_eos: bool,
+    max_tokens: Option<u32>,
+    priority: i32,
+    prefix: Option<Popularity>,
+    prefix_key: u64,
+}
+
+impl Mint {
+    pub(super) fn new(spec: &SourceSpec, source: SourceId) -> Mint {
+        Mint {
+            source,
+            task: spec.task,
+            lengths: LengthSampler::new(&spec.lengths),
+            ends_by_eos: spec.ends_by_eos,
+            max_tokens: spec.max_tokens,
+            priority: spec.priority,
+            prefix: spec.prefix.as_ref().filter(|p| p.tokens > 0).map(Popularity::new),
+            // Not keyed by seed or copy: a system prompt is the application's, not the user's.
+            prefix_key: key(spec.key, Purpose::PrefixIdentity),
+        }
+    }
+
+    /// Fresh prompt and output tokens of the request with this key.
+    pub(super) fn lengths(&self, request_key: u64) -> (u32, u32) {
+        self.lengths.sample(request_key)
+    }
+
+    /// The shared prefix (if any) and the fresh prompt of a request that repeats nothing else.
+    pub(super) fn opening(&self, request_key: u64, fresh: u32) -> Segments {
+        let mut segments = Segments::new();
+        let mut left = u32::MAX;
+        if let Some(prefix) = &self.prefix {
+            let rank = prefix.draw(&mut Dice::of(request_key, Purpose::Prefix));
+            // One token of room, so that the fresh part is never empty.
+            let tokens = prefix.tokens.min(u32::MAX - 1);
+            segments.push(Segment { id: mix(self.prefix_key, u64::from(rank)), tokens });
+            left -= tokens;
+        }
+        segments.push(Segment {
+            id: key(request_key, Purpose::PromptIdentity),
+            tokens: fresh.clamp(1, left),
+        });
+        segments
+    }
+
+    /// Puts a request together. `drawn` output is cut at the client's cap.
+    pub(super) fn strike(
+        &self,
+        (request_key, number): (u64, u64),
+        at: Time,
+        segments: Segments,
+        drawn: u32,
+        origin: Origin,
+    ) -> Request {
+        let cap = self.max_tokens.unwrap_or(u32::MAX).max(1);
+        Request {
+            at,
+            task: self.task,
+            source: self.source,
+            number,
+            input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+            output: drawn.clamp(1, cap),
+            ends_by_eos: self.ends_by_eos && drawn <= cap,
+            max_tokens: self.max_tokens,
+            priority: self.priority,
+            affinity: segments.first().map_or(0, |s| s.id),
+            segments,
+            output_segment: key(request_key, Purpose::AnswerIdentity),
+            route: key(request_key, Purpose::Route),
+            origin,
+        }
+    }
+}
+
+/// A Zipf law over ranks `1..=distinct`, by rejection-inversion (Hörmann and Derflinger, ACM TOMACS
+/// 6, 1996): constant time and no table, however many prefixes there are.
+#[derive(Clone, Copy, Debug)]
+struct Popularity {
+    tokens: u32,
+    distinct: f64,
+    exponent: f64,
+    /// `H(3/2) − 1`, `H(distinct + 1/2)` and the width that needs no rejection.
+    low: f64,
+    high: f64,
+    sure: f64,
+}
+
+impl Popularity {
+    fn new(spec: &PrefixSpec) -> Popularity {
+        let exponent = if spec.zipf.is_finite() { spec.zipf.max(0.0) } else { 0.0 };
+        let distinct = f64::from(spec.distinct.max(1));
+        let tokens = spec.tokens;
+        let mut law = Popularity { tokens, distinct, exponent, low: 0.0, high: 0.0, sure: 0.0 };
+        law.low = law.integral(1.5) - 1.0;
+        law.high = law.integral(distinct + 0.5);
+        law.sure = 2.0 - law.inverse(law.integral(2.5) - libm::pow(2.0, -exponent));
+        law
+    }
+
+    /// ∫ x^(−exponent) dx from 1, continuous at exponent 1.
+    fn integral(&self, x: f64) -> f64 {
+        let (log, e) = (libm::log(x), 1.0 - self.exponent);
+        if (e * log).abs() < 1e-8 { log } else { libm::expm1(e * log) / e }
+    }
+
+    /// Inverse of [`Self::integral`].
+    fn inverse(&self, area: f64) -> f64 {
+        let e = 1.0 - self.exponent;
+        let log =
+            if (e * area).abs() < 1e-8 { area } else { libm::log1p((e * area).max(-1.0)) / e };
+        libm::exp(log)
+    }
+
+    /// A rank, 1 the most popular.
+    fn draw(&self, dice: &mut Dice) -> u32 {
+        // The acceptance rate is above one half everywhere; the bound only guards rounding.
+        for _ in 0..64 {
+            let area = self.high + dice.uniform() * (self.low - self.high);
+            let x = self.inverse(area);
+            let rank = (x + 0.5).floor().clamp(1.0, self.distinct);
+            let kept = rank - x <= self.sure
+                || area >= self.integral(rank + 0.5) - libm::pow(rank, -self.exponent);
+            if kept {
+                return rank as u32;
+            }
+        }
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_as_popular_as_zipf_says() {
+        for (distinct, zipf) in [(1, 1.0), (2, 0.0), (5, 0.8), (5, 1.0), (7, 2.3)] {
+            let law = Popularity::new(&PrefixSpec { tokens: 10, distinct, zipf });
+            let n = 40_000;
+            let mut counts = vec![0.0; distinct as usize];
+            for k in 0..n {
+                counts[law.draw(&mut Dice::stream(mix(9, k))) as usize - 1] += 1.0 / n as f64;
+            }
+            let weight = |rank: usize| libm::pow(rank as f64, -zipf);
+            let total: f64 = (1..=distinct as usize).map(weight).sum();
+            for (i, share) in counts.iter().enumerate() {
+                let want = weight(i + 1) / total;
+                let error = (want * (1.0 - want) / n as f64).sqrt();
+                assert!((share - want).abs() <= 5.0 * error + 1e-9, "{zipf} {i}: {share} {want}");
+            }
+        }
+    }
+}
