@@ -9,6 +9,7 @@
 //! the fraction `(i + ½)/c` of the bucket's width, and ranks between two values are interpolated
 //! linearly. The smallest and largest value are kept exactly and bound every answer.
 
+use super::BucketCounts;
 use crate::units::Span;
 
 const PARTS_LOG2: u32 = 10;
@@ -31,10 +32,7 @@ impl Histogram {
     /// Counts one value.
     pub fn record(&mut self, value: Span) {
         let (page, part) = bucket(value.0);
-        if self.pages.len() <= page {
-            self.pages.resize_with(page + 1, || None);
-        }
-        self.pages[page].get_or_insert_with(|| Box::new([0; PARTS]))[part] += 1;
+        *self.slot(page * PARTS + part) += 1;
         self.count += 1;
         self.sum += u128::from(value.0);
         self.least = Some(self.least.map_or(value, |least| least.min(value)));
@@ -59,6 +57,69 @@ impl Histogram {
             (a, b) => a.or(b),
         };
         self.largest = self.largest.max(other.largest);
+    }
+
+    /// The filled buckets as a list, for keeping many histograms.
+    #[must_use]
+    pub fn to_counts(&self) -> BucketCounts {
+        let mut counts = BucketCounts {
+            entries: Vec::new(),
+            count: self.count,
+            sum: self.sum,
+            least: self.least,
+            largest: self.largest,
+        };
+        for (page, parts) in self.filled_pages() {
+            for (part, &count) in parts.iter().enumerate() {
+                counts.push((page * PARTS + part) as u32, count);
+            }
+        }
+        counts
+    }
+
+    /// Adds all values of a list: the same as merging the histogram it came from.
+    pub fn add(&mut self, part: &BucketCounts) {
+        for &(bucket, count) in &part.entries {
+            *self.slot(bucket as usize) += u64::from(count);
+        }
+        self.count += part.count;
+        self.sum += part.sum;
+        self.least = match (self.least, part.least) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.largest = self.largest.max(part.largest);
+    }
+
+    /// Takes out the values of a list that was added before. Counts and sum are then those of
+    /// the rest, exactly; where the smallest or largest value went out with the list, the edge of
+    /// the outermost bucket left stands in for it (within 0.1 %).
+    ///
+    /// Returns whether the list was part of this histogram; if not, nothing is changed.
+    pub fn subtract(&mut self, part: &BucketCounts) -> bool {
+        let mut rest = self.clone();
+        for &(bucket, count) in &part.entries {
+            let slot = rest.slot(bucket as usize);
+            let Some(left) = slot.checked_sub(u64::from(count)) else { return false };
+            *slot = left;
+        }
+        let (Some(count), Some(sum)) =
+            (rest.count.checked_sub(part.count), rest.sum.checked_sub(part.sum))
+        else {
+            return false;
+        };
+        (rest.count, rest.sum) = (count, sum);
+        let edges = rest.buckets().fold(None, |edges: Option<(u64, u64)>, (from, width, _)| {
+            Some((edges.map_or(from, |e| e.0), from.saturating_add(width - 1)))
+        });
+        if part.least == self.least || edges.is_none() {
+            rest.least = edges.map(|e| Span(e.0));
+        }
+        if part.largest == self.largest || edges.is_none() {
+            rest.largest = edges.map_or(Span::ZERO, |e| Span(e.1.min(self.largest.0)));
+        }
+        *self = rest;
+        true
     }
 
     /// Values counted.
@@ -132,6 +193,15 @@ impl Histogram {
                 (from, width, count)
             })
         })
+    }
+
+    /// The count of a bucket, its page made when first needed.
+    fn slot(&mut self, bucket: usize) -> &mut u64 {
+        let (page, part) = (bucket / PARTS, bucket % PARTS);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
+        }
+        &mut self.pages[page].get_or_insert_with(|| Box::new([0; PARTS]))[part]
     }
 
     fn filled_pages(&self) -> impl Iterator<Item = (usize, &[u64; PARTS])> {
