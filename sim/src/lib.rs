@@ -1,5 +1,7 @@
 //! The discrete-event simulator at the heart of surgeline.
 
+pub mod stats;
+
 pub mod dist;
 pub mod engine;
 pub mod fleet;

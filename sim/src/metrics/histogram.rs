@@ -244,3 +244,117 @@ fn bounds(page: usize, part: usize) -> (u64, u64) {
     let shift = page as u32 - 1;
     (((part + PARTS) as u64) << shift, 1 << shift)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::quantile_sorted;
+
+    /// `n` values spread over six orders of magnitude, in no order, the same each time.
+    fn values(n: u64, offset: u64) -> Vec<u64> {
+        (0..n)
+            .map(|i| {
+                let unit = ((i + offset).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64
+                    / (1_u64 << 53) as f64;
+                (1e6 * libm::exp(unit * 14.0)) as u64
+            })
+            .collect()
+    }
+
+    fn histogram(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|&v| histogram.record(Span(v)));
+        histogram
+    }
+
+    #[test]
+    fn quantiles_are_type_7_within_a_bucket() {
+        for n in [1, 2, 3, 10, 1_000, 20_000] {
+            let x = values(n, 17);
+            let histogram = histogram(&x);
+            let mut sorted: Vec<f64> = x.iter().map(|&v| v as f64 / 1e12).collect();
+            sorted.sort_by(f64::total_cmp);
+            for p in [0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 1.0] {
+                let exact = quantile_sorted(&sorted, p).expect("values");
+                let found = histogram.quantile_secs(p).expect("values");
+                assert!((found / exact - 1.0).abs() < 1e-3, "p{p} of {n}: {found}, exact {exact}");
+            }
+            assert!(histogram.quantile_secs(0.0) >= sorted.first().copied());
+            assert!(histogram.quantile_secs(1.0) <= sorted.last().copied());
+        }
+        assert_eq!(Histogram::default().quantile_secs(0.5), None);
+    }
+
+    #[test]
+    fn every_value_lies_in_its_bucket() {
+        let edges = (0..64).flat_map(|shift| [(1_u64 << shift) - 1, 1 << shift, (1 << shift) + 1]);
+        for value in edges.chain([u64::MAX]) {
+            let (page, part) = bucket(value);
+            let (from, width) = bounds(page, part);
+            assert!(from <= value && value - from < width, "{value}");
+            assert!(width == 1 || (width as f64) <= from as f64 / PARTS as f64, "{value}");
+        }
+    }
+
+    #[test]
+    fn merging_is_associative_and_knows_no_order() {
+        let parts = [values(500, 1), values(300, 9_000), Vec::new(), vec![0, 5, u64::MAX]];
+        let whole = histogram(&parts.concat());
+        let merge = |order: [usize; 4]| {
+            order.iter().fold(Histogram::default(), |mut sum, &at| {
+                sum.merge(&histogram(&parts[at]));
+                sum
+            })
+        };
+        assert_eq!(merge([0, 1, 2, 3]), whole);
+        assert_eq!(merge([3, 2, 1, 0]), whole);
+        let mut right = histogram(&parts[2]);
+        right.merge(&histogram(&parts[3]));
+        let mut grouped = histogram(&[parts[0].clone(), parts[1].clone()].concat());
+        grouped.merge(&right);
+        assert_eq!(grouped, whole);
+    }
+
+    #[test]
+    fn counts_at_most_a_limit_agree_with_the_sorted_values() {
+        let x = values(5_000, 3);
+        let histogram = histogram(&x);
+        for limit in [0, 1_000_000, 40_000_000, 900_000_000, u64::MAX] {
+            let exact = x.iter().filter(|&&v| v <= limit).count() as f64;
+            // Only the bucket of the limit is shared out: a few of 5000 values lie in it.
+            assert!((histogram.count_at_most(Span(limit)) - exact).abs() <= 5.0, "{limit}");
+        }
+        let small = super::tests::histogram(&[3, 3, 7]);
+        assert_eq!(small.count_at_most(Span(3)), 2.0);
+        assert_eq!(small.count_at_most(Span(2)), 0.0);
+    }
+
+    #[test]
+    fn what_is_subtracted_leaves_the_rest() {
+        let (a, b) = (values(2_000, 5), values(700, 40_000));
+        let mut sum = histogram(&a);
+        let list = histogram(&b).to_counts();
+        assert_eq!(list.count(), 700);
+        sum.add(&list);
+        assert_eq!(sum, histogram(&[a.clone(), b].concat()), "adding a list is merging");
+        assert!(sum.subtract(&list));
+        let rest = histogram(&a);
+        assert_eq!((sum.count(), sum.sum_picoseconds()), (rest.count(), rest.sum_picoseconds()));
+        assert!(sum.buckets().eq(rest.buckets()));
+        for p in [0.0, 0.5, 0.95, 1.0] {
+            let (found, exact) = (sum.quantile_secs(p).unwrap_or(0.0), rest.quantile_secs(p));
+            assert!((found / exact.expect("values") - 1.0).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_no_part_changes_nothing() {
+        let mut sum = histogram(&[5, 6, 7]);
+        let before = sum.clone();
+        assert!(!sum.subtract(&histogram(&[8]).to_counts()));
+        assert!(!sum.subtract(&histogram(&[5, 5]).to_counts()));
+        assert_eq!(sum, before);
+        assert!(sum.subtract(&histogram(&[5, 6, 7]).to_counts()));
+        assert_eq!((sum.count(), sum.min(), sum.max()), (0, None, None));
+    }
+}
