@@ -59,6 +59,18 @@ impl Estimate {
         Estimate { low: held(self.low), high: held(self.high), ..self }
     }
 
+    /// The same in another unit: everything times `factor`, which must be positive.
+    #[must_use]
+    pub(crate) fn times(self, factor: f64) -> Estimate {
+        let scale = |x: Option<f64>| x.map(|x| x * factor);
+        Estimate {
+            value: scale(self.value),
+            low: scale(self.low),
+            high: scale(self.high),
+            reason: self.reason,
+        }
+    }
+
     /// Half the interval's width over the value; `None` without an interval or when the value
     /// is zero and the interval is not.
     #[must_use]

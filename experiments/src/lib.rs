@@ -13,12 +13,16 @@
 //! Deliberately absent: reading files, printing, exit codes of a process, and the simulator
 //! itself, which is handed in as a [`Runner`].
 
+pub mod determinism;
 pub mod estimate;
+mod money;
 pub mod objectives;
+mod pooled;
 mod record;
 mod replicate;
 mod result;
 pub mod stability;
+mod summary;
 pub mod warm_up;
 pub mod warnings;
 
@@ -29,12 +33,15 @@ pub use objectives::{
 pub use record::{ModelTimes, Record};
 pub use replicate::{
     NoProgress, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample, StopReason,
+    replicate,
 };
 pub use result::{
     LatencyShares, Margin, ModelResult, PoolResult, RunResult, SpendBy, SpendResult, TaskCounts,
     TaskResult,
 };
 pub use stability::{Stability, Verdict};
+pub use summary::{run, summarise};
+pub use warm_up::WarmUp;
 pub use warnings::Warning;
 
 /// Confidence of every interval unless it says otherwise.

@@ -8,8 +8,11 @@
 //! Deliberately absent: the simulator (a [`Runner`] is handed in) and any interval (see
 //! `summary`), except the one question whether the precision asked for is reached.
 
-use crate::record::Record;
-use crate::warm_up::WarmUp;
+use crate::record::{self, Record};
+use crate::stability::{self, Flow, Verdict};
+use crate::summary;
+use crate::warm_up::{self, WarmUp};
+use rayon::prelude::*;
 use sim::metrics::Series;
 use sim::units::Span;
 use sim::{Outcome, Scenario};
@@ -119,4 +122,115 @@ pub struct Replications {
     pub warm_up: WarmUp,
     /// The scenario's warm-up as it was run: the larger of its own and the one found.
     pub removed: Span,
+}
+
+/// Runs the replications of `plan`, after a pilot for the warm-up when the steady state is asked
+/// for (the scenario's own warm-up then counts as the least).
+///
+/// # Errors
+/// The threads could not be started, or not even one replication was finished.
+pub fn replicate(
+    scenario: &Scenario,
+    plan: &Plan,
+    runner: &Runner<'_>,
+    progress: &dyn Progress,
+) -> Result<Replications, ReplicateError> {
+    let batches = Batches { seed: plan.seed, runner, progress };
+    let Some(threads) = plan.threads else { return batches.replicate(scenario, plan) };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|source| ReplicateError::Threads { threads, source })?
+        .install(|| batches.replicate(scenario, plan))
+}
+
+/// What every batch needs.
+struct Batches<'a> {
+    seed: u64,
+    runner: &'a Runner<'a>,
+    progress: &'a dyn Progress,
+}
+
+impl Batches<'_> {
+    fn replicate(&self, scenario: &Scenario, plan: &Plan) -> Result<Replications, ReplicateError> {
+        let warm_up = if plan.steady_state { self.pilot(scenario)? } else { WarmUp::Terminating };
+        let mut measured = scenario.clone();
+        measured.warm_up = scenario.warm_up.max(warm_up.cut());
+        let removed = measured.warm_up;
+        let mut sample = Collected::default();
+        let stopped = self.measure(&measured, plan.replications, &mut sample);
+        let Collected { records, series } = sample;
+        if records.is_empty() {
+            return Err(ReplicateError::NothingFinished);
+        }
+        Ok(Replications { records, series, stopped, warm_up, removed })
+    }
+
+    fn pilot(&self, scenario: &Scenario) -> Result<WarmUp, ReplicateError> {
+        let whole = Scenario { warm_up: Span::ZERO, ..scenario.clone() };
+        let mut pilot = Collected::default();
+        let to = MIN_REPLICATIONS;
+        if self.extend(&mut pilot, &whole, Phase::Pilot, to, to) {
+            Ok(warm_up::find(&pilot.series, scenario.horizon))
+        } else {
+            Err(ReplicateError::NothingFinished)
+        }
+    }
+
+    fn measure(&self, scenario: &Scenario, sample: Sample, into: &mut Collected) -> StopReason {
+        let (mut to, most) = match sample {
+            Sample::Fixed(n) => (n.max(1), n.max(1)),
+            Sample::Auto => (MIN_REPLICATIONS, MAX_REPLICATIONS),
+        };
+        loop {
+            if !self.extend(into, scenario, Phase::Measure, to, most) {
+                return StopReason::Interrupted;
+            }
+            if sample != Sample::Auto {
+                return StopReason::Fixed;
+            }
+            let flows: Vec<Flow> = into.records.iter().map(|r| r.flow).collect();
+            if stability::judge(&flows).verdict == Some(Verdict::Unstable) {
+                return StopReason::Unstable;
+            }
+            match summary::too_wide(scenario, &into.records) {
+                None => return StopReason::PrecisionReached,
+                Some(widest) if to == most => return StopReason::PrecisionNotReached(widest),
+                // By half each time: looking often would stop too often by luck.
+                Some(_) => to = (to + to / 2).max(to + MIN_REPLICATIONS).min(most),
+            }
+        }
+    }
+
+    /// Runs replications until there are `to`; false when stopped before, with what was finished
+    /// without a gap kept.
+    fn extend(
+        &self,
+        into: &mut Collected,
+        scenario: &Scenario,
+        phase: Phase,
+        to: u32,
+        most: u32,
+    ) -> bool {
+        let from = into.records.len() as u32;
+        self.progress.batch(phase, to - from, most);
+        let one = |index: u32| {
+            let outcome = (self.runner)(scenario, self.seed, index)?;
+            self.progress.finished(phase);
+            Some(Record::of(outcome, scenario))
+        };
+        let finished: Vec<_> = (from..to).into_par_iter().map(one).collect();
+        for (record, series) in finished.into_iter().map_while(|one| one) {
+            record::add_series(&mut into.series, &series);
+            into.records.push(record);
+        }
+        into.records.len() as u32 == to
+    }
+}
+
+/// Replications finished so far.
+#[derive(Default)]
+struct Collected {
+    records: Vec<Record>,
+    series: Series,
 }
