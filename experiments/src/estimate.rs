@@ -59,14 +59,13 @@ impl Estimate {
         Estimate { low: held(self.low), high: held(self.high), ..self }
     }
 
-    /// The same in another unit: everything times `factor`, which must be positive.
+    /// The same in another unit; `convert` must rise.
     #[must_use]
-    pub(crate) fn times(self, factor: f64) -> Estimate {
-        let scale = |x: Option<f64>| x.map(|x| x * factor);
+    pub(crate) fn map(self, convert: impl Fn(f64) -> f64) -> Estimate {
         Estimate {
-            value: scale(self.value),
-            low: scale(self.low),
-            high: scale(self.high),
+            value: self.value.map(&convert),
+            low: self.low.map(&convert),
+            high: self.high.map(&convert),
             reason: self.reason,
         }
     }

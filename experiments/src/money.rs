@@ -56,25 +56,29 @@ pub(crate) fn spend(records: &[Record]) -> SpendResult {
     };
     let all = Money(records.iter().map(|r| spent(r).0).sum());
     let time = nanoseconds(records);
-    let rate: Vec<Part> = records
-        .iter()
-        .map(|r| (spent(r).0, i128::from(r.outcome.measured.0 / PS_PER_NS)))
-        .collect();
-    let rate = ratio(&rate, "no time was measured");
+    // Each replication's rate is exact to the pico-dollar, so a constant one keeps its digits.
+    let rate = |length: i128| {
+        let per = |r: &Record| {
+            let time = i128::from(r.outcome.measured.0 / PS_PER_NS);
+            scaled(spent(r), length, time).map(|money| (money.0, 1))
+        };
+        let rates: Option<Vec<Part>> = records.iter().map(per).collect();
+        dollars(ratio(&rates.unwrap_or_default(), "no time was measured"))
+    };
     let per_task: Vec<Part> = records.iter().map(|r| (spent(r).0, succeeded(r))).collect();
     SpendResult {
         total: by.gpu + by.tokens + by.tools + by.human_review,
         per_day: scaled(all, NS_PER_DAY, time).unwrap_or(Money::ZERO),
         per_month: scaled(all, NS_PER_MONTH, time).unwrap_or(Money::ZERO),
-        per_day_usd: rate.clone().times(NS_PER_DAY as f64 / Money::PICO_PER_DOLLAR as f64),
-        per_month_usd: rate.times(NS_PER_MONTH as f64 / Money::PICO_PER_DOLLAR as f64),
+        per_day_usd: rate(NS_PER_DAY),
+        per_month_usd: rate(NS_PER_MONTH),
         per_successful_task_usd: dollars(ratio(&per_task, NOTHING_SUCCEEDED)),
         by,
     }
 }
 
 fn dollars(pico: Estimate) -> Estimate {
-    pico.times(1.0 / Money::PICO_PER_DOLLAR as f64)
+    pico.map(|pico| pico / Money::PICO_PER_DOLLAR as f64)
 }
 
 fn succeeded(record: &Record) -> i128 {

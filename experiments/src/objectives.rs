@@ -137,14 +137,16 @@ const CALL_TIMES: [(CallTime, &str); 4] = [
 ];
 
 impl Comparison {
-    /// Whether `value` lies on the right side of `target`.
+    /// Whether `value` lies on the right side of `target`. Numbers that agree to 12 digits count
+    /// as equal: one was computed, the other read from decimal text.
     #[must_use]
     pub fn holds(self, value: f64, target: f64) -> bool {
+        let equal = (value - target).abs() <= 1e-12 * target.abs();
         match self {
-            Comparison::AtMost => value <= target,
-            Comparison::AtLeast => value >= target,
-            Comparison::Below => value < target,
-            Comparison::Above => value > target,
+            Comparison::AtMost => equal || value < target,
+            Comparison::AtLeast => equal || value > target,
+            Comparison::Below => !equal && value < target,
+            Comparison::Above => !equal && value > target,
         }
     }
 
@@ -338,6 +340,14 @@ mod tests {
         assert_eq!(at_least.decide(&estimate), Some(true));
         let above = Objective { comparison: Comparison::Above, ..latency_below(4.0) };
         assert_eq!(above.decide(&estimate), None);
+    }
+
+    #[test]
+    fn equality_is_to_twelve_digits() {
+        let spend = 0.1 + 0.2;
+        assert!(Comparison::AtMost.holds(spend, 0.3) && Comparison::AtLeast.holds(spend, 0.3));
+        assert!(!Comparison::Above.holds(spend, 0.3) && !Comparison::Below.holds(spend, 0.3));
+        assert!(!Comparison::AtMost.holds(0.300_001, 0.3));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! the end of warm-up to the horizon) is called unbounded when all of these hold:
 //!
 //! 1. *it rises*: the mean of `N` in the last quarter exceeds that in the second quarter, the
-//!    regression line of `N` over the last three quarters rises, and `N` rises within the last
-//!    quarter — each with the lower end of its 95 % t interval over replications above zero;
+//!    regression line of `N` over the last three quarters rises, both with the lower end of the
+//!    95 % t interval over replications above zero; and `N` still rises within the last quarter;
 //! 2. *it matters*: the rise from the second to the last quarter is more than 2 % of what arrived
 //!    in the half run between their middles;
 //! 3. *it would not drain*: what arrives per second, averaged over the whole judged time, exceeds
@@ -177,17 +177,15 @@ pub fn judge(flows: &[Flow]) -> Stability {
 
 /// Whether the rise is more than chance.
 fn rises(flows: &[Flow], arrived_between: f64) -> bool {
+    let n = flows.len() as f64;
+    let still_rising = flows.iter().map(|f| f.rise_in_last_quarter).sum::<f64>() > 0.0;
     if flows.len() < MIN_FOR_T {
-        let n = flows.len() as f64;
         let rise = flows.iter().map(Flow::rise).sum::<f64>() / n;
-        return rise > 3.0 * (2.0 * arrived_between / n).sqrt()
-            && flows.iter().map(|f| f.rise_in_last_quarter).sum::<f64>() > 0.0;
+        return still_rising && rise > 3.0 * (2.0 * arrived_between / n).sqrt();
     }
     let surely_positive = |of: fn(&Flow) -> f64| {
         let values: Vec<f64> = flows.iter().map(of).collect();
         t_interval(&values, CONFIDENCE).is_some_and(|t| t.mean > t.half_width)
     };
-    surely_positive(Flow::rise)
-        && surely_positive(|f| f.slope)
-        && surely_positive(|f| f.rise_in_last_quarter)
+    still_rising && surely_positive(Flow::rise) && surely_positive(|f| f.slope)
 }

@@ -173,7 +173,7 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, unstable: bool) -> TaskR
             Estimate::absent(UNSTABLE)
         } else {
             let rate = ratio(&goodput, "no time was measured").held_within(0.0, f64::INFINITY);
-            rate.times(PS_PER_SEC as f64)
+            rate.map(|per_ps| per_ps * PS_PER_SEC as f64)
         },
         p95_by_replication: times
             .parts

@@ -43,9 +43,17 @@ pub fn t_interval(values: &[f64], conf: f64) -> Option<TInterval> {
         return None;
     }
     let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (n - 1.0);
+    let variance = sum_of_squares(values) / (n - 1.0);
     let t = student_t_quantile(0.5 + conf / 2.0, n - 1.0);
     Some(TInterval { mean, half_width: t * (variance / n).sqrt() })
+}
+
+/// Sum of squared deviations from the mean. Taken from the first value, so that equal values
+/// have none, exactly: a constant cost must not get an interval from rounding.
+pub(super) fn sum_of_squares(values: &[f64]) -> f64 {
+    let first = values.first().copied().unwrap_or(0.0);
+    let mean = values.iter().map(|x| x - first).sum::<f64>() / values.len() as f64;
+    values.iter().map(|x| (x - first - mean) * (x - first - mean)).sum()
 }
 
 #[cfg(test)]
@@ -61,6 +69,11 @@ mod tests {
         let t = t_interval(&x, 0.95).expect("enough values");
         assert!((t.mean - 1.018).abs() < 1e-12);
         assert!((t.half_width / 0.036_131_622_264_3 - 1.0).abs() < 1e-9, "{}", t.half_width);
+    }
+
+    #[test]
+    fn equal_values_have_no_spread() {
+        assert_eq!(t_interval(&[0.1; 7], 0.95).map(|t| t.half_width), Some(0.0));
     }
 
     #[test]

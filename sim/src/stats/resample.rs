@@ -4,7 +4,7 @@
 //! 1974) is the default: with ten replications the percentile bootstrap (Efron 1979) covers about
 //! 90 % where it promises 95, and is here as a cross-check for many replications.
 
-use super::interval::Interval;
+use super::interval::{Interval, sum_of_squares};
 use super::quantile::quantile_sorted;
 use super::special::student_t_quantile;
 
@@ -22,8 +22,7 @@ pub fn jackknife(
     let value = statistic(None)?;
     let without: Vec<f64> = (0..n).map(|i| statistic(Some(i))).collect::<Option<_>>()?;
     let count = n as f64;
-    let mean = without.iter().sum::<f64>() / count;
-    let squares = without.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
+    let squares = sum_of_squares(&without);
     let error = (squares * (count - 1.0) / count).sqrt();
     let reach = student_t_quantile(0.5 + conf / 2.0, count - 1.0) * error;
     Some(Interval { value, low: value - reach, high: value + reach })

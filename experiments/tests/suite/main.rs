@@ -1,0 +1,6 @@
+//! Tests of the whole path from outcomes to decisions, on queues whose truth is known.
+
+mod coverage;
+mod plans;
+mod stability;
+mod support;
