@@ -5,7 +5,9 @@
 //!
 //! 1. *it rises*: the mean of `N` in the last quarter exceeds that in the second quarter, the
 //!    regression line of `N` over the last three quarters rises, both with the lower end of the
-//!    95 % t interval over replications above zero; and `N` still rises within the last quarter;
+//!    95 % t interval over replications above zero; `N` still rises within the last quarter; and
+//!    at least half of the rise waits, because what runs is bounded by the engines and only fills
+//!    up;
 //! 2. *it matters*: the rise from the second to the last quarter is more than 2 % of what arrived
 //!    in the half run between their middles;
 //! 3. *it would not drain*: what arrives per second, averaged over the whole judged time, exceeds
@@ -14,10 +16,15 @@
 //!
 //! The first quarter is the start-up from empty and is left out. The third condition keeps a load
 //! that only rises towards the end, or a hump that is draining, from counting as unstable: the
-//! same pattern repeated would be carried. With fewer than 5 replications the t interval says too
-//! little, and the rise must exceed three standard deviations of a critically loaded queue
-//! instead, `√(2n)` after `n` arrivals (reflected Brownian motion; Whitt, "Stochastic-Process
-//! Limits", 2002, chapter 9).
+//! same pattern repeated would be carried.
+//!
+//! A run shorter than the queue's own relaxation time can rise that much by luck. So the rise must
+//! also exceed three standard deviations of what a critically loaded queue does in that time,
+//! `√((1 + D)·n)` after `n` arrivals with index of dispersion `D` and services as irregular as
+//! exponential ones (reflected Brownian motion; Whitt, "Stochastic-Process Limits", 2002,
+//! chapter 9). With fewer than 5 replications the t interval says too little, and this alone
+//! decides. `D` is taken from differences of successive windows, so that a slow change of the rate
+//! does not count (von Neumann, Ann. Math. Statist. 12, 1941).
 //!
 //! Deliberately absent: systems less than about 2 % overloaded, which no run of reasonable length
 //! tells from a critical one.
@@ -71,6 +78,10 @@ pub struct Flow {
     pub second_quarter: f64,
     /// Mean number in the system in the last quarter.
     pub last_quarter: f64,
+    /// Mean number waiting in the last quarter minus that in the second.
+    pub waiting_rise: f64,
+    /// Variance over mean of the arrivals per window.
+    pub dispersion: f64,
     /// Slope of the least-squares line over the last three quarters, per second.
     pub slope: f64,
     /// Number in the system at the end minus that at the start of the last quarter.
@@ -92,14 +103,17 @@ impl Flow {
         }
         let width = series.width.as_secs_f64();
         let quarter = windows.len() / 4;
+        let second = &windows[quarter..2 * quarter];
         let (last, tail) = (&windows[windows.len() - quarter..], &windows[quarter..]);
         let before_last = windows[windows.len() - quarter - 1];
         Flow {
             windows: windows.len(),
             seconds: windows.len() as f64 * width,
             arrived: windows.iter().map(|w| w.arrived).sum(),
-            second_quarter: mean_in_system(&windows[quarter..2 * quarter]),
-            last_quarter: mean_in_system(last),
+            second_quarter: mean(second, in_system),
+            last_quarter: mean(last, in_system),
+            waiting_rise: mean(last, waiting) - mean(second, waiting),
+            dispersion: dispersion(windows),
             slope: slope(tail) / width,
             rise_in_last_quarter: in_system(&last[quarter - 1]) - in_system(&before_last),
             completed_per_s: last.iter().map(|w| w.finished).sum::<u64>() as f64
@@ -116,8 +130,20 @@ fn in_system(window: &Window) -> f64 {
     (window.waiting + window.running) as f64
 }
 
-fn mean_in_system(windows: &[Window]) -> f64 {
-    windows.iter().map(in_system).sum::<f64>() / windows.len() as f64
+fn waiting(window: &Window) -> f64 {
+    window.waiting as f64
+}
+
+fn mean(windows: &[Window], of: fn(&Window) -> f64) -> f64 {
+    windows.iter().map(of).sum::<f64>() / windows.len() as f64
+}
+
+/// Index of dispersion of the arrivals, from successive differences; 1 for a Poisson stream.
+fn dispersion(windows: &[Window]) -> f64 {
+    let difference = |pair: &[Window]| pair[1].arrived as f64 - pair[0].arrived as f64;
+    let squares: f64 = windows.windows(2).map(|pair| difference(pair) * difference(pair)).sum();
+    let mean = mean(windows, |w| w.arrived as f64);
+    if mean > 0.0 { squares / 2.0 / (windows.len() - 1) as f64 / mean } else { 0.0 }
 }
 
 /// Least-squares slope of the number in the system per window.
@@ -177,15 +203,14 @@ pub fn judge(flows: &[Flow]) -> Stability {
 
 /// Whether the rise is more than chance.
 fn rises(flows: &[Flow], arrived_between: f64) -> bool {
-    let n = flows.len() as f64;
-    let still_rising = flows.iter().map(|f| f.rise_in_last_quarter).sum::<f64>() > 0.0;
-    if flows.len() < MIN_FOR_T {
-        let rise = flows.iter().map(Flow::rise).sum::<f64>() / n;
-        return still_rising && rise > 3.0 * (2.0 * arrived_between / n).sqrt();
-    }
+    let mean = |of: fn(&Flow) -> f64| flows.iter().map(of).sum::<f64>() / flows.len() as f64;
+    let variance = (1.0 + mean(|f| f.dispersion)) * arrived_between / flows.len() as f64;
     let surely_positive = |of: fn(&Flow) -> f64| {
         let values: Vec<f64> = flows.iter().map(of).collect();
         t_interval(&values, CONFIDENCE).is_some_and(|t| t.mean > t.half_width)
     };
-    still_rising && surely_positive(Flow::rise) && surely_positive(|f| f.slope)
+    mean(|f| f.rise_in_last_quarter) > 0.0
+        && mean(|f| f.waiting_rise - f.rise() / 2.0) >= 0.0
+        && mean(Flow::rise) > 3.0 * variance.sqrt()
+        && (flows.len() < MIN_FOR_T || surely_positive(Flow::rise) && surely_positive(|f| f.slope))
 }

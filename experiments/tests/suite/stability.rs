@@ -33,6 +33,28 @@ fn a_nearly_saturated_queue_is_stable() {
     }
 }
 
+/// More replications see smaller rises; bursts make larger ones by chance.
+#[test]
+fn many_replications_and_bursts_raise_no_false_alarm() {
+    for horizon in [500, 3_000] {
+        for rate in [|_| 0.9, |_| 0.95] {
+            let many = alarms(Queue::poisson(rate), horizon, 100, 30);
+            let bursty = Queue { burst: 20, ..Queue::poisson(rate) };
+            let (ten, one) = (alarms(bursty, horizon, 10, 100), alarms(bursty, horizon, 1, 100));
+            println!("{horizon} s: {many} of 30, bursts {ten} and {one} of 100");
+            assert!(many == 0 && ten <= 2 && one <= 2, "{horizon} s: {many}, {ten}, {one}");
+        }
+    }
+}
+
+/// With a server for each job nothing ever waits; a run of four service times is all start-up.
+#[test]
+fn filling_up_is_not_a_backlog() {
+    let queue = Queue { endless: true, ..Queue::poisson(|_| 1_000.0) };
+    assert_eq!(alarms(queue, 4, 10, 20), 0);
+    assert_eq!(alarms(queue, 4, 1, 20), 0);
+}
+
 #[test]
 fn an_overloaded_queue_is_unstable() {
     for (horizon, replications, least) in
@@ -55,7 +77,7 @@ fn a_hump_that_drains_is_stable() {
         hump(t - 4_000.0)
     }
     for rate in [hump as fn(f64) -> f64, late] {
-        let queue = Queue { rate, most: 1.4, backlog: 0 };
+        let queue = Queue { most: 1.4, ..Queue::poisson(rate) };
         assert_eq!(alarms(queue, 20_000, 10, 20), 0);
         assert_eq!(alarms(queue, 20_000, 1, 20), 0);
     }
@@ -66,7 +88,7 @@ fn a_hump_that_drains_is_stable() {
 #[test]
 fn a_short_trace_that_rises_is_not_called_unstable() {
     for rate in [|t: f64| 0.2 + 0.6 * t / 1_800.0, |t: f64| 0.4 + 1.0 * t / 1_800.0] {
-        let queue = Queue { rate, most: 1.4, backlog: 0 };
+        let queue = Queue { most: 1.4, ..Queue::poisson(rate) };
         assert_eq!(alarms(queue, 1_800, 10, 50), 0);
         assert_eq!(alarms(queue, 1_800, 1, 50), 0);
     }

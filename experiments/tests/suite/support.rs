@@ -1,4 +1,4 @@
-//! A single-server queue by Lindley's recursion, dressed as a simulator.
+//! A queue by Lindley's recursion, dressed as a simulator.
 
 use sim::ids::ModelId;
 use sim::ledger::{GpuAccount, Ledger};
@@ -17,11 +17,15 @@ pub(crate) struct Queue {
     pub(crate) most: f64,
     /// Jobs already there at the start; not counted.
     pub(crate) backlog: u32,
+    /// Whether every job finds a server of its own, instead of one for all.
+    pub(crate) endless: bool,
+    /// Jobs that arrive together; the bursts come at the rate divided by this.
+    pub(crate) burst: u32,
 }
 
 impl Queue {
     pub(crate) fn poisson(rate: fn(f64) -> f64) -> Queue {
-        Queue { rate, most: rate(0.0), backlog: 0 }
+        Queue { rate, most: rate(0.0), backlog: 0, endless: false, burst: 1 }
     }
 
     /// One replication: arrivals in `[0, horizon)`, then the queue drains.
@@ -33,16 +37,22 @@ impl Queue {
         let mut task = TaskOutcome::default();
         let mut free_at = (0..self.backlog).map(|_| random.exponential()).sum::<f64>();
         let mut now = 0.0;
+        let mut left_of_burst = 0;
         loop {
-            now += random.exponential() / self.most;
-            if now >= horizon {
-                break;
+            if left_of_burst == 0 {
+                now += random.exponential() / self.most * f64::from(self.burst);
+                if now >= horizon {
+                    break;
+                }
+                if random.unit() * self.most >= (self.rate)(now) {
+                    continue;
+                }
+                left_of_burst = self.burst;
             }
-            if random.unit() * self.most >= (self.rate)(now) {
-                continue;
-            }
-            free_at = free_at.max(now) + random.exponential();
-            log.visit(now, free_at);
+            left_of_burst -= 1;
+            let begins = if self.endless { now } else { free_at.max(now) };
+            free_at = begins + random.exponential();
+            log.visit(now, begins, free_at);
             if now >= warm_up {
                 task.arrived += 1;
                 task.succeeded += 1;
@@ -92,18 +102,18 @@ struct Log {
 }
 
 impl Log {
-    /// A job in the system from `from` until `to`.
-    fn visit(&mut self, from: f64, to: f64) {
-        let (first, last) = ((from / self.width) as usize, (to / self.width) as usize);
+    /// A job in the system from `from` until `to`, served from `begins`.
+    fn visit(&mut self, from: f64, begins: f64, to: f64) {
+        let window = |at: f64| (at / self.width) as usize;
+        let (first, served, last) = (window(from), window(begins), window(to));
         if self.windows.len() <= last {
             self.windows.resize(last + 1, Window::default());
         }
         self.windows[first].arrived += 1;
         self.windows[last].finished += 1;
         self.windows[last].latency_sum += ((to - from) * PS_PER_SEC as f64) as u128;
-        // At the end of a window one job is served and the others wait; how many of each does not
-        // matter here.
-        self.windows[first..last].iter_mut().for_each(|w| w.waiting += 1);
+        self.windows[first..served].iter_mut().for_each(|w| w.waiting += 1);
+        self.windows[served..last].iter_mut().for_each(|w| w.running += 1);
     }
 }
 
