@@ -10,6 +10,20 @@
 //! number of threads; a number the sample cannot support is absent and says why; a total of
 //! money is an integer number of pico-dollars.
 //!
+//! ```
+//! use experiments::{ExitStatus, NoProgress, Objective, Plan, Runner, Sample, run};
+//!
+//! /// `simulate` runs one replication: `(scenario, seed, replication)`.
+//! fn verdict(scenario: &sim::Scenario, simulate: &Runner<'_>, objectives: &[Objective]) -> u8 {
+//!     let plan =
+//!         Plan { seed: 42, replications: Sample::Auto, threads: None, steady_state: false };
+//!     match run(scenario, &plan, objectives, simulate, &NoProgress) {
+//!         Ok(result) => ExitStatus::of(&result.objectives).code(),
+//!         Err(_) => 130,
+//!     }
+//! }
+//! ```
+//!
 //! Deliberately absent: reading files, printing, exit codes of a process, and the simulator
 //! itself, which is handed in as a [`Runner`].
 

@@ -24,6 +24,9 @@ pub(crate) const MIN_REPLICATIONS: u32 = 10;
 /// Replications after which the precision counts as not reached.
 pub(crate) const MAX_REPLICATIONS: u32 = 200;
 
+/// Replications whose time series are in memory at once.
+const AT_ONCE: u32 = 64;
+
 /// Runs one replication of a scenario: `(scenario, seed, replication)`. `None` when it was
 /// stopped from outside before its end.
 pub type Runner<'a> = dyn Fn(&Scenario, u64, u32) -> Option<Outcome> + Sync + 'a;
@@ -212,19 +215,25 @@ impl Batches<'_> {
         to: u32,
         most: u32,
     ) -> bool {
-        let from = into.records.len() as u32;
-        self.progress.batch(phase, to - from, most);
+        let done = |into: &Collected| into.records.len() as u32;
+        self.progress.batch(phase, to - done(into), most);
         let one = |index: u32| {
             let outcome = (self.runner)(scenario, self.seed, index)?;
             self.progress.finished(phase);
             Some(Record::of(outcome, scenario))
         };
-        let finished: Vec<_> = (from..to).into_par_iter().map(one).collect();
-        for (record, series) in finished.into_iter().map_while(|one| one) {
-            record::add_series(&mut into.series, &series);
-            into.records.push(record);
+        while done(into) < to {
+            let (from, upto) = (done(into), to.min(done(into) + AT_ONCE));
+            let finished: Vec<_> = (from..upto).into_par_iter().map(one).collect();
+            for (record, series) in finished.into_iter().map_while(|one| one) {
+                record::add_series(&mut into.series, &series);
+                into.records.push(record);
+            }
+            if done(into) < upto {
+                return false;
+            }
         }
-        into.records.len() as u32 == to
+        true
     }
 }
 

@@ -5,7 +5,6 @@
 //!
 //! Deliberately absent: the decision whether a number is good (see `objectives`).
 
-use crate::CONFIDENCE;
 use crate::estimate::{Distribution, Estimate};
 use crate::money::{margin, spend, spent};
 use crate::objectives::Objective;
@@ -22,7 +21,6 @@ use sim::Scenario;
 use sim::metrics::BucketCounts;
 use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
 use sim::scenario::{ModelSpec, TaskSpec};
-use sim::stats::t_interval;
 use sim::units::{PS_PER_SEC, Span};
 
 /// Relative half-width aimed at for the p95 latency of each task.
@@ -86,30 +84,32 @@ pub fn summarise(
     result
 }
 
-/// What is still wider than aimed at; `None` when the precision is reached. A task without any
-/// value is left out: more replications would not make it more precise.
+/// What misses its precision by the largest factor; `None` when all is precise enough. A task
+/// without any value is left out: more replications would not make it more precise.
 pub(crate) fn too_wide(scenario: &Scenario, records: &[Record]) -> Option<String> {
-    for (at, spec) in scenario.tasks.iter().enumerate() {
+    let latencies = scenario.tasks.iter().enumerate().filter_map(|(at, spec)| {
         let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
-        if times.pooled.count() == 0 {
-            continue;
-        }
-        let p95 = times.p95();
-        match p95.relative_half_width() {
-            Some(width) if width <= LATENCY_PRECISION => {}
-            Some(width) => {
-                return Some(format!("{}.p95_latency is ±{:.1} %", spec.name, width * 100.0));
-            }
-            None => {
-                let reason = p95.reason.unwrap_or_else(|| "its value is zero".into());
-                return Some(format!("{}.p95_latency {reason}", spec.name));
-            }
+        let path = format!("{}.p95_latency", spec.name);
+        (times.pooled.count() > 0).then(|| excess(&path, &times.p95(), LATENCY_PRECISION))
+    });
+    let spend: Vec<Part> = records.iter().map(|r| (spent(r).0, 1)).collect();
+    let spend = excess("spend", &ratio(&spend, "no replications"), SPEND_PRECISION);
+    latencies
+        .chain([spend])
+        .filter(|(factor, _)| *factor > 1.0)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, text)| text)
+}
+
+/// How many times wider than `aim` an interval is, and the same in words.
+fn excess(path: &str, estimate: &Estimate, aim: f64) -> (f64, String) {
+    match estimate.relative_half_width() {
+        Some(width) => (width / aim, format!("{path} is ±{:.1} %", width * 100.0)),
+        None => {
+            let reason = estimate.reason.as_deref().unwrap_or("is zero within its interval");
+            (f64::INFINITY, format!("{path} {reason}"))
         }
     }
-    let spend: Vec<f64> = records.iter().map(|r| spent(r).as_dollars_f64()).collect();
-    let t = t_interval(&spend, CONFIDENCE)?;
-    let wide = t.half_width > SPEND_PRECISION * t.mean.abs();
-    wide.then(|| format!("spend is ±{:.1} %", t.half_width / t.mean.abs() * 100.0))
 }
 
 fn each<Spec, T>(specs: &[Spec], make: impl Fn(usize, &Spec) -> T) -> Vec<T> {
