@@ -84,9 +84,10 @@ pub fn summarise(
     result
 }
 
-/// What misses its precision by the largest factor; `None` when all is precise enough. A task
+/// What misses its precision by the largest factor, and that factor (infinite when there is no
+/// interval); `None` when all is precise enough. A task
 /// without any value is left out: more replications would not make it more precise.
-pub(crate) fn too_wide(scenario: &Scenario, records: &[Record]) -> Option<String> {
+pub(crate) fn too_wide(scenario: &Scenario, records: &[Record]) -> Option<(f64, String)> {
     let latencies = scenario.tasks.iter().enumerate().filter_map(|(at, spec)| {
         let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
         let path = format!("{}.p95_latency", spec.name);
@@ -94,11 +95,7 @@ pub(crate) fn too_wide(scenario: &Scenario, records: &[Record]) -> Option<String
     });
     let spend: Vec<Part> = records.iter().map(|r| (spent(r).0, 1)).collect();
     let spend = excess("spend", &ratio(&spend, "no replications"), SPEND_PRECISION);
-    latencies
-        .chain([spend])
-        .filter(|(factor, _)| *factor > 1.0)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, text)| text)
+    latencies.chain([spend]).filter(|(factor, _)| *factor > 1.0).max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
 /// How many times wider than `aim` an interval is, and the same in words.
