@@ -62,7 +62,7 @@ impl<'a> Times<'a> {
         let Some(whole) = self.pooled.quantile_secs(P95) else {
             return Estimate::absent("no values");
         };
-        self.estimate(whole, |omit| self.without(self.parts.get(omit)?)?.quantile_secs(P95))
+        self.estimate(whole, |omit| self.pooled.without(self.parts.get(omit)?)?.quantile_secs(P95))
     }
 
     fn estimate(&self, whole: f64, without: impl Fn(usize) -> Option<f64>) -> Estimate {
@@ -70,13 +70,8 @@ impl<'a> Times<'a> {
             .held_within(0.0, f64::INFINITY)
     }
 
-    fn without(&self, part: &BucketCounts) -> Option<Histogram> {
-        let mut rest = self.pooled.clone();
-        rest.subtract(part).then_some(rest)
-    }
-
     fn statistics_without(&self, part: &BucketCounts) -> Option<[f64; 5]> {
-        self.without(part).and_then(|rest| statistics(&rest))
+        self.pooled.without(part).and_then(|rest| statistics(&rest))
     }
 }
 

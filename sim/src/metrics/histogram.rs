@@ -91,35 +91,27 @@ impl Histogram {
         self.largest = self.largest.max(part.largest);
     }
 
-    /// Takes out the values of a list that was added before. Counts and sum are then those of
-    /// the rest, exactly; where the smallest or largest value went out with the list, the edge of
-    /// the outermost bucket left stands in for it (within 0.1 %).
-    ///
-    /// Returns whether the list was part of this histogram; if not, nothing is changed.
-    pub fn subtract(&mut self, part: &BucketCounts) -> bool {
+    /// The rest without the values of a list that was added before; `None` when it was not. Counts
+    /// and sum are those of the rest, exactly; where the smallest or largest value went out with
+    /// the list, the edge of the outermost bucket left stands in for it (within 0.1 %).
+    #[must_use]
+    pub fn without(&self, part: &BucketCounts) -> Option<Histogram> {
         let mut rest = self.clone();
+        rest.count = self.count.checked_sub(part.count)?;
+        rest.sum = self.sum.checked_sub(part.sum)?;
         for &(bucket, count) in &part.entries {
             let slot = rest.slot(bucket as usize);
-            let Some(left) = slot.checked_sub(u64::from(count)) else { return false };
-            *slot = left;
+            *slot = slot.checked_sub(u64::from(count))?;
         }
-        let (Some(count), Some(sum)) =
-            (rest.count.checked_sub(part.count), rest.sum.checked_sub(part.sum))
-        else {
-            return false;
-        };
-        (rest.count, rest.sum) = (count, sum);
-        let edges = rest.buckets().fold(None, |edges: Option<(u64, u64)>, (from, width, _)| {
-            Some((edges.map_or(from, |e| e.0), from.saturating_add(width - 1)))
-        });
-        if part.least == self.least || edges.is_none() {
-            rest.least = edges.map(|e| Span(e.0));
+        if part.least == self.least {
+            let first = rest.buckets().next().map(|(from, ..)| Span(from));
+            rest.least = first;
         }
-        if part.largest == self.largest || edges.is_none() {
-            rest.largest = edges.map_or(Span::ZERO, |e| Span(e.1.min(self.largest.0)));
+        if part.largest == self.largest {
+            let last = rest.buckets().last().map_or(0, |(from, width, _)| from + (width - 1));
+            rest.largest = Span(last.min(self.largest.0));
         }
-        *self = rest;
-        true
+        Some(rest)
     }
 
     /// Values counted.
@@ -330,31 +322,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_subtracted_leaves_the_rest() {
+    fn what_is_taken_out_leaves_the_rest() {
         let (a, b) = (values(2_000, 5), values(700, 40_000));
         let mut sum = histogram(&a);
         let list = histogram(&b).to_counts();
         assert_eq!(list.count(), 700);
         sum.add(&list);
         assert_eq!(sum, histogram(&[a.clone(), b].concat()), "adding a list is merging");
-        assert!(sum.subtract(&list));
-        let rest = histogram(&a);
-        assert_eq!((sum.count(), sum.sum_picoseconds()), (rest.count(), rest.sum_picoseconds()));
-        assert!(sum.buckets().eq(rest.buckets()));
+        let (found, rest) = (sum.without(&list).expect("it is a part"), histogram(&a));
+        assert_eq!((found.count(), found.sum_picoseconds()), (2_000, rest.sum_picoseconds()));
+        assert!(found.buckets().eq(rest.buckets()));
         for p in [0.0, 0.5, 0.95, 1.0] {
-            let (found, exact) = (sum.quantile_secs(p).unwrap_or(0.0), rest.quantile_secs(p));
-            assert!((found / exact.expect("values") - 1.0).abs() < 1e-3);
+            let values = found.quantile_secs(p).zip(rest.quantile_secs(p));
+            assert!(values.is_some_and(|(found, exact)| (found / exact - 1.0).abs() < 1e-3));
         }
     }
 
     #[test]
-    fn a_list_that_is_no_part_changes_nothing() {
-        let mut sum = histogram(&[5, 6, 7]);
-        let before = sum.clone();
-        assert!(!sum.subtract(&histogram(&[8]).to_counts()));
-        assert!(!sum.subtract(&histogram(&[5, 5]).to_counts()));
-        assert_eq!(sum, before);
-        assert!(sum.subtract(&histogram(&[5, 6, 7]).to_counts()));
-        assert_eq!((sum.count(), sum.min(), sum.max()), (0, None, None));
+    fn what_is_no_part_cannot_be_taken_out() {
+        let sum = histogram(&[5, 6, 7, u64::MAX]);
+        assert_eq!(sum.without(&histogram(&[8]).to_counts()), None);
+        assert_eq!(sum.without(&histogram(&[5, 5]).to_counts()), None);
+        let nothing = sum.without(&sum.to_counts()).expect("it is all of it");
+        assert_eq!((nothing.count(), nothing.min(), nothing.max()), (0, None, None));
+        let some = sum.without(&histogram(&[5, 7]).to_counts()).expect("it is a part");
+        assert_eq!((some.min(), some.max()), (Some(Span(6)), Some(Span(u64::MAX))));
     }
 }
