@@ -1,1 +1,62 @@
-//! Placeholder.
+//! Runs a scenario many times and decides what can be said about it.
+//!
+//! One replication is one independent, seeded run of the whole horizon, and the only unit of
+//! inference: requests of one run share its queues, so an interval computed from them as if they
+//! were independent covers the truth in a small part of the cases it promises. Every estimate
+//! here is pooled over replications, and its interval comes from leaving one replication out at
+//! a time.
+//!
+//! Invariants: a result depends on the scenario, the plan and the simulator only, never on the
+//! number of threads; a number the sample cannot support is absent and says why; a total of
+//! money is an integer number of pico-dollars.
+//!
+//! ```
+//! use experiments::{ExitStatus, NoProgress, Objective, Plan, Runner, Sample, run};
+//!
+//! /// `simulate` runs one replication: `(scenario, seed, replication)`.
+//! fn verdict(scenario: &sim::Scenario, simulate: &Runner<'_>, objectives: &[Objective]) -> u8 {
+//!     let plan =
+//!         Plan { seed: 42, replications: Sample::Auto, threads: None, steady_state: false };
+//!     match run(scenario, &plan, objectives, simulate, &NoProgress) {
+//!         Ok(result) => ExitStatus::of(&result.objectives).code(),
+//!         Err(_) => 130,
+//!     }
+//! }
+//! ```
+//!
+//! Deliberately absent: reading files, printing, exit codes of a process, and the simulator
+//! itself, which is handed in as a [`Runner`].
+
+pub mod determinism;
+pub mod estimate;
+mod money;
+pub mod objectives;
+mod pooled;
+mod record;
+mod replicate;
+mod result;
+pub mod stability;
+mod summary;
+pub mod warm_up;
+pub mod warnings;
+
+pub use estimate::{Distribution, Estimate};
+pub use objectives::{
+    CallTime, Comparison, ExitStatus, Metric, Objective, ObjectiveResult, Quantile,
+};
+pub use record::{ModelTimes, Record};
+pub use replicate::{
+    NoProgress, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample, StopReason,
+    replicate,
+};
+pub use result::{
+    LatencyShares, Margin, ModelResult, PoolResult, RunResult, SpendBy, SpendResult, TaskCounts,
+    TaskResult,
+};
+pub use stability::{Stability, Verdict};
+pub use summary::{run, summarise};
+pub use warm_up::WarmUp;
+pub use warnings::Warning;
+
+/// Confidence of every interval unless it says otherwise.
+pub const CONFIDENCE: f64 = 0.95;

@@ -16,6 +16,7 @@
 //! 6. Quantities are integers; they are priced once, at the edge ([`ledger`]).
 //! 7. What arrived is accounted for, twice ([`audit`]).
 
+pub mod stats;
 pub mod units;
 pub mod ids;
 pub mod dice;

@@ -9,6 +9,7 @@
 //! the fraction `(i + ½)/c` of the bucket's width, and ranks between two values are interpolated
 //! linearly. The smallest and largest value are kept exactly and bound every answer.
 
+use super::BucketCounts;
 use crate::units::Span;
 
 const PARTS_LOG2: u32 = 10;
@@ -31,10 +32,7 @@ impl Histogram {
     /// Counts one value.
     pub fn record(&mut self, value: Span) {
         let (page, part) = bucket(value.0);
-        if self.pages.len() <= page {
-            self.pages.resize_with(page + 1, || None);
-        }
-        self.pages[page].get_or_insert_with(|| Box::new([0; PARTS]))[part] += 1;
+        *self.slot(page * PARTS + part) += 1;
         self.count += 1;
         self.sum += u128::from(value.0);
         self.least = Some(self.least.map_or(value, |least| least.min(value)));
@@ -59,6 +57,61 @@ impl Histogram {
             (a, b) => a.or(b),
         };
         self.largest = self.largest.max(other.largest);
+    }
+
+    /// The filled buckets as a list, for keeping many histograms.
+    #[must_use]
+    pub fn to_counts(&self) -> BucketCounts {
+        let mut counts = BucketCounts {
+            entries: Vec::new(),
+            count: self.count,
+            sum: self.sum,
+            least: self.least,
+            largest: self.largest,
+        };
+        for (page, parts) in self.filled_pages() {
+            for (part, &count) in parts.iter().enumerate() {
+                counts.push((page * PARTS + part) as u32, count);
+            }
+        }
+        counts
+    }
+
+    /// Adds all values of a list: the same as merging the histogram it came from.
+    pub fn add(&mut self, part: &BucketCounts) {
+        for &(bucket, count) in &part.entries {
+            *self.slot(bucket as usize) += u64::from(count);
+        }
+        self.count += part.count;
+        self.sum += part.sum;
+        self.least = match (self.least, part.least) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.largest = self.largest.max(part.largest);
+    }
+
+    /// The rest without the values of a list that was added before; `None` when it was not. Counts
+    /// and sum are those of the rest, exactly; where the smallest or largest value went out with
+    /// the list, the edge of the outermost bucket left stands in for it (within 0.1 %).
+    #[must_use]
+    pub fn without(&self, part: &BucketCounts) -> Option<Histogram> {
+        let mut rest = self.clone();
+        rest.count = self.count.checked_sub(part.count)?;
+        rest.sum = self.sum.checked_sub(part.sum)?;
+        for &(bucket, count) in &part.entries {
+            let slot = rest.slot(bucket as usize);
+            *slot = slot.checked_sub(u64::from(count))?;
+        }
+        if part.least == self.least {
+            let first = rest.buckets().next().map(|(from, ..)| Span(from));
+            rest.least = first;
+        }
+        if part.largest == self.largest {
+            let last = rest.buckets().last().map_or(0, |(from, width, _)| from + (width - 1));
+            rest.largest = Span(last.min(self.largest.0));
+        }
+        Some(rest)
     }
 
     /// Values counted.
@@ -134,6 +187,15 @@ impl Histogram {
         })
     }
 
+    /// The count of a bucket, its page made when first needed.
+    fn slot(&mut self, bucket: usize) -> &mut u64 {
+        let (page, part) = (bucket / PARTS, bucket % PARTS);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
+        }
+        &mut self.pages[page].get_or_insert_with(|| Box::new([0; PARTS]))[part]
+    }
+
     fn filled_pages(&self) -> impl Iterator<Item = (usize, &[u64; PARTS])> {
         self.pages.iter().enumerate().filter_map(|(at, page)| page.as_deref().map(|p| (at, p)))
     }
@@ -173,4 +235,117 @@ fn bounds(page: usize, part: usize) -> (u64, u64) {
     }
     let shift = page as u32 - 1;
     (((part + PARTS) as u64) << shift, 1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::quantile_sorted;
+
+    /// `n` values spread over six orders of magnitude, in no order, the same each time.
+    fn values(n: u64, offset: u64) -> Vec<u64> {
+        (0..n)
+            .map(|i| {
+                let unit = ((i + offset).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64
+                    / (1_u64 << 53) as f64;
+                (1e6 * libm::exp(unit * 14.0)) as u64
+            })
+            .collect()
+    }
+
+    fn histogram(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|&v| histogram.record(Span(v)));
+        histogram
+    }
+
+    #[test]
+    fn quantiles_are_type_7_within_a_bucket() {
+        for n in [1, 2, 3, 10, 1_000, 20_000] {
+            let x = values(n, 17);
+            let histogram = histogram(&x);
+            let mut sorted: Vec<f64> = x.iter().map(|&v| v as f64 / 1e12).collect();
+            sorted.sort_by(f64::total_cmp);
+            for p in [0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 1.0] {
+                let exact = quantile_sorted(&sorted, p).expect("values");
+                let found = histogram.quantile_secs(p).expect("values");
+                assert!((found / exact - 1.0).abs() < 1e-3, "p{p} of {n}: {found}, exact {exact}");
+            }
+            assert!(histogram.quantile_secs(0.0) >= sorted.first().copied());
+            assert!(histogram.quantile_secs(1.0) <= sorted.last().copied());
+        }
+        assert_eq!(Histogram::default().quantile_secs(0.5), None);
+    }
+
+    #[test]
+    fn every_value_lies_in_its_bucket() {
+        let edges = (0..64).flat_map(|shift| [(1_u64 << shift) - 1, 1 << shift, (1 << shift) + 1]);
+        for value in edges.chain([u64::MAX]) {
+            let (page, part) = bucket(value);
+            let (from, width) = bounds(page, part);
+            assert!(from <= value && value - from < width, "{value}");
+            assert!(width == 1 || (width as f64) <= from as f64 / PARTS as f64, "{value}");
+        }
+    }
+
+    #[test]
+    fn merging_is_associative_and_knows_no_order() {
+        let parts = [values(500, 1), values(300, 9_000), Vec::new(), vec![0, 5, u64::MAX]];
+        let whole = histogram(&parts.concat());
+        let merge = |order: [usize; 4]| {
+            order.iter().fold(Histogram::default(), |mut sum, &at| {
+                sum.merge(&histogram(&parts[at]));
+                sum
+            })
+        };
+        assert_eq!(merge([0, 1, 2, 3]), whole);
+        assert_eq!(merge([3, 2, 1, 0]), whole);
+        let mut right = histogram(&parts[2]);
+        right.merge(&histogram(&parts[3]));
+        let mut grouped = histogram(&[parts[0].clone(), parts[1].clone()].concat());
+        grouped.merge(&right);
+        assert_eq!(grouped, whole);
+    }
+
+    #[test]
+    fn counts_at_most_a_limit_agree_with_the_sorted_values() {
+        let x = values(5_000, 3);
+        let histogram = histogram(&x);
+        for limit in [0, 1_000_000, 40_000_000, 900_000_000, u64::MAX] {
+            let exact = x.iter().filter(|&&v| v <= limit).count() as f64;
+            // Only the bucket of the limit is shared out: a few of 5000 values lie in it.
+            assert!((histogram.count_at_most(Span(limit)) - exact).abs() <= 5.0, "{limit}");
+        }
+        let small = super::tests::histogram(&[3, 3, 7]);
+        assert_eq!(small.count_at_most(Span(3)), 2.0);
+        assert_eq!(small.count_at_most(Span(2)), 0.0);
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_the_rest() {
+        let (a, b) = (values(2_000, 5), values(700, 40_000));
+        let mut sum = histogram(&a);
+        let list = histogram(&b).to_counts();
+        assert_eq!(list.count(), 700);
+        sum.add(&list);
+        assert_eq!(sum, histogram(&[a.clone(), b].concat()), "adding a list is merging");
+        let (found, rest) = (sum.without(&list).expect("it is a part"), histogram(&a));
+        assert_eq!((found.count(), found.sum_picoseconds()), (2_000, rest.sum_picoseconds()));
+        assert!(found.buckets().eq(rest.buckets()));
+        for p in [0.0, 0.5, 0.95, 1.0] {
+            let values = found.quantile_secs(p).zip(rest.quantile_secs(p));
+            assert!(values.is_some_and(|(found, exact)| (found / exact - 1.0).abs() < 1e-3));
+        }
+    }
+
+    #[test]
+    fn what_is_no_part_cannot_be_taken_out() {
+        let sum = histogram(&[5, 6, 7, u64::MAX]);
+        assert_eq!(sum.without(&histogram(&[8]).to_counts()), None);
+        assert_eq!(sum.without(&histogram(&[5, 5]).to_counts()), None);
+        let nothing = sum.without(&sum.to_counts()).expect("it is all of it");
+        assert_eq!((nothing.count(), nothing.min(), nothing.max()), (0, None, None));
+        let some = sum.without(&histogram(&[5, 7]).to_counts()).expect("it is a part");
+        assert_eq!((some.min(), some.max()), (Some(Span(6)), Some(Span(u64::MAX))));
+    }
 }

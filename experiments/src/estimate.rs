@@ -1,0 +1,100 @@
+//! A number with its interval, or the reason why one of them is missing.
+//!
+//! Invariant: `value` or an end of the interval that is absent leaves a reason behind.
+
+/// A point estimate with a two-sided [`crate::CONFIDENCE`] interval.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Estimate {
+    /// The estimate, when the sample supports one.
+    pub value: Option<f64>,
+    /// Lower end of the interval.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// Why the value or the interval is absent.
+    pub reason: Option<String>,
+}
+
+/// Mean and quantiles of one population of times, in seconds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Distribution {
+    /// Values in the population.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: Estimate,
+    /// Median.
+    pub p50: Estimate,
+    /// 90 % are at or below.
+    pub p90: Estimate,
+    /// 95 % are at or below.
+    pub p95: Estimate,
+    /// 99 % are at or below.
+    pub p99: Estimate,
+}
+
+impl Estimate {
+    /// No number at all, because of `reason`.
+    #[must_use]
+    pub fn absent(reason: impl Into<String>) -> Estimate {
+        Estimate { reason: Some(reason.into()), ..Estimate::default() }
+    }
+
+    /// A number without an interval, because of `reason`.
+    #[must_use]
+    pub fn without_interval(value: f64, reason: impl Into<String>) -> Estimate {
+        Estimate { value: Some(value), reason: Some(reason.into()), ..Estimate::default() }
+    }
+
+    /// A number with its interval.
+    #[must_use]
+    pub fn with_interval(value: f64, low: f64, high: f64) -> Estimate {
+        Estimate { value: Some(value), low: Some(low), high: Some(high), reason: None }
+    }
+
+    /// The same with both ends of the interval moved into `[least, largest]`, for quantities
+    /// that cannot lie outside.
+    #[must_use]
+    pub fn held_within(self, least: f64, largest: f64) -> Estimate {
+        let held = |end: Option<f64>| end.map(|x| x.clamp(least, largest));
+        Estimate { low: held(self.low), high: held(self.high), ..self }
+    }
+
+    /// The same in another unit; `convert` must rise.
+    #[must_use]
+    pub(crate) fn map(self, convert: impl Fn(f64) -> f64) -> Estimate {
+        Estimate {
+            value: self.value.map(&convert),
+            low: self.low.map(&convert),
+            high: self.high.map(&convert),
+            reason: self.reason,
+        }
+    }
+
+    /// Half the interval's width over the value; `None` without an interval or when the value
+    /// is zero and the interval is not.
+    #[must_use]
+    pub fn relative_half_width(&self) -> Option<f64> {
+        let half = (self.high? - self.low?) / 2.0;
+        if half == 0.0 {
+            Some(0.0)
+        } else {
+            Some(half / self.value?.abs()).filter(|r| r.is_finite())
+        }
+    }
+}
+
+impl Distribution {
+    /// No number at all, because of `reason`.
+    #[must_use]
+    pub fn absent(count: u64, reason: &str) -> Distribution {
+        let none = Estimate::absent(reason);
+        Distribution {
+            count,
+            mean: none.clone(),
+            p50: none.clone(),
+            p90: none.clone(),
+            p95: none.clone(),
+            p99: none,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What is kept of one replication: everything the pooled estimates and their intervals need.
+//!
+//! Histograms are kept as lists of their filled buckets, so that two hundred replications fit in
+//! memory; the pooled histogram minus one replication's list is the leave-one-out histogram of
+//! the jackknife, exactly.
+
+use crate::stability::Flow;
+use sim::metrics::{BucketCounts, Histogram, Series};
+use sim::outcome::ModelOutcome;
+use sim::{Outcome, Scenario};
+
+/// One finished replication.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The outcome; its histograms are moved into the fields below and its series into the
+    /// pooled one, so they are empty here.
+    pub outcome: Outcome,
+    /// Latency of succeeded tasks, one per kind of task.
+    pub latency: Vec<BucketCounts>,
+    /// Times of calls, one per model.
+    pub times: Vec<ModelTimes>,
+    /// Requests in the system over time, for the test of stability.
+    pub flow: Flow,
+}
+
+/// The times of the calls to one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelTimes {
+    /// Time to first token.
+    pub ttft: BucketCounts,
+    /// Time per output token after the first.
+    pub tpot: BucketCounts,
+    /// End to end.
+    pub e2e: BucketCounts,
+    /// In the engine's queue.
+    pub queue: BucketCounts,
+    /// From the queue to the first token.
+    pub prefill: BucketCounts,
+    /// From the first token to the last.
+    pub decode: BucketCounts,
+}
+
+impl Record {
+    /// Takes an outcome apart: what is kept, and the series to be added to the others'.
+    #[must_use]
+    pub fn of(mut outcome: Outcome, scenario: &Scenario) -> (Record, Series) {
+        let series = std::mem::take(&mut outcome.series);
+        let flow = Flow::of(&series, scenario.warm_up, scenario.horizon);
+        let latency = outcome.tasks.iter_mut().map(|task| listed(&mut task.latency)).collect();
+        let times = outcome.models.iter_mut().map(ModelTimes::of).collect();
+        (Record { outcome, latency, times, flow }, series)
+    }
+}
+
+impl ModelTimes {
+    fn of(model: &mut ModelOutcome) -> ModelTimes {
+        ModelTimes {
+            ttft: listed(&mut model.ttft),
+            tpot: listed(&mut model.tpot),
+            e2e: listed(&mut model.e2e),
+            queue: listed(&mut model.queue),
+            prefill: listed(&mut model.prefill),
+            decode: listed(&mut model.decode),
+        }
+    }
+}
+
+/// Replaces a histogram by its list.
+fn listed(histogram: &mut Histogram) -> BucketCounts {
+    std::mem::take(histogram).to_counts()
+}
+
+/// Adds one replication's series to the sum, window by window; an empty sum takes its width.
+pub(crate) fn add_series(sum: &mut Series, series: &Series) {
+    if sum.windows.is_empty() {
+        sum.width = series.width;
+    }
+    if sum.windows.len() < series.windows.len() {
+        sum.windows.resize(series.windows.len(), sim::metrics::Window::default());
+    }
+    for (sum, window) in sum.windows.iter_mut().zip(&series.windows) {
+        sum.arrived += window.arrived;
+        sum.finished += window.finished;
+        sum.latency_sum += window.latency_sum;
+        sum.waiting += window.waiting;
+        sum.running += window.running;
+        sum.kv_blocks_used += window.kv_blocks_used;
+        sum.kv_blocks += window.kv_blocks;
+        sum.preemptions += window.preemptions;
+    }
+}

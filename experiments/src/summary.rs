@@ -1,0 +1,319 @@
+//! From replications to the result: every number with its interval or the reason for none.
+//!
+//! Invariants: a latency of an unstable system is absent; money totals are integers, and what is
+//! shown as a sum is the sum of its parts; a metric is computed in one place, here.
+//!
+//! Deliberately absent: the decision whether a number is good (see `objectives`).
+
+use crate::estimate::{Distribution, Estimate};
+use crate::money::{margin, spend, spent};
+use crate::objectives::Objective;
+use crate::pooled::{Part, Times, UNSTABLE, proportion, ratio, values_needed};
+use crate::record::{ModelTimes, Record};
+use crate::replicate::{
+    Plan, Progress, ReplicateError, Replications, Runner, StopReason, replicate,
+};
+use crate::result::{LatencyShares, ModelResult, PoolResult, RunResult, TaskCounts, TaskResult};
+use crate::stability::{self, Flow, Verdict};
+use crate::warm_up::WarmUp;
+use crate::warnings::Warning;
+use sim::Scenario;
+use sim::metrics::BucketCounts;
+use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
+use sim::scenario::{ModelSpec, TaskSpec};
+use sim::units::{PS_PER_SEC, Span};
+
+/// Relative half-width aimed at for the p95 latency of each task.
+const LATENCY_PRECISION: f64 = 0.05;
+/// Relative half-width aimed at for the spend.
+const SPEND_PRECISION: f64 = 0.01;
+
+const NOTHING_ENDED: &str = "no task ended";
+pub(crate) const NOTHING_SUCCEEDED: &str = "no task succeeded";
+const NO_CALLS: &str = "no call has this time";
+
+/// Runs a plan and summarises it.
+///
+/// # Errors
+/// Those of [`replicate`].
+pub fn run(
+    scenario: &Scenario,
+    plan: &Plan,
+    objectives: &[Objective],
+    runner: &Runner<'_>,
+    progress: &dyn Progress,
+) -> Result<RunResult, ReplicateError> {
+    let replications = replicate(scenario, plan, runner, progress)?;
+    Ok(summarise(scenario, plan.seed, &replications, objectives))
+}
+
+/// Everything the replications of a scenario say, judged by the objectives.
+#[must_use]
+pub fn summarise(
+    scenario: &Scenario,
+    seed: u64,
+    replications: &Replications,
+    objectives: &[Objective],
+) -> RunResult {
+    let records = &replications.records;
+    let flows: Vec<Flow> = records.iter().map(|r| r.flow).collect();
+    let stability = stability::judge(&flows);
+    let unstable = stability.verdict == Some(Verdict::Unstable);
+    let measured = Span(scenario.horizon.0.saturating_sub(replications.removed.0));
+    let tasks = each(&scenario.tasks, |at, spec| task(records, at, spec, unstable));
+    let mut result = RunResult {
+        seed,
+        replications: records.len() as u32,
+        stopped: replications.stopped.clone(),
+        horizon: scenario.horizon,
+        warm_up: replications.removed,
+        measured,
+        warnings: warnings(replications, &tasks, &stability.verdict),
+        tasks,
+        models: each(&scenario.models, |at, spec| model(records, at, spec, unstable)),
+        pools: each(&scenario.pools, |at, spec| pool(records, at, &spec.name)),
+        spend: spend(records),
+        margin: margin(records, &scenario.tasks),
+        stability,
+        objectives: Vec::new(),
+        series: replications.series.clone(),
+        events: records.iter().map(|r| r.outcome.events).sum(),
+        log_hashes: records.iter().map(|r| r.outcome.log_hash).collect(),
+    };
+    result.objectives = objectives.iter().map(|objective| objective.judge(&result)).collect();
+    result
+}
+
+/// What misses its precision by the largest factor, and that factor (infinite when there is no
+/// interval); `None` when all is precise enough. A task
+/// without any value is left out: more replications would not make it more precise.
+pub(crate) fn too_wide(scenario: &Scenario, records: &[Record]) -> Option<(f64, String)> {
+    let latencies = scenario.tasks.iter().enumerate().filter_map(|(at, spec)| {
+        let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
+        let path = format!("{}.p95_latency", spec.name);
+        (times.pooled.count() > 0).then(|| excess(&path, &times.p95(), LATENCY_PRECISION))
+    });
+    let spend: Vec<Part> = records.iter().map(|r| (spent(r).0, 1)).collect();
+    let spend = excess("spend", &ratio(&spend, "no replications"), SPEND_PRECISION);
+    latencies.chain([spend]).filter(|(factor, _)| *factor > 1.0).max_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+/// How many times wider than `aim` an interval is, and the same in words.
+fn excess(path: &str, estimate: &Estimate, aim: f64) -> (f64, String) {
+    match estimate.relative_half_width() {
+        Some(width) => (width / aim, format!("{path} is ±{:.1} %", width * 100.0)),
+        None => {
+            let reason = estimate.reason.as_deref().unwrap_or("is zero within its interval");
+            (f64::INFINITY, format!("{path} {reason}"))
+        }
+    }
+}
+
+fn each<Spec, T>(specs: &[Spec], make: impl Fn(usize, &Spec) -> T) -> Vec<T> {
+    specs.iter().enumerate().map(|(at, spec)| make(at, spec)).collect()
+}
+
+/// One number pair per replication.
+fn parts<T>(
+    records: &[Record],
+    pick: impl Fn(&Record) -> Option<T>,
+    part: fn(T) -> Part,
+) -> Vec<Part> {
+    records.iter().map(|r| pick(r).map_or((0, 0), part)).collect()
+}
+
+fn blanked(distribution: Distribution, unstable: bool) -> Distribution {
+    if unstable { Distribution::absent(distribution.count, UNSTABLE) } else { distribution }
+}
+
+fn task(records: &[Record], at: usize, spec: &TaskSpec, unstable: bool) -> TaskResult {
+    let outcome = |r: &Record| r.outcome.tasks.get(at).cloned();
+    let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
+    let within = |make: &dyn Fn() -> Estimate| {
+        if spec.latency_slo.is_none() {
+            Estimate::absent("the task has no latency SLO")
+        } else if unstable {
+            Estimate::absent(UNSTABLE)
+        } else {
+            make()
+        }
+    };
+    let per_second = |r: &Record| {
+        let within = r.outcome.tasks.get(at).map_or(0, |t| t.within_slo);
+        (i128::from(within), i128::from(r.outcome.measured.0))
+    };
+    let goodput: Vec<Part> = records.iter().map(per_second).collect();
+    TaskResult {
+        name: spec.name.clone(),
+        counts: records.iter().filter_map(|r| r.outcome.tasks.get(at)).fold(
+            TaskCounts::default(),
+            |sum, t| TaskCounts {
+                arrived: sum.arrived + t.arrived,
+                succeeded: sum.succeeded + t.succeeded,
+                failed: sum.failed + t.failed,
+                rejected: sum.rejected + t.rejected,
+                abandoned: sum.abandoned + t.abandoned,
+                in_flight: sum.in_flight + t.in_flight,
+                within_slo: sum.within_slo + t.within_slo,
+            },
+        ),
+        latency: blanked(times.distribution(NOTHING_SUCCEEDED), unstable),
+        success_rate: proportion(
+            &parts(records, outcome, |t| (t.succeeded.into(), ended(&t))),
+            NOTHING_ENDED,
+        ),
+        slo_attainment: within(&|| {
+            let parts = parts(records, outcome, |t| (t.within_slo.into(), ended(&t)));
+            proportion(&parts, NOTHING_ENDED)
+        }),
+        goodput: if unstable {
+            Estimate::absent(UNSTABLE)
+        } else {
+            let rate = ratio(&goodput, "no time was measured").held_within(0.0, f64::INFINITY);
+            rate.map(|per_ps| per_ps * PS_PER_SEC as f64)
+        },
+        p95_by_replication: times
+            .parts
+            .iter()
+            .map(|&part| Times::new(std::iter::once(part)).pooled.quantile_secs(0.95))
+            .collect(),
+        histogram: times.pooled,
+    }
+}
+
+fn ended(task: &TaskOutcome) -> i128 {
+    i128::from(task.succeeded)
+        + i128::from(task.failed)
+        + i128::from(task.rejected)
+        + i128::from(task.abandoned)
+}
+
+fn model(records: &[Record], at: usize, spec: &ModelSpec, unstable: bool) -> ModelResult {
+    let sum = |of: fn(&ModelOutcome) -> u64| {
+        records.iter().filter_map(|r| r.outcome.models.get(at)).map(of).sum()
+    };
+    let times = |of: fn(&ModelTimes) -> &BucketCounts| {
+        Times::new(records.iter().filter_map(|r| r.times.get(at)).map(of))
+    };
+    let [ttft, tpot, e2e] = [times(|t| &t.ttft), times(|t| &t.tpot), times(|t| &t.e2e)];
+    let [queue, prefill, decode] =
+        [times(|t| &t.queue), times(|t| &t.prefill), times(|t| &t.decode)];
+    ModelResult {
+        name: spec.name.clone(),
+        calls: sum(|m| m.calls),
+        attempts: sum(|m| m.attempts),
+        input_tokens: sum(|m| m.input_tokens),
+        output_tokens: sum(|m| m.output_tokens),
+        ttft: blanked(ttft.distribution(NO_CALLS), unstable),
+        tpot: tpot.distribution(NO_CALLS),
+        e2e: blanked(e2e.distribution(NO_CALLS), unstable),
+        queue: blanked(queue.distribution(NO_CALLS), unstable),
+        prefill: prefill.distribution(NO_CALLS),
+        decode: decode.distribution(NO_CALLS),
+        drivers: shares(&e2e, [&queue, &prefill, &decode]),
+        ttft_histogram: ttft.pooled,
+        tpot_histogram: tpot.pooled,
+    }
+}
+
+/// Sums of the parts over the sum of the whole; `None` when no time passed.
+fn shares(whole: &Times<'_>, parts: [&Times<'_>; 3]) -> Option<LatencyShares> {
+    let total = whole.pooled.sum_picoseconds() as f64;
+    let [queue, prefill, decode] = parts.map(|p| p.pooled.sum_picoseconds() as f64 / total);
+    let other = (1.0 - queue - prefill - decode).max(0.0);
+    (total > 0.0).then_some(LatencyShares { queue, prefill, decode, other })
+}
+
+fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
+    let sum = |of: fn(&PoolOutcome) -> u64| {
+        records.iter().filter_map(|r| r.outcome.pools.get(at)).map(of).sum()
+    };
+    let outcome = |r: &Record| r.outcome.pools.get(at).cloned();
+    let share = |part: fn(PoolOutcome) -> Part, none| {
+        ratio(&parts(records, outcome, part), none).held_within(0.0, 1.0)
+    };
+    let busy: Vec<Part> = records
+        .iter()
+        .filter_map(|r| {
+            let pool = r.outcome.pools.get(at)?;
+            Some((pool.busy.0.into(), i128::from(pool.replicas) * i128::from(r.outcome.measured.0)))
+        })
+        .collect();
+    let gpu_ps: u128 =
+        records.iter().filter_map(|r| r.outcome.pools.get(at)).map(|p| p.gpu_time).sum();
+    PoolResult {
+        name: name.into(),
+        replicas: records.first().and_then(outcome).map_or(0, |p| p.replicas),
+        utilisation: ratio(&busy, "no time was measured").held_within(0.0, 1.0),
+        kv_usage_mean: share(
+            |p| (p.kv_used_samples.into(), p.kv_total_samples.into()),
+            "no window ended in the measured time",
+        ),
+        preemptions: sum(|p| p.preemptions),
+        prefix_hit_ratio: share(
+            |p| (p.prefix_hit_tokens.into(), p.prompt_tokens.into()),
+            "no request was admitted",
+        ),
+        prefix_hit_ratio_per_request: share(
+            |p| (p.prefix_hit_request_ppm.into(), i128::from(p.admitted) * 1_000_000),
+            "no request was admitted",
+        ),
+        evictions: sum(|p| p.evictions),
+        gpu_hours: gpu_ps as f64 / PS_PER_SEC as f64 / 3_600.0 / records.len() as f64,
+    }
+}
+
+/// In the order a reader should meet them: what voids the result first.
+fn warnings(
+    replications: &Replications,
+    tasks: &[TaskResult],
+    verdict: &Option<Verdict>,
+) -> Vec<Warning> {
+    let count = replications.records.len() as u32;
+    let mut all: Vec<Warning> = Vec::new();
+    let audits = replications.records.iter().enumerate();
+    all.extend(audits.filter_map(|(at, record)| {
+        let finding = record.outcome.audit.first()?.clone();
+        Some(Warning::AuditFailed { replication: at as u32, finding })
+    }));
+    match verdict {
+        Some(Verdict::Unstable) => all.push(Warning::Unstable),
+        None => all.push(Warning::StabilityNotJudged),
+        Some(Verdict::Stable) => {}
+    }
+    match &replications.stopped {
+        StopReason::Interrupted => all.push(Warning::Interrupted { finished: count }),
+        StopReason::PrecisionNotReached(widest) => {
+            all.push(Warning::PrecisionNotReached { replications: count, widest: widest.clone() })
+        }
+        _ => {}
+    }
+    if matches!(replications.warm_up, WarmUp::TooShort(_)) {
+        all.push(Warning::RunTooShort);
+    }
+    if count == 1 {
+        all.push(Warning::SingleReplication);
+    }
+    for task in tasks {
+        all.extend(task_warnings(task));
+    }
+    all
+}
+
+fn task_warnings(task: &TaskResult) -> Vec<Warning> {
+    let values = task.histogram.count();
+    if values == 0 {
+        return vec![Warning::NothingFinished { task: task.name.clone() }];
+    }
+    let quantiles = [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99)];
+    quantiles
+        .into_iter()
+        .map(|(name, p)| (name, values_needed(p)))
+        .filter(|&(_, needed)| values < needed)
+        .map(|(name, needed)| Warning::QuantileNotSupported {
+            metric: format!("{}.{name}_latency", task.name),
+            values,
+            needed,
+        })
+        .collect()
+}

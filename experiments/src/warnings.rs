@@ -1,0 +1,127 @@
+//! What a reader should know before using a number, each with what to do about it.
+
+/// One thing to know, with advice.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The warm-up found sits at half of the run, or the run has too few windows to look.
+    RunTooShort,
+    /// The backlog grows without bound.
+    Unstable,
+    /// The run is too short to tell whether the backlog grows.
+    StabilityNotJudged,
+    /// The cap on replications was reached first.
+    PrecisionNotReached {
+        /// Replications run.
+        replications: u32,
+        /// What is still too wide, with its relative half-width.
+        widest: String,
+    },
+    /// Stopped from outside; the finished replications count.
+    Interrupted {
+        /// Replications that count.
+        finished: u32,
+    },
+    /// One replication has no interval.
+    SingleReplication,
+    /// A task never finished, so it has no latency.
+    NothingFinished {
+        /// Name of the task.
+        task: String,
+    },
+    /// A quantile needs more values than there are.
+    QuantileNotSupported {
+        /// Name of the metric, such as `support_reply.p99_latency`.
+        metric: String,
+        /// Values there are.
+        values: u64,
+        /// Values needed.
+        needed: u64,
+    },
+    /// The simulator's own audit found a contradiction: its numbers cannot be trusted.
+    AuditFailed {
+        /// The replication.
+        replication: u32,
+        /// The first finding.
+        finding: String,
+    },
+}
+
+impl Warning {
+    /// Stable name for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Warning::RunTooShort => "run-too-short",
+            Warning::Unstable => "unstable",
+            Warning::StabilityNotJudged => "stability-not-judged",
+            Warning::PrecisionNotReached { .. } => "precision-not-reached",
+            Warning::Interrupted { .. } => "interrupted",
+            Warning::SingleReplication => "single-replication",
+            Warning::NothingFinished { .. } => "nothing-finished",
+            Warning::QuantileNotSupported { .. } => "quantile-not-supported",
+            Warning::AuditFailed { .. } => "audit-failed",
+        }
+    }
+
+    /// What is wrong, in a sentence.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Warning::RunTooShort => {
+                "The run is too short for a steady state: no cut of at most half of it removes \
+                 the start-up."
+                    .into()
+            }
+            Warning::Unstable => {
+                "The backlog grows as long as the run lasts; latencies would depend on the horizon."
+                    .into()
+            }
+            Warning::StabilityNotJudged => {
+                "The run has too few windows to tell whether the backlog grows.".into()
+            }
+            Warning::PrecisionNotReached { replications, widest } => {
+                format!(
+                    "The precision aimed at was not reached in {replications} replications: {widest}."
+                )
+            }
+            Warning::Interrupted { finished } => {
+                format!("Interrupted: only the first {finished} replications count.")
+            }
+            Warning::SingleReplication => {
+                "One replication says nothing about the spread: there are no intervals.".into()
+            }
+            Warning::NothingFinished { task } => {
+                format!("No task {task:?} succeeded, so it has no latency.")
+            }
+            Warning::QuantileNotSupported { metric, values, needed } => {
+                format!("{metric} needs at least {needed} values, and there are {values}.")
+            }
+            Warning::AuditFailed { replication, finding } => {
+                format!("The audit of replication {replication} failed: {finding}.")
+            }
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Warning::RunTooShort => "Make the horizon several times longer.",
+            Warning::Unstable => {
+                "Add capacity, shed load, or read the stable capacity instead of a latency."
+            }
+            Warning::StabilityNotJudged => "Make the horizon longer or the window shorter.",
+            Warning::PrecisionNotReached { .. } => {
+                "Accept the interval as it is, or make the horizon longer."
+            }
+            Warning::Interrupted { .. } => "Run again to the end before deciding on it.",
+            Warning::SingleReplication => "Ask for at least 10 replications.",
+            Warning::NothingFinished { .. } => "Check its traffic, and whether its prompts fit.",
+            Warning::QuantileNotSupported { .. } => {
+                "Make the horizon longer or add replications, or use a lower quantile."
+            }
+            Warning::AuditFailed { .. } => "Report it with the scenario and the seed.",
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the whole path from outcomes to decisions, on queues whose truth is known.
+
+mod accounts;
+mod coverage;
+mod plans;
+mod stability;
+mod support;
