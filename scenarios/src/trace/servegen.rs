@@ -20,7 +20,7 @@
 
 use super::cells::{MOST_TOKENS, offset_in, whole};
 use super::open::{Limits, expand, fault_of};
-use super::problem::{Fault, Problems, TraceFault, TraceProblem, shown};
+use super::problem::{Fault, Problems, SHOWN, TraceFault, TraceProblem, shown};
 use serde_json::value::RawValue;
 use sim::units::Time;
 use sim::workload::Gaps;
@@ -31,7 +31,9 @@ use std::path::Path;
 /// Bytes of one member file.
 const MEMBER_BYTES: u64 = 64 << 20;
 /// Files of one mix.
-const MOST_MEMBERS: usize = 100_000;
+const MOST_MEMBERS: u64 = 100_000;
+/// Bytes of all the member files of one mix.
+const MIX_BYTES: u64 = 1 << 30;
 /// The simulated clock holds 213 days.
 const MOST_SECONDS: u64 = 213 * 86_400;
 
@@ -101,7 +103,28 @@ struct Files {
     dataset: Option<(String, String)>,
 }
 
-type Mix = BTreeMap<u64, Files>;
+/// The texts of all clients. They are held at once, so they count against a limit together.
+struct Mix {
+    clients: BTreeMap<u64, Files>,
+    /// Bytes and members that may still come.
+    bytes_left: u64,
+    members_left: u64,
+}
+
+impl Mix {
+    fn new(limits: &Limits) -> Mix {
+        let bytes_left = limits.expanded_bytes.min(MIX_BYTES);
+        Mix { clients: BTreeMap::new(), bytes_left, members_left: MOST_MEMBERS }
+    }
+
+    /// Counts a member, whether it is read or not.
+    fn count(&mut self, name: &str) -> Result<(), Vec<TraceProblem>> {
+        let left = self.members_left.checked_sub(1);
+        let full = TraceFault::TooManyRows { limit: MOST_MEMBERS };
+        self.members_left = left.ok_or_else(|| refuse(name, full))?;
+        Ok(())
+    }
+}
 
 fn refuse(name: &str, fault: TraceFault) -> Vec<TraceProblem> {
     vec![TraceProblem::at_start(name, fault)]
@@ -127,15 +150,19 @@ fn take(
 ) -> Result<(), Vec<TraceProblem>> {
     let Some((number, is_trace)) = role(file) else { return Ok(()) };
     let mut bytes = Vec::new();
-    let read = source.take(MEMBER_BYTES + 1).read_to_end(&mut bytes);
+    let limit = mix.bytes_left.min(MEMBER_BYTES);
+    let read = source.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| refuse(&name, fault_of(&e)))?;
-    if bytes.len() as u64 > MEMBER_BYTES {
-        return Err(refuse(&name, TraceFault::TooLarge { limit: MEMBER_BYTES }));
-    }
+    let too_large = TraceFault::TooLarge { limit };
+    let left = mix.bytes_left.checked_sub(bytes.len() as u64);
+    mix.bytes_left = match left {
+        Some(left) if bytes.len() as u64 <= limit => left,
+        _ => return Err(refuse(&name, too_large)),
+    };
     let Ok(text) = String::from_utf8(bytes) else {
         return Err(refuse(&name, TraceFault::NotUtf8));
     };
-    let files = mix.entry(number).or_default();
+    let files = mix.clients.entry(number).or_default();
     let slot = if is_trace { &mut files.trace } else { &mut files.dataset };
     if slot.is_some() {
         return Err(refuse(&name, TraceFault::Twice));
@@ -147,20 +174,16 @@ fn take(
 fn read_folder(path: &Path, name: &str, limits: &Limits) -> Result<Vec<Client>, Vec<TraceProblem>> {
     let unreadable =
         |e: std::io::Error| refuse(name, TraceFault::Unreadable { why: e.to_string() });
-    let mut mix = Mix::new();
-    let mut left = limits.expanded_bytes;
-    for entry in std::fs::read_dir(path).map_err(unreadable)?.take(MOST_MEMBERS) {
+    let mut mix = Mix::new(limits);
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
+        mix.count(name)?;
         // Not followed: a link could lead out of the folder that the caller has allowed.
         let data = entry.path().symlink_metadata().map_err(unreadable)?;
         let file = entry.file_name().to_string_lossy().into_owned();
         if !data.is_file() || role(&file).is_none() {
             continue;
         }
-        let limit = limits.expanded_bytes;
-        left = left
-            .checked_sub(data.len())
-            .ok_or_else(|| refuse(name, TraceFault::TooLarge { limit }))?;
         let inner = entry.path().display().to_string();
         let mut opened = super::open_file(&entry.path(), &inner)?;
         take(&mut mix, inner, &file, &mut opened)?;
@@ -181,10 +204,11 @@ fn read_archive(
         TraceFault::Unreadable { why } => refuse(name, TraceFault::Damaged { why }),
         fault => refuse(name, fault),
     };
-    let mut mix = Mix::new();
+    let mut mix = Mix::new(limits);
     // Raw: extended headers would be kept in memory at whatever length they claim.
-    for entry in archive.entries().map_err(failed)?.raw(true).take(MOST_MEMBERS) {
+    for entry in archive.entries().map_err(failed)?.raw(true) {
         let mut entry = entry.map_err(failed)?;
+        mix.count(name)?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
@@ -200,7 +224,7 @@ fn read_archive(
 fn clients(name: &str, mix: Mix) -> Result<Vec<Client>, Vec<TraceProblem>> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
-    for (number, files) in mix {
+    for (number, files) in mix.clients {
         // Lengths without a rate would never be drawn.
         let Some((trace_name, trace)) = files.trace else { continue };
         let windows = windows(&trace_name, &trace);
@@ -224,12 +248,22 @@ fn clients(name: &str, mix: Mix) -> Result<Vec<Client>, Vec<TraceProblem>> {
                 problems.extend(windows.err().into_iter().chain(lengths.err()).flatten());
             }
         }
-        if problems.len() > super::problem::SHOWN {
+        if problems.len() > SHOWN {
             break;
         }
     }
     if problems.is_empty() && found.is_empty() {
         return Err(refuse(name, TraceFault::NoRows));
+    }
+    if problems.len() > SHOWN {
+        // Clients after this one were not looked at: at least so many more.
+        let rest = problems.split_off(SHOWN);
+        let count = rest.len() as u64;
+        problems.extend(rest.into_iter().next().map(|next| TraceProblem {
+            field: None,
+            fault: TraceFault::More { count },
+            ..next
+        }));
     }
     if problems.is_empty() { Ok(found) } else { Err(problems) }
 }
