@@ -162,7 +162,6 @@ pub(super) fn csv_rows(
             Ok(cells) => {
                 for (cell, column) in cells.into_iter().zip(&order) {
                     if let Some(slot) = column.and_then(|c| row.cells.get_mut(c)) {
-                        // An empty optional field is the CSV way of leaving it out.
                         *slot = Some(cell);
                     }
                 }
@@ -175,6 +174,7 @@ pub(super) fn csv_rows(
     }
 }
 
+/// An empty optional field is the CSV way of leaving it out.
 fn drop_empty_optionals(row: &mut Row<'_>) {
     for (slot, column) in row.cells.iter_mut().zip(row.columns) {
         if !column.required && slot.as_ref().is_some_and(|cell| cell.text.is_empty()) {
