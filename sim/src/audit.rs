@@ -54,7 +54,12 @@ impl Audit {
 
     /// Everything that does not add up, in words; empty in a correct run.
     #[must_use]
-    pub fn findings(&self, scenario: &Scenario, outcome: &Outcome, replicas: &[Replica]) -> Vec<String> {
+    pub fn findings(
+        &self,
+        scenario: &Scenario,
+        outcome: &Outcome,
+        replicas: &[Replica],
+    ) -> Vec<String> {
         let mut found = Vec::new();
         if self.arrived != self.ended + self.in_system {
             found.push(format!(
@@ -98,7 +103,8 @@ fn money(scenario: &Scenario, ledger: &Ledger, outcome: &Outcome) -> Option<Stri
         let gpus = i128::from(spec.replicas) * i128::from(spec.gpus_per_replica);
         let gpu_time = gpus * i128::from(outcome.measured.0);
         // Whole seconds and the rest apart: the same rational number, truncated once.
-        let (seconds, rest) = (gpu_time / i128::from(PS_PER_SEC), gpu_time % i128::from(PS_PER_SEC));
+        let (seconds, rest) =
+            (gpu_time / i128::from(PS_PER_SEC), gpu_time % i128::from(PS_PER_SEC));
         let price = spec.price_per_gpu_hour.0;
         let per_hour = 3_600 * i128::from(PS_PER_SEC);
         let whole = seconds * price;

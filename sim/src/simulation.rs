@@ -80,7 +80,8 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 pool_of.push(PoolId(number as u32));
             }
         }
-        let router = |pool: &crate::fleet::PoolSpec| Router::new(pool.balancing.clone(), pool.replicas);
+        let router =
+            |pool: &crate::fleet::PoolSpec| Router::new(pool.balancing.clone(), pool.replicas);
         let slots = Slots::new(replicas.len(), scenario);
         let mut simulation = Simulation {
             recorder,

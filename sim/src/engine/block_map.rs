@@ -19,7 +19,10 @@ const LANES: usize = 8;
 
 impl BlockRef {
     pub(super) fn new(node: u32, index: u32) -> BlockRef {
-        assert!(node < (1 << NODE_BITS) - 1 && index < 1 << INDEX_BITS, "16 million tokens a sequence");
+        assert!(
+            node < (1 << NODE_BITS) - 1 && index < 1 << INDEX_BITS,
+            "16 million tokens a sequence"
+        );
         // Counting nodes from 1 keeps 0 free to mark an empty lane.
         BlockRef(u64::from(node + 1) << INDEX_BITS | u64::from(index))
     }
