@@ -47,7 +47,8 @@ fn collect_dependencies(of: &Table, into: &mut Vec<String>) {
 /// Rows without a `source` or without a date `as_of`.
 ///
 /// A row is an element of a top-level array, a table inside a top-level table that holds only
-/// tables, or otherwise the top-level table itself. Tables inside a row share its origin.
+/// tables, or otherwise the top-level table itself. Tables inside a row share its origin, and a
+/// file of rows from one place may say so once, at its top.
 pub(super) fn data_rows(path: &str, text: &str) -> Vec<Finding> {
     let document: Table = match text.parse() {
         Ok(document) => document,
@@ -73,12 +74,13 @@ pub(super) fn data_rows(path: &str, text: &str) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     for (name, row) in rows {
-        let source = row.get("source").and_then(Value::as_str);
+        let own_or_shared = |key| row.get(key).or_else(|| document.get(key));
+        let source = own_or_shared("source").and_then(Value::as_str);
         if source.is_none_or(|source| source.trim().is_empty()) {
             let what = format!("`{name}` has no `source`: where can a reader check it?");
             findings.push(Finding::new(Rule::DataRow, path, 1, what));
         }
-        if !row.get("as_of").is_some_and(is_date) {
+        if !own_or_shared("as_of").is_some_and(is_date) {
             let what = format!("`{name}` has no date `as_of` (2026-01-31)");
             findings.push(Finding::new(Rule::DataRow, path, 1, what));
         }
@@ -188,6 +190,7 @@ mod samples {
     #[test]
     fn rows_with_origin_are_fine() {
         let fine = [
+            "source = \"a page\"\nas_of = 2026-01-31\n[[gpu]]\nname = \"x\"\n",
             "version = 1\n[[gpu]]\nsource = \"a page\"\nas_of = 2026-01-31\n[gpu.memory]\nsize = 1\n",
             "[gpu.x]\nsource = \"a page\"\nas_of = \"2026-01\"\n",
             "[x]\nsource = \"a page\"\nas_of = \"2026-01-31\"\n",
