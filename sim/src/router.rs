@@ -61,13 +61,21 @@ impl Router {
     }
 
     /// The replica (number within the pool) for a request. `live` reads the current signal of a
-    /// replica; it is asked only when signals are not aged.
-    pub fn choose(&mut self, request: Visible, live: impl Fn(usize) -> Signal) -> usize {
+    /// replica, and `live_outstanding` only the part that is cheap to know; they are asked only
+    /// when signals are not aged.
+    pub fn choose(
+        &mut self,
+        request: Visible,
+        live_outstanding: impl Fn(usize) -> u32,
+        live: impl Fn(usize) -> Signal,
+    ) -> usize {
         let aged = self.balancing.signal_age > Span::ZERO;
         let count = self.known.len();
         let known = &self.known;
         let signal = |replica: usize| if aged { known[replica] } else { live(replica) };
-        let outstanding = |replica: &usize| signal(*replica).outstanding;
+        let outstanding = |replica: &usize| {
+            if aged { known[*replica].outstanding } else { live_outstanding(*replica) }
+        };
         let chosen = match self.balancing.strategy {
             Strategy::RoundRobin => {
                 self.turn = (self.turn + 1) % count as u32;
@@ -124,7 +132,7 @@ mod tests {
     fn round_robin_takes_turns() {
         let mut router = router(Strategy::RoundRobin, Span::ZERO, 3);
         let seen: Vec<_> =
-            (0..6).map(|_| router.choose(visible(0), |_| Signal::default())).collect();
+            (0..6).map(|_| router.choose(visible(0), |_| 0, |_| Signal::default())).collect();
         assert_eq!(seen, [0, 1, 2, 0, 1, 2]);
     }
 
@@ -133,8 +141,8 @@ mod tests {
         let mut router = router(Strategy::PowerOfTwo, Span::ZERO, 4);
         for bits in (0..1_000u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)) {
             // Replica 2 is idle: it wins whenever it is drawn, and a busy one wins otherwise.
-            let load = |r: usize| Signal { outstanding: u32::from(r != 2), ..Signal::default() };
-            let chosen = router.choose(visible(bits), load);
+            let load = |r: usize| u32::from(r != 2);
+            let chosen = router.choose(visible(bits), load, |_| Signal::default());
             let first = pick(bits as u32, 4);
             let other = pick((bits >> 32) as u32, 3);
             let second = other + usize::from(other >= first);
@@ -147,9 +155,10 @@ mod tests {
     fn aged_signals_hide_the_present_but_not_own_dispatches() {
         let mut router = router(Strategy::LeastOutstanding, Span::from_millis(50), 2);
         let live = |_: usize| -> Signal { unreachable!("aged signals never look") };
-        assert_eq!(router.choose(visible(0), live), 0);
-        assert_eq!(router.choose(visible(0), live), 1);
+        let load = |_: usize| -> u32 { unreachable!("aged signals never look") };
+        assert_eq!(router.choose(visible(0), load, live), 0);
+        assert_eq!(router.choose(visible(0), load, live), 1);
         router.refresh(Time(1), |r, _| Signal { outstanding: 5 - r as u32, ..Signal::default() });
-        assert_eq!(router.choose(visible(0), live), 1);
+        assert_eq!(router.choose(visible(0), load, live), 1);
     }
 }

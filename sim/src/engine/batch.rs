@@ -108,17 +108,18 @@ impl Batch {
         self.computed += n * u64::from(self.count);
     }
 
-    /// Sequences that need a new block in the iteration `ahead` from now.
-    fn crossing(&self, ahead: u32) -> u32 {
-        let turn = (self.turn + ahead) % self.block_size;
-        self.phases[((self.block_size - turn) % self.block_size) as usize]
+    /// How many sequences need a new block in the next iteration, the one after, and so on for a
+    /// full cycle: those whose computed tokens are then a multiple of the block size.
+    fn crossings(&self) -> impl Iterator<Item = u64> + '_ {
+        let start = (self.block_size - self.turn) % self.block_size;
+        let (first, last) = self.phases.split_at(start as usize + 1);
+        first.iter().rev().chain(last.iter().rev()).map(|&count| u64::from(count))
     }
 
     /// Blocks that the next `n` iterations take.
     pub(super) fn blocks_for(&self, n: u64) -> u64 {
         let size = u64::from(self.block_size);
-        let rest = (n % size) as u32;
-        let partial: u64 = (0..rest).map(|ahead| u64::from(self.crossing(ahead))).sum();
+        let partial: u64 = self.crossings().take((n % size) as usize).sum();
         n / size * u64::from(self.count) + partial
     }
 
@@ -132,8 +133,7 @@ impl Batch {
         }
         let mut left = free % count;
         let mut n = free / count * size;
-        for ahead in 0..self.block_size {
-            let need = u64::from(self.crossing(ahead));
+        for need in self.crossings() {
             if need > left {
                 break;
             }

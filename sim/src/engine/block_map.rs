@@ -1,10 +1,12 @@
 //! From the hash of a block's content to the block.
 //!
-//! A bucket is one cache line of eight entries, so that most visits cost one miss. Entries of a
-//! bucket keep the order in which they came: of several blocks with equal content the oldest is
-//! found, as in vLLM. The few entries that find their bucket full go to a sorted side table.
+//! A bucket is one cache line of eight entries, so that a visit costs at most one miss. Evicting a
+//! block leaves its entry behind: entries are hints, the caller verifies the full hash, and a full
+//! bucket drops the entries whose block is gone before anything spills into the side table.
+//! Entries keep the order in which they came: of several blocks with equal content the oldest is
+//! found, as in vLLM.
 //!
-//! Deliberately absent: verification of the content: the caller compares the full hash.
+//! Deliberately absent: the blocks themselves; the caller says which entries are stale.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +17,15 @@ pub(super) struct BlockRef(u64);
 const INDEX_BITS: u32 = 20;
 const NODE_BITS: u32 = 24;
 const REF_BITS: u32 = INDEX_BITS + NODE_BITS;
+const GENERATION_BITS: u32 = 8;
+const TAG_SHIFT: u32 = REF_BITS + GENERATION_BITS;
 const LANES: usize = 8;
+const SPILLED: u8 = 16;
 
 impl BlockRef {
     pub(super) fn new(node: u32, index: u32) -> BlockRef {
-        assert!(
-            node < (1 << NODE_BITS) - 1 && index < 1 << INDEX_BITS,
-            "16 million tokens a sequence"
-        );
+        let fits = node < (1 << NODE_BITS) - 1 && index < 1 << INDEX_BITS;
+        assert!(fits, "a cache has fewer than 2^24 blocks and a sequence fewer than 2^20");
         // Counting nodes from 1 keeps 0 free to mark an empty lane.
         BlockRef(u64::from(node + 1) << INDEX_BITS | u64::from(index))
     }
@@ -34,113 +37,125 @@ impl BlockRef {
     }
 }
 
-/// `tag << 44 | block` per lane, 0 = empty; filled from the front.
+/// `tag | generation | block` from high to low.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Entry(u64);
+
+impl Entry {
+    fn new(hash: u64, generation: u8, block: BlockRef) -> Entry {
+        Entry((hash >> TAG_SHIFT) << TAG_SHIFT | u64::from(generation) << REF_BITS | block.0)
+    }
+    fn block(self) -> BlockRef {
+        BlockRef(self.0 & ((1 << REF_BITS) - 1))
+    }
+    fn generation(self) -> u8 {
+        (self.0 >> REF_BITS) as u8
+    }
+}
+
+/// Filled from the front; an empty lane is 0.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-struct Bucket([u64; LANES]);
+struct Bucket([Entry; LANES]);
 
 /// Block by content.
 #[derive(Clone, Debug)]
 pub(super) struct BlockMap {
     buckets: Vec<Bucket>,
-    /// Filled lanes per bucket, kept apart so that inserting need not wait for the bucket's line.
+    /// Filled lanes per bucket, plus [`SPILLED`] where entries had to spill; kept apart so that
+    /// inserting need not wait for the bucket's line.
     filled: Vec<u8>,
     mask: u64,
-    /// Entries per home bucket that did not fit.
-    spilled: Vec<u32>,
-    spill: BTreeMap<u64, Vec<BlockRef>>,
-    len: usize,
-}
-
-fn entry(hash: u64, block: BlockRef) -> u64 {
-    (hash >> REF_BITS) << REF_BITS | block.0
+    /// Entries whose bucket was full of live ones.
+    spill: BTreeMap<u64, Vec<Entry>>,
+    spilled: usize,
+    /// Spilled entries at which the stale ones are dropped.
+    spill_limit: usize,
 }
 
 impl BlockMap {
-    /// A map for up to `blocks` entries: about four to a bucket.
+    /// A map for up to `blocks` live entries: about four to a bucket.
     pub(super) fn new(blocks: u32) -> BlockMap {
         let buckets = (blocks as usize / 4).next_power_of_two();
         BlockMap {
             buckets: vec![Bucket::default(); buckets],
             filled: vec![0; buckets],
             mask: buckets as u64 - 1,
-            spilled: vec![0; buckets],
             spill: BTreeMap::new(),
-            len: 0,
+            spilled: 0,
+            spill_limit: buckets / 8 + 64,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    fn home(&self, hash: u64) -> usize {
-        (hash & self.mask) as usize
-    }
-
-    /// The oldest block under `hash` for which `same` holds (it compares the full hash).
-    pub(super) fn find(&self, hash: u64, same: impl Fn(BlockRef) -> bool) -> Option<BlockRef> {
-        let home = self.home(hash);
-        for &lane in &self.buckets[home].0 {
-            let block = BlockRef(lane & ((1 << REF_BITS) - 1));
-            if lane >> REF_BITS == hash >> REF_BITS && lane != 0 && same(block) {
-                return Some(block);
-            }
+    /// The oldest block under `hash` for which `same(block, generation)` holds: it compares the
+    /// full hash and refuses stale entries.
+    pub(super) fn find(&self, hash: u64, same: impl Fn(BlockRef, u8) -> bool) -> Option<BlockRef> {
+        let home = (hash & self.mask) as usize;
+        let filled = self.filled[home];
+        let same = |entry: &&Entry| same(entry.block(), entry.generation());
+        let mut lanes = self.buckets[home].0[..usize::from(filled % SPILLED)].iter();
+        if let Some(entry) = lanes.find(|e| e.0 >> TAG_SHIFT == hash >> TAG_SHIFT && same(e)) {
+            return Some(entry.block());
         }
-        if self.spilled[home] == 0 {
+        if filled < SPILLED {
             return None;
         }
-        self.spill.get(&hash).and_then(|blocks| blocks.first().copied())
+        self.spill.get(&hash)?.iter().find(same).map(|entry| entry.block())
     }
 
-    pub(super) fn insert(&mut self, hash: u64, block: BlockRef) {
-        let home = self.home(hash);
-        self.len += 1;
-        let filled = self.filled[home] as usize;
+    /// Adds an entry. `stale(block, generation)` tells which older entries may be dropped.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        block: BlockRef,
+        generation: u8,
+        stale: impl Fn(BlockRef, u8) -> bool,
+    ) {
+        let home = (hash & self.mask) as usize;
+        let entry = Entry::new(hash, generation, block);
+        if usize::from(self.filled[home] % SPILLED) == LANES {
+            self.tidy(home, &stale);
+        }
+        let filled = usize::from(self.filled[home] % SPILLED);
         // Behind an older block of the same content that had to spill, a younger one spills too.
-        let follows_a_spilled = self.spilled[home] > 0 && self.spill.contains_key(&hash);
+        let follows_a_spilled = self.filled[home] >= SPILLED && self.spill.contains_key(&hash);
         if filled < LANES && !follows_a_spilled {
-            self.buckets[home].0[filled] = entry(hash, block);
-            self.filled[home] = filled as u8 + 1;
-        } else {
-            self.spilled[home] += 1;
-            self.spill.entry(hash).or_default().push(block);
-        }
-    }
-
-    /// Begins to fetch the lines that removing these hashes will need, all at once: the removals
-    /// that follow would otherwise wait for one line after the other.
-    pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
-        let seen = hashes.fold(0, |seen, hash| seen ^ self.buckets[self.home(hash)].0[0]);
-        std::hint::black_box(seen);
-    }
-
-    pub(super) fn remove(&mut self, hash: u64, block: BlockRef) {
-        let home = self.home(hash);
-        self.len -= 1;
-        let wanted = entry(hash, block);
-        let lanes = &mut self.buckets[home].0;
-        // Without branches on the contents: they are unpredictable. Lanes before the entry stay,
-        // the ones behind it move up.
-        let mut found = false;
-        let mut shifted = [0; LANES];
-        for lane in 0..LANES {
-            found |= lanes[lane] == wanted;
-            let next = if lane + 1 < LANES { lanes[lane + 1] } else { 0 };
-            shifted[lane] = if found { next } else { lanes[lane] };
-        }
-        if found {
-            *lanes = shifted;
-            self.filled[home] -= 1;
+            self.buckets[home].0[filled] = entry;
+            self.filled[home] += 1;
             return;
         }
-        self.spilled[home] -= 1;
-        if let Some(blocks) = self.spill.get_mut(&hash) {
-            blocks.retain(|&other| other != block);
-            if blocks.is_empty() {
-                self.spill.remove(&hash);
-            }
+        self.filled[home] |= SPILLED;
+        self.spill.entry(hash).or_default().push(entry);
+        self.spilled += 1;
+        if self.spilled > self.spill_limit {
+            self.tidy_spill(&stale);
         }
+    }
+
+    /// Drops the stale entries of a bucket; the others keep their order.
+    fn tidy(&mut self, home: usize, stale: &impl Fn(BlockRef, u8) -> bool) {
+        let lanes = &mut self.buckets[home].0;
+        let mut kept = 0;
+        for lane in 0..LANES {
+            let entry = lanes[lane];
+            lanes[kept] = entry;
+            kept += usize::from(!stale(entry.block(), entry.generation()));
+        }
+        self.filled[home] = self.filled[home] & SPILLED | kept as u8;
+    }
+
+    fn tidy_spill(&mut self, stale: &impl Fn(BlockRef, u8) -> bool) {
+        self.spill.retain(|_, entries| {
+            entries.retain(|entry| !stale(entry.block(), entry.generation()));
+            !entries.is_empty()
+        });
+        self.spilled = self.spill.values().map(Vec::len).sum();
+        self.filled.iter_mut().for_each(|filled| *filled %= SPILLED);
+        for hash in self.spill.keys() {
+            self.filled[(hash & self.mask) as usize] |= SPILLED;
+        }
+        // Live entries may fill half of it; tidying then pays for itself.
+        self.spill_limit = self.spill_limit.max(2 * self.spilled);
     }
 }
 
@@ -149,21 +164,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_hashes_keep_their_order_through_spills_and_removals() {
+    fn the_oldest_live_block_of_equal_content_is_found_through_spills() {
         let mut map = BlockMap::new(16);
         // One home bucket for all: most spill.
-        let hashes: Vec<u64> = (0..40).map(|i| 3 + (i % 3) * (1 << 50)).collect();
-        for (i, &hash) in hashes.iter().enumerate() {
-            map.insert(hash, BlockRef::new(i as u32, 7));
+        let hashes: Vec<u64> = (0..400).map(|i| 3 + (i % 3) * (1 << 60)).collect();
+        let alive = |dead: usize, at: BlockRef| at.node() as usize >= dead;
+        for step in 0..400usize {
+            // The forty youngest are alive.
+            let dead = step.saturating_sub(40);
+            let block = BlockRef::new(step as u32, 7);
+            map.insert(hashes[step], block, 1, |at, _| !alive(dead, at));
+            for hash in &hashes[..3] {
+                let oldest = (dead..=step).find(|&j| hashes[j] == *hash);
+                let same =
+                    |at: BlockRef, _: u8| alive(dead, at) && hashes[at.node() as usize] == *hash;
+                assert_eq!(map.find(*hash, same).map(|at| at.node() as usize), oldest);
+            }
         }
-        for i in 0..40 {
-            let oldest = (i..40).find(|&j| hashes[j] == hashes[i]);
-            let found = map.find(hashes[i], |b| hashes[b.node() as usize] == hashes[i]);
-            assert_eq!(found.map(|b| b.node() as usize), oldest);
-            map.remove(hashes[i], BlockRef::new(i as u32, 7));
-        }
-        assert_eq!(map.len(), 0);
-        assert!(map.spill.is_empty() && map.spilled.iter().all(|&n| n == 0));
-        assert!(map.buckets.iter().all(|bucket| bucket.0 == [0; LANES]));
+        assert!(map.spilled <= map.spill_limit);
     }
 }

@@ -44,6 +44,13 @@ impl Chain {
     }
 
     fn next_block(&mut self, before: u64, size: u32, segments: &[Segment], output: u64) -> u64 {
+        // The usual case: the whole block lies inside one segment.
+        if let Some(segment) = segments.get(self.segment).filter(|s| s.tokens - self.offset > size)
+        {
+            let hash = combine(before, segment.id, self.offset, size);
+            self.offset += size;
+            return hash.max(1);
+        }
         let mut hash = before;
         let mut missing = size;
         while missing > 0 {

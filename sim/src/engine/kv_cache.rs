@@ -2,13 +2,15 @@
 //!
 //! Without prefix caching blocks are anonymous and only counted. With it a block's entry lives in
 //! the *node* of the sequence that computed it, beside its neighbours, so that releasing and
-//! evicting walk memory in order; only the map from content to block is visited at random.
+//! evicting walk memory in order; only entering a block into the map from content to block visits
+//! memory at random.
 //! Blocks without content are only counted: they are always reused before cached ones, as in vLLM,
 //! where they are put at the front of the free list. Cached blocks that nobody holds stand in a
 //! queue of extents, least recently released first, the last block of a sequence before its first.
 //!
 //! Invariants: `free` + blocks held by at least one sequence = usable blocks; `free` = blank +
-//! cached blocks that nobody holds; a block is in the map exactly when it has a hash.
+//! cached blocks that nobody holds; a block with a hash is in the map, and an entry of the map
+//! whose block has lost that hash is stale.
 //!
 //! Deliberately absent: block numbers (nothing depends on them) and token contents (only hashes
 //! arrive here).
@@ -28,6 +30,8 @@ pub(super) struct KvCache {
 #[derive(Clone, Debug)]
 pub(super) struct PrefixCache {
     nodes: Vec<Node>,
+    /// What the map asks about nodes, small enough to stay close.
+    heads: Vec<Head>,
     vacant: Vec<u32>,
     /// Free blocks without content.
     blank: u32,
@@ -45,6 +49,15 @@ struct Node {
     blocks: Vec<Block>,
     /// Blocks that are held or have content.
     alive: u32,
+}
+
+/// Tells stale entries of the map.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    /// Sequences the node belonged to before, modulo 256.
+    generation: u8,
+    /// Blocks from here on are gone.
+    end: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,8 +157,9 @@ impl KvCache {
         let blocks = || prefix.nodes.iter().flat_map(|node| &node.blocks);
         let cached_free = blocks().filter(|b| b.refs == 0 && b.hash != 0).count() as u32;
         assert_eq!(prefix.blank + cached_free, self.free, "free blocks leak or double");
-        let hashed = blocks().filter(|block| block.hash != 0).count();
-        assert_eq!(hashed, prefix.map.len(), "the map and the blocks disagree");
+        for block in blocks().filter(|block| block.hash != 0) {
+            assert!(prefix.lookup(block.hash).is_some(), "a cached block is not in the map");
+        }
         for node in &prefix.nodes {
             let alive = node.blocks.iter().filter(|b| b.refs > 0 || b.hash != 0).count();
             assert_eq!(alive, node.alive as usize, "a node lives too long or too short");
@@ -157,6 +171,7 @@ impl PrefixCache {
     fn new(usable: u32) -> PrefixCache {
         PrefixCache {
             nodes: Vec::new(),
+            heads: Vec::new(),
             vacant: Vec::new(),
             blank: usable,
             map: BlockMap::new(usable),
@@ -168,7 +183,12 @@ impl PrefixCache {
 
     /// The cached block with this content, if any; the oldest of several.
     pub(super) fn lookup(&self, hash: u64) -> Option<BlockRef> {
-        self.map.find(hash, |at| self.block(at).hash == hash)
+        let same = |at: BlockRef, generation: u8| {
+            let node = at.node() as usize;
+            self.heads[node].generation == generation
+                && self.nodes[node].blocks.get(at.index() as usize).is_some_and(|b| b.hash == hash)
+        };
+        self.map.find(hash, same)
     }
 
     pub(super) fn is_free(&self, at: BlockRef) -> bool {
@@ -192,6 +212,7 @@ impl PrefixCache {
         let own = holding.own.get_or_insert_with(|| {
             let node = self.vacant.pop().unwrap_or_else(|| {
                 self.nodes.push(Node::default());
+                self.heads.push(Head::default());
                 self.nodes.len() as u32 - 1
             });
             (node, 0)
@@ -199,6 +220,7 @@ impl PrefixCache {
         let node = &mut self.nodes[own.0 as usize];
         own.1 += missing;
         node.alive += missing;
+        self.heads[own.0 as usize].end = own.1;
         node.blocks.resize(own.1 as usize, Block { refs: 1, ..Block::default() });
     }
 
@@ -207,7 +229,13 @@ impl PrefixCache {
         let Some((node, _)) = holding.own else { return };
         let index = index - holding.hits.len();
         self.nodes[node as usize].blocks[index].hash = hash;
-        self.map.insert(hash, BlockRef::new(node, index as u32));
+        let heads = &self.heads;
+        let stale = |at: BlockRef, generation: u8| {
+            let head = heads[at.node() as usize];
+            head.generation != generation || at.index() >= head.end
+        };
+        let generation = heads[node as usize].generation;
+        self.map.insert(hash, BlockRef::new(node, index as u32), generation, stale);
     }
 
     /// Evicts the `count` cached blocks that were released longest ago.
@@ -219,30 +247,40 @@ impl PrefixCache {
                 debug_assert!(false, "the caller checked that enough blocks are free");
                 return;
             };
-            let node = &mut self.nodes[extent.node as usize];
-            let first = (extent.to.saturating_sub(left)).max(extent.from) as usize;
-            let soon = node.blocks.get(first..extent.to as usize).unwrap_or_default();
-            self.map.touch(soon.iter().map(|block| block.hash));
+            let number = extent.node;
+            let node = &mut self.nodes[number as usize];
             while left > 0 && extent.to > extent.from {
                 extent.to -= 1;
                 // A node whose blocks were all evicted may be shorter by now.
                 let Some(block) = node.blocks.get_mut(extent.to as usize) else { continue };
                 if block.refs == 0 && block.stamp == extent.stamp && block.hash != 0 {
-                    let hash = std::mem::take(&mut block.hash);
-                    self.map.remove(hash, BlockRef::new(extent.node, extent.to));
+                    block.hash = 0;
                     node.alive -= 1;
                     left -= 1;
                 }
             }
-            let (number, done) = (extent.node, extent.to == extent.from);
+            let head = &mut self.heads[number as usize];
+            let gone = |block: &Block| block.refs == 0 && block.hash == 0;
+            while head.end > 0 && node.blocks.get(head.end as usize - 1).is_none_or(gone) {
+                head.end -= 1;
+            }
+            let done = extent.to == extent.from;
             if node.alive == 0 && !node.blocks.is_empty() {
-                node.blocks.clear();
-                self.vacant.push(number);
+                self.vacate(number);
             }
             if done {
                 self.released.pop_front();
             }
         }
+    }
+
+    /// Nothing of a node is left: another sequence may use it.
+    fn vacate(&mut self, node: u32) {
+        self.nodes[node as usize].blocks.clear();
+        let head = &mut self.heads[node as usize];
+        head.generation = head.generation.wrapping_add(1);
+        head.end = 0;
+        self.vacant.push(node);
     }
 
     /// Lets go of all blocks of a sequence, last first; returns how many became free.
@@ -253,10 +291,8 @@ impl PrefixCache {
             for index in (0..count).rev() {
                 freed += u32::from(self.let_go(BlockRef::new(node, index)));
             }
-            let entry = &mut self.nodes[node as usize];
-            if entry.alive == 0 {
-                entry.blocks.clear();
-                self.vacant.push(node);
+            if self.nodes[node as usize].alive == 0 {
+                self.vacate(node);
             }
         }
         while let Some(hit) = holding.hits.pop() {

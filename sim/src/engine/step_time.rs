@@ -20,6 +20,7 @@
 //! Deliberately absent: names of GPUs and models; `calibrate` turns those into coefficients.
 
 use crate::units::Span;
+use std::sync::Arc;
 
 /// Cost of an iteration in integer picoseconds; see the module text for the formula.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct StepTime {
     ungraphed: u64,
     /// Knots `(tokens, picoseconds)`, strictly rising in tokens, never falling in time.
     linear: Vec<(u32, u64)>,
+    /// `linear(T)` for the `T` of decode batches, looked up once per iteration.
+    table: Arc<[u64]>,
     /// Picoseconds per KV token read by a decoding sequence.
     kv_read: u64,
     /// Picoseconds per 1024 (token, context) pairs of prefill attention.
@@ -49,12 +52,17 @@ pub enum StepTimeError {
     GraphSizes,
     /// An iteration would take no time, so a run would never end.
     Instant,
-    /// A coefficient is beyond an hour per unit, so sums could overflow.
+    /// An iteration's own time is beyond an hour, or the time per token, KV token or 1024 pairs
+    /// beyond a second: no hardware is that slow, and sums could overflow.
     TooLarge,
 }
 
-/// One hour: no coefficient is larger.
-const LARGEST: u64 = 3_600 * crate::units::PS_PER_SEC;
+/// One hour: no iteration costs more before it does any work.
+const LONGEST: u64 = 3_600 * crate::units::PS_PER_SEC;
+/// One second: no token, KV token or 1024 pairs cost more.
+const STEEPEST: u64 = crate::units::PS_PER_SEC;
+/// Tokens up to which `linear` is tabulated.
+const TABULATED: u32 = 512;
 
 /// The work of one iteration, as the scheduler decided it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +91,7 @@ impl StepTime {
     ///
     /// # Errors
     /// [`StepTimeError`] when knots or graph sizes do not rise, an iteration could take no time,
-    /// or a coefficient exceeds an hour.
+    /// or a coefficient exceeds what [`StepTimeError::TooLarge`] says.
     pub fn new(
         fixed: u64,
         ungraphed: u64,
@@ -102,16 +110,15 @@ impl StepTime {
         if fixed == 0 && linear[0].1 == 0 {
             return Err(StepTimeError::Instant);
         }
-        let slope_limit =
-            |w: &[(u32, u64)]| (w[1].1 - w[0].1) / u64::from(w[1].0 - w[0].0) > LARGEST;
-        let largest = [fixed, ungraphed, kv_read, attention].into_iter().max();
-        if largest > Some(LARGEST)
-            || linear.iter().any(|k| k.1 > LARGEST)
-            || linear.windows(2).any(slope_limit)
-        {
+        let slope = |w: &[(u32, u64)]| (w[1].1 - w[0].1) / u64::from(w[1].0 - w[0].0);
+        let too_long = [fixed, ungraphed, linear[0].1].into_iter().any(|span| span > LONGEST);
+        let too_steep = kv_read.max(attention) > STEEPEST
+            || linear.windows(2).any(|knots| slope(knots) > STEEPEST);
+        if too_long || too_steep {
             return Err(StepTimeError::TooLarge);
         }
-        Ok(StepTime { fixed, ungraphed, linear, kv_read, attention, graph_sizes })
+        let table = (0..TABULATED).map(|tokens| interpolate(&linear, tokens)).collect();
+        Ok(StepTime { fixed, ungraphed, linear, table, kv_read, attention, graph_sizes })
     }
 
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
@@ -130,21 +137,19 @@ impl StepTime {
         }
         let tokens = work.decodes + work.prefill_tokens;
         let attention = (u128::from(work.prefill_pairs) * u128::from(self.attention)) >> 10;
-        Span(
-            self.fixed
-                + self.ungraphed
-                + self.linear(tokens)
-                + self.kv_read * work.kv_tokens
-                + u64::try_from(attention).unwrap_or(u64::MAX / 4),
-        )
+        let fixed = self.fixed + self.ungraphed + self.linear(tokens);
+        let reading = self.kv_read.saturating_mul(work.kv_tokens);
+        let attention = u64::try_from(attention).unwrap_or(u64::MAX);
+        Span(fixed.saturating_add(reading).saturating_add(attention))
     }
 
     /// Pace of decode-only iterations of `batch` sequences that read `kv_tokens` at the first.
     #[must_use]
     pub fn decode_pace(&self, batch: u32, kv_tokens: u64) -> DecodePace {
         let (padded, extra) = self.padded(batch);
+        let reading = self.kv_read.saturating_mul(kv_tokens);
         DecodePace {
-            first: self.fixed + extra + self.linear(padded) + self.kv_read * kv_tokens,
+            first: (self.fixed + extra + self.linear(padded)).saturating_add(reading),
             slope: self.kv_read * u64::from(batch),
         }
     }
@@ -160,27 +165,41 @@ impl StepTime {
         }
     }
 
-    /// `linear(T)`: interpolated between knots, extended with the last slope beyond them.
     fn linear(&self, tokens: u32) -> u64 {
-        let upper = self.linear.partition_point(|knot| knot.0 < tokens);
-        if self.linear.len() == 1 {
-            return self.linear[0].1;
+        match self.table.get(tokens as usize) {
+            Some(&span) => span,
+            None => interpolate(&self.linear, tokens),
         }
-        let upper = upper.clamp(1, self.linear.len() - 1);
-        let (from, to) = (self.linear[upper - 1], self.linear[upper]);
-        if tokens <= from.0 {
-            return from.1;
-        }
-        let part =
-            u128::from(to.1 - from.1) * u128::from(tokens - from.0) / u128::from(to.0 - from.0);
-        from.1 + part as u64
     }
+}
+
+/// `linear(T)`: interpolated between knots, extended with the last slope beyond them.
+fn interpolate(knots: &[(u32, u64)], tokens: u32) -> u64 {
+    if knots.len() == 1 {
+        return knots[0].1;
+    }
+    let upper = knots.partition_point(|knot| knot.0 < tokens).clamp(1, knots.len() - 1);
+    let (from, to) = (knots[upper - 1], knots[upper]);
+    if tokens <= from.0 {
+        return from.1;
+    }
+    let (rise, run) = (to.1 - from.1, u64::from(to.0 - from.0));
+    let ahead = u64::from(tokens - from.0);
+    // The product fits 64 bits except for the slowest of devices.
+    let part = match rise.checked_mul(ahead) {
+        Some(product) => product / run,
+        None => (u128::from(rise) * u128::from(ahead) / u128::from(run)) as u64,
+    };
+    from.1 + part
 }
 
 impl DecodePace {
     /// Time of the first `n` iterations: `n·first + slope·n(n−1)/2`, held at [`Span::MAX`].
     #[must_use]
     pub fn span(self, n: u64) -> Span {
+        if n == 1 {
+            return Span(self.first);
+        }
         let pairs = u128::from(n) * u128::from(n.saturating_sub(1)) / 2;
         let total = u128::from(n) * u128::from(self.first) + pairs * u128::from(self.slope);
         Span(u64::try_from(total).unwrap_or(u64::MAX))

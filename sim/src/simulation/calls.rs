@@ -73,7 +73,8 @@ impl<R: Recorder> Simulation<'_, R> {
                 kv_used: replicas[replica].used_blocks_at(now),
             }
         };
-        let chosen = self.routers[pool.index()].choose(visible, live);
+        let load = |number: usize| outstanding[first as usize + number];
+        let chosen = self.routers[pool.index()].choose(visible, load, live);
         let replica = first + chosen as u32;
         let waiting = self.replicas[replica as usize].load().0;
         let full = spec.engine.max_num_queued_reqs.is_some_and(|most| waiting >= most);
