@@ -1,0 +1,230 @@
+//! What attackers and fuzzers write: an error with a position, never a panic, never a hang.
+
+use crate::support::{SMALL, load, small};
+use scenarios::{ProblemKind, Problems, SchemaKind, library, load_str, schema};
+use serde_json::Value;
+
+/// Every error has a file, a line and a column, and there is at least one.
+fn positions_are_there(problems: &Problems) {
+    assert!(!problems.list.is_empty());
+    for problem in &problems.list {
+        let place = &problem.site.place;
+        assert!(place.line >= 1 && place.column >= 1 && !place.file.is_empty(), "{problem}");
+    }
+}
+
+#[test]
+fn hostile_texts_are_refused() {
+    let cases = [
+        String::new(),
+        "\0".to_owned(),
+        "[".repeat(20_000),
+        format!("a = {}1{}", "[".repeat(20_000), "]".repeat(20_000)),
+        format!("a = {}", "{ b = ".repeat(20_000)),
+        format!("[{}]", vec!["scenario"; 50_000].join(".")),
+        format!("{}\nscenario = 1", "x".repeat(9_999_999)),
+        "\u{feff}\u{feff}a = 1".to_owned(),
+        format!("[scenario]\nname = \"{}\"", "é".repeat(1_000_000)),
+        SMALL.replace("[scenario]", "[[scenario]]"),
+        SMALL.replace("[traffic.web]", "traffic = 3\n[x.web]"),
+        SMALL.replace("[pools.h100]", "[pools.\"h1\\n00\"]"),
+        SMALL.replace("served_by = [\"h100\"]", "served_by = [[\"h100\"]]"),
+        (0..20_000).map(|i| format!("[traffic.t{i}]\n")).collect(),
+    ];
+    for text in cases {
+        let problems = load(&text, &[]).expect_err("refused");
+        positions_are_there(&problems);
+    }
+}
+
+#[test]
+fn harmless_oddities_are_accepted() {
+    assert!(load(&format!("\u{feff}{SMALL}"), &[]).is_ok());
+    assert!(load(&SMALL.replace('\n', "\r\n"), &[]).is_ok());
+}
+
+/// Values no field may swallow. `0` and huge numbers may be fine for some fields, so what is
+/// asked of every value is an error or a resolved scenario; of the hostile ones, an error.
+const HOSTILE: [&str; 12] = [
+    "nan",
+    "inf",
+    "-inf",
+    "-0.0",
+    "-0",
+    "1e308",
+    "9223372036854775808",
+    "18446744073709551616",
+    "\"\"",
+    "-1",
+    "\"-1s\"",
+    "\"1e400\"",
+];
+
+/// Paths of scalar fields in a schema that hold numbers or quantities.
+fn numeric_fields(schema: &Value, path: &str, found: &mut Vec<String>) {
+    for list in ["oneOf", "anyOf"] {
+        for variant in schema[list].as_array().into_iter().flatten() {
+            numeric_fields(variant, path, found);
+        }
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        for (key, below) in properties {
+            numeric_fields(below, &format!("{path}.{key}"), found);
+        }
+    }
+    let unit = schema["pattern"].is_string();
+    if unit || matches!(schema["type"].as_str(), Some("integer" | "number")) {
+        found.push(path.trim_start_matches('.').to_owned());
+    }
+    let inner = &schema["additionalProperties"];
+    if inner.is_object() {
+        let name = match path {
+            ".traffic" => "web",
+            ".tasks" => "chat",
+            ".models" => "small",
+            _ => "h100",
+        };
+        numeric_fields(inner, &format!("{path}.{name}"), found);
+    }
+    if schema["items"].is_object() {
+        numeric_fields(&schema["items"], &format!("{path}.0"), found);
+    }
+}
+
+#[test]
+fn no_numeric_field_swallows_a_hostile_value() {
+    let mut fields = Vec::new();
+    numeric_fields(&schema(SchemaKind::Scenario), "", &mut fields);
+    fields.sort();
+    fields.dedup();
+    assert!(fields.len() > 80, "{fields:?}");
+    for field in &fields {
+        // The priority of a source is the one number that may be negative.
+        let signed = field.ends_with("priority") || field.ends_with("correlation");
+        for value in HOSTILE {
+            if signed && value == "-1" {
+                continue;
+            }
+            let change = format!("{field}={value}");
+            match small(&[&change]) {
+                Ok(_) => panic!("{change} was accepted"),
+                Err(problems) => positions_are_there(&problems),
+            }
+        }
+    }
+}
+
+/// A small generator with a fixed seed, so that a failure can be repeated (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
+    }
+}
+
+/// Tokens that are likely to reach deep into the readers.
+const SPICES: [&str; 24] = [
+    "nan",
+    "-1",
+    "0",
+    "1e308",
+    "\"\"",
+    "{}",
+    "[]",
+    "[[",
+    "]",
+    "}",
+    "=",
+    "\"",
+    "'''",
+    "\n",
+    "\0",
+    "9999999999999999999",
+    "\"100d\"",
+    "\"0s\"",
+    "\"1ps\"",
+    "-0.0",
+    "h100",
+    "true",
+    "\u{feff}",
+    "{ kind = \"empirical\", values = [[1, 0]] }",
+];
+
+fn mutated(text: &str, dice: &mut Dice) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..=dice.below(3) {
+        let at = dice.below(bytes.len());
+        let end = (at + dice.below(40)).min(bytes.len());
+        match dice.below(6) {
+            0 => bytes[at] = dice.below(256) as u8,
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let copy = bytes[at..end].to_vec();
+                let to = dice.below(bytes.len());
+                bytes.splice(to..to, copy);
+            }
+            3 => {
+                let spice = SPICES[dice.below(SPICES.len())];
+                bytes.splice(at..at, spice.bytes());
+            }
+            4 => {
+                // Replace a value by a spice, keeping the line whole.
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                let line = dice.below(lines.len());
+                if let Some(key) = lines.get(line).and_then(|l| l.split_once('=')) {
+                    let spice = SPICES[dice.below(SPICES.len())];
+                    lines[line] = format!("{} = {spice}", key.0);
+                }
+                bytes = lines.join("\n").into_bytes();
+            }
+            _ => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let mut lines: Vec<&str> = text.lines().collect();
+                lines.remove(dice.below(lines.len().max(2) - 1));
+                bytes = lines.join("\n").into_bytes();
+            }
+        }
+        if bytes.len() < 2 {
+            bytes = b"[scenario]\n".to_vec();
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn twenty_thousand_mutations_of_shipped_scenarios_never_panic() {
+    let mut dice = Dice(2026);
+    let mut texts: Vec<&str> = library::all().iter().map(|shipped| shipped.text).collect();
+    texts.push(SMALL);
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..20_000 {
+        let text = mutated(texts[round % texts.len()], &mut dice);
+        match load_str("mutated.toml", &text, &[]) {
+            Ok(_) => accepted += 1,
+            Err(problems) => {
+                positions_are_there(&problems);
+                refused += 1;
+            }
+        }
+    }
+    // Both happen, or the loop tests nothing.
+    assert!(accepted > 100 && refused > 10_000, "{accepted} accepted, {refused} refused");
+}
+
+#[test]
+fn hostile_overrides_are_refused() {
+    for change in ["", "=", "a", ".=1", "scenario=1", "scenario.horizon=\"", "a.b.c.d.e=1"] {
+        let problems = small(&[change]).expect_err(change);
+        positions_are_there(&problems);
+    }
+    let deep = format!("{}=1", vec!["a"; 100].join("."));
+    assert!(small(&[&deep]).is_err());
+    let problems = small(&["pools.h100.price=2.99"]).expect_err("a bare number");
+    assert_eq!(problems.list[0].kind, ProblemKind::WrongType);
+}

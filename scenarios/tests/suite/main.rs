@@ -1,0 +1,7 @@
+//! What users and attackers write, and what comes out.
+
+mod hostile;
+mod problems;
+mod resolving;
+mod schema;
+mod support;
