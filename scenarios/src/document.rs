@@ -74,20 +74,45 @@ impl Table {
     }
 }
 
-/// Turns byte offsets into lines and columns.
+/// Turns byte offsets into lines and columns, in bounded work however long a line is.
 struct Lines<'a> {
     file: Arc<str>,
     text: &'a str,
     starts: Vec<usize>,
+    /// Characters before each [`STRIDE`]th byte.
+    characters: Vec<usize>,
     /// Overrides have one position, whatever the parser saw.
     single: bool,
+}
+
+/// Bytes between two counts of characters.
+const STRIDE: usize = 256;
+
+/// Characters that begin in these bytes of a UTF-8 text.
+fn beginnings(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
 }
 
 impl<'a> Lines<'a> {
     fn new(file: &Arc<str>, text: &'a str, single: bool) -> Lines<'a> {
         let after_newlines = text.bytes().enumerate().filter(|&(_, b)| b == b'\n');
         let starts = std::iter::once(0).chain(after_newlines.map(|(i, _)| i + 1)).collect();
-        Lines { file: file.clone(), text, starts, single }
+        let mut before = 0;
+        let mut count = |chunk: &[u8]| {
+            let so_far = before;
+            before += beginnings(chunk);
+            so_far
+        };
+        let characters = text.as_bytes().chunks(STRIDE).map(&mut count).collect();
+        Lines { file: file.clone(), text, starts, characters, single }
+    }
+
+    /// Characters that begin before a byte offset.
+    fn characters_before(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len());
+        let full = (offset / STRIDE).min(self.characters.len().saturating_sub(1));
+        let rest = self.text.as_bytes().get(full * STRIDE..offset).unwrap_or_default();
+        self.characters.get(full).copied().unwrap_or(0) + beginnings(rest)
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -96,9 +121,7 @@ impl<'a> Lines<'a> {
         }
         let line = self.starts.partition_point(|&start| start <= offset).max(1);
         let start = self.starts[line - 1];
-        // Columns count characters, and no offset may split one.
-        let before = self.text.as_bytes().get(start..offset.min(self.text.len()));
-        let column = String::from_utf8_lossy(before.unwrap_or_default()).chars().count();
+        let column = self.characters_before(offset) - self.characters_before(start);
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Place { file: self.file.clone(), line: number(line), column: number(column + 1) }
     }

@@ -71,11 +71,12 @@ fn read_text(path: &Path, site: &Site) -> Result<String, Problem> {
     let refuse = |error: std::io::Error| {
         Problem::new(ProblemKind::File, site, format!("cannot read {}: {error}", path.display()))
     };
-    let file = std::fs::File::open(path).map_err(refuse)?;
-    if !file.metadata().map_err(refuse)?.is_file() {
+    // Asked before opening, because opening a pipe waits for its writer.
+    if !std::fs::metadata(path).map_err(refuse)?.is_file() {
         let message = format!("{} is not a file", path.display());
         return Err(Problem::new(ProblemKind::File, site, message));
     }
+    let file = std::fs::File::open(path).map_err(refuse)?;
     let mut bytes = Vec::new();
     file.take(READ_AT_MOST).read_to_end(&mut bytes).map_err(refuse)?;
     document::text_of(&path.display().to_string(), &bytes).map(str::to_owned)

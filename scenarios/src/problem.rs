@@ -127,9 +127,15 @@ impl Problem {
 impl Sink {
     /// Keeps a problem.
     pub(crate) fn push(&self, problem: Problem) {
+        self.push_with(|| problem);
+    }
+
+    /// Keeps a problem that is costly to word; beyond the cap it is only counted, so that a
+    /// hostile file with a million unknown names costs no million comparisons.
+    pub(crate) fn push_with(&self, problem: impl FnOnce() -> Problem) {
         let mut problems = self.0.borrow_mut();
         if problems.list.len() < KEPT {
-            problems.list.push(problem);
+            problems.list.push(problem());
         } else {
             problems.left_out += 1;
         }

@@ -10,11 +10,14 @@
 //!
 //! Deliberately absent: relations between keys of different tables (see `resolve`).
 
+mod shape;
+
 use crate::document::{Node, Table, Value, bare_value};
 use crate::kinds::Kind;
 use crate::problem::{At, Problem, ProblemKind, Sink, Site, did_you_mean, join, shortened};
 use crate::resolved::{Origin, Provenance};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
+use shape::{Shape, shown};
 use std::cell::RefCell;
 
 /// Items of a list, and names in a table of named things.
@@ -44,15 +47,6 @@ pub(crate) struct Reader<'a> {
     /// The tag that decides which keys are known could not be read, so none is called unknown.
     lenient: bool,
     shape: Shape,
-}
-
-/// What a describing reader recorded.
-#[derive(Debug, Default)]
-struct Shape {
-    properties: Map<String, Json>,
-    required: Vec<&'static str>,
-    variants: Vec<Json>,
-    unsupported: Vec<&'static str>,
 }
 
 /// A reading function of a table.
@@ -121,15 +115,7 @@ impl<'a> Reader<'a> {
         default: Option<&str>,
     ) {
         let Source::Nothing = self.source else { return };
-        let mut schema = schema();
-        if let Json::Object(map) = &mut schema {
-            let text = match default {
-                Some(default) => format!("{doc} Default: {default}."),
-                None => doc.to_owned(),
-            };
-            map.insert("description".to_owned(), Json::String(text));
-        }
-        self.shape.properties.insert(key.to_owned(), schema);
+        self.shape.describe(key, schema(), doc, default);
     }
 
     fn read<K: Kind>(&self, kind: &K, node: &Node, site: Site) -> Option<At<K::Value>> {
@@ -471,11 +457,13 @@ impl<'a> Reader<'a> {
             let known: Vec<&str> = self.keys.iter().filter(supported).copied().collect();
             let unknown = |key: &str| !self.lenient && !self.keys.contains(&key);
             for entry in table.entries.iter().filter(|entry| unknown(&entry.key)) {
-                let key = join(&self.site.key, &entry.key);
-                let site = Site { place: entry.place.clone(), key };
-                let message = format!("unknown key `{}`", shortened(&entry.key));
-                let problem = Problem::new(ProblemKind::UnknownKey, &site, message);
-                self.context.sink.push(problem.help(did_you_mean(&entry.key, &known)));
+                self.context.sink.push_with(|| {
+                    let key = join(&self.site.key, &entry.key);
+                    let site = Site { place: entry.place.clone(), key };
+                    let message = format!("unknown key `{}`", shortened(&entry.key));
+                    let problem = Problem::new(ProblemKind::UnknownKey, &site, message);
+                    problem.help(did_you_mean(&entry.key, &known))
+                });
             }
         }
         self.shape
@@ -503,21 +491,5 @@ pub(crate) fn schema_of<T>(read: ReadTable<T>) -> Json {
     let context = Context::default();
     let mut reader = Reader::describing(&context);
     read(&mut reader);
-    let shape = reader.finish();
-    if !shape.variants.is_empty() {
-        return json!({"type": "object", "oneOf": shape.variants});
-    }
-    json!({"type": "object", "properties": shape.properties, "required": shape.required,
-        "additionalProperties": false})
-}
-
-/// A value as a line of provenance shows it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Text(text) => shortened(text),
-        Value::Integer(Some(number)) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Bool(truth) => truth.to_string(),
-        other => other.kind().to_owned(),
-    }
+    reader.finish().into_schema()
 }

@@ -24,7 +24,8 @@ use sim::ids::{ModelId, PoolId};
 use sim::scenario::{ModelSpec, TaskSpec};
 use sim::units::{PS_PER_SEC, Span};
 use sim::workload::{ScaleHow, Trace};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Points of a time series.
@@ -42,6 +43,17 @@ struct Resolver<'a> {
     /// The model each task calls.
     task_models: Vec<Option<ModelId>>,
     warnings: RefCell<Vec<Warning>>,
+    task_names: Names<'a>,
+    pool_names: Names<'a>,
+    /// Knots, spikes and histogram entries of all sources so far.
+    expanded: Cell<usize>,
+}
+
+/// Positions of names in the order of the file.
+type Names<'a> = BTreeMap<&'a str, usize>;
+
+fn names<T>(all: &[(At<String>, T)]) -> Names<'_> {
+    all.iter().enumerate().map(|(at, (name, _))| (name.value.as_str(), at)).collect()
 }
 
 /// Resolves a file; `None` when a problem was reported to the context.
@@ -60,10 +72,16 @@ pub(crate) fn resolve(
         models: Vec::new(),
         task_models: Vec::new(),
         warnings: RefCell::default(),
+        task_names: names(&file.tasks),
+        pool_names: names(&file.pools),
+        expanded: Cell::new(0),
     };
     resolver.pools = resolver.pools();
     resolver.models = resolver.models();
-    resolver.task_models = file.tasks.iter().map(|(_, t)| resolver.task_model(t)).collect();
+    let models: Names<'_> =
+        resolver.models.iter().enumerate().map(|(at, m)| (m.name.as_str(), at)).collect();
+    let task_models = file.tasks.iter().map(|(_, t)| resolver.task_model(t, &models)).collect();
+    resolver.task_models = task_models;
 
     let traces = resolver.traces();
     let settings = file.settings.as_ref();
@@ -147,13 +165,15 @@ impl<'a> Resolver<'a> {
     }
 
     /// Position of a name among named things.
-    fn find<T>(&self, name: &At<String>, what: &str, all: &[(At<String>, T)]) -> Option<usize> {
-        let at = all.iter().position(|(known, _)| known.value == name.value);
+    fn find(&self, name: &At<String>, what: &str, known: &Names<'_>) -> Option<usize> {
+        let at = known.get(name.value.as_str()).copied();
         if at.is_none() {
-            let known: Vec<&str> = all.iter().map(|(known, _)| known.value.as_str()).collect();
-            let message = format!("no {what} is called `{}`", name.value);
-            let problem = Problem::new(ProblemKind::UnknownName, &name.site, message);
-            self.push(problem.help(did_you_mean(&name.value, &known)));
+            self.context.sink.push_with(|| {
+                let known: Vec<&str> = known.keys().copied().collect();
+                let message = format!("no {what} is called `{}`", name.value);
+                Problem::new(ProblemKind::UnknownName, &name.site, message)
+                    .help(did_you_mean(&name.value, &known))
+            });
         }
         at
     }
@@ -163,25 +183,24 @@ impl<'a> Resolver<'a> {
         let declared = &self.file.models;
         let pool_id = |at: usize| PoolId(u32::try_from(at).unwrap_or(u32::MAX));
         if declared.is_empty() {
-            let mut implied: Vec<ModelSpec> = Vec::new();
+            let mut implied: BTreeMap<&str, Vec<PoolId>> = BTreeMap::new();
             for (at, (name, pool)) in self.file.pools.iter().enumerate() {
                 let model = pool.model.as_ref().map_or(&name.value, |model| &model.value);
-                match implied.iter_mut().find(|spec| spec.name == *model) {
-                    Some(spec) => spec.served_by.push(pool_id(at)),
-                    None => implied
-                        .push(ModelSpec { name: model.clone(), served_by: vec![pool_id(at)] }),
-                }
+                implied.entry(model).or_default().push(pool_id(at));
             }
-            return implied;
+            let spec =
+                |(name, served_by): (&str, _)| ModelSpec { name: name.to_owned(), served_by };
+            return implied.into_iter().map(spec).collect();
         }
         let resolve = |(name, model): &(At<String>, crate::file::ModelFile)| {
             if model.served_by.is_empty() {
                 self.refuse(ProblemKind::MissingKey, &model.site, "no pool serves this model");
             }
             let mut served_by = Vec::new();
+            let mut seen = BTreeSet::new();
             for pool in &model.served_by {
-                let Some(at) = self.find(pool, "pool", &self.file.pools) else { continue };
-                if served_by.contains(&pool_id(at)) {
+                let Some(at) = self.find(pool, "pool", &self.pool_names) else { continue };
+                if !seen.insert(at) {
                     self.refuse(ProblemKind::Conflict, &pool.site, "the pool is named twice");
                 }
                 served_by.push(pool_id(at));
@@ -197,7 +216,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The model a task calls; reports a task that is more than one call.
-    fn task_model(&self, task: &crate::file::TaskFile) -> Option<ModelId> {
+    fn task_model(&self, task: &crate::file::TaskFile, known: &Names<'_>) -> Option<ModelId> {
         let [step] = task.steps.as_slice() else {
             let message = if task.steps.is_empty() {
                 "the task has no step with a model_call"
@@ -211,19 +230,11 @@ impl<'a> Resolver<'a> {
             self.refuse(ProblemKind::MissingKey, &step.site, "the step has no model_call");
             return None;
         };
-        let known: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
         let at = match &call.model {
-            Some(name) => {
-                let at = known.iter().position(|known| *known == name.value);
-                if at.is_none() {
-                    let message = format!("no model is called `{}`", name.value);
-                    let problem = Problem::new(ProblemKind::UnknownName, &name.site, message);
-                    self.push(problem.help(did_you_mean(&name.value, &known)));
-                }
-                at?
-            }
+            Some(name) => self.find(name, "model", known)?,
             None if known.len() == 1 => 0,
             None => {
+                let known: Vec<&str> = known.keys().copied().collect();
                 let message = "say which model is called: there is not exactly one";
                 let problem = Problem::new(ProblemKind::MissingKey, &call.site, message);
                 self.push(problem.help(did_you_mean("", &known)));
@@ -349,17 +360,19 @@ impl<'a> Resolver<'a> {
                 self.refuse(ProblemKind::MissingKey, &site, message);
             }
         }
-        let used = |pool: PoolId| {
-            let serves = |model: &ModelId| self.models[model.index()].served_by.contains(&pool);
-            self.task_models.iter().flatten().any(serves)
-        };
+        let models: BTreeSet<usize> =
+            self.task_models.iter().flatten().map(|model| model.index()).collect();
+        let served = models.iter().filter_map(|&model| self.models.get(model));
+        let pools: BTreeSet<usize> =
+            served.flat_map(|model| model.served_by.iter().map(|pool| pool.index())).collect();
+        let tasks: BTreeSet<usize> = sources.iter().map(|s| s.spec.task.index()).collect();
         for (at, (name, _)) in file.pools.iter().enumerate() {
-            if !used(PoolId(u32::try_from(at).unwrap_or(u32::MAX))) {
+            if !pools.contains(&at) {
                 self.warn(&name.site, "no task calls a model that this pool serves".to_owned());
             }
         }
         for (at, (name, _)) in file.tasks.iter().enumerate() {
-            if !sources.is_empty() && !sources.iter().any(|s| s.spec.task.index() == at) {
+            if !sources.is_empty() && !tasks.contains(&at) {
                 self.warn(&name.site, "no traffic starts this task".to_owned());
             }
         }

@@ -99,11 +99,12 @@ fn shipped(format: Format, name: &str) -> ReadResult {
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
     let refuse = |error: std::io::Error| format!("cannot read the file: {error}");
-    let file = std::fs::File::open(path).map_err(refuse)?;
-    let data = file.metadata().map_err(refuse)?;
+    // Asked before opening, because opening a pipe waits for its writer.
+    let data = std::fs::metadata(path).map_err(refuse)?;
     if !data.is_file() || data.len() > LONGEST {
         return Err(format!("not a file of at most {LONGEST} bytes"));
     }
+    let file = std::fs::File::open(path).map_err(refuse)?;
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).map_err(refuse)?;
     Ok(bytes)

@@ -86,13 +86,8 @@ pub(super) fn pool(r: &mut Reader<'_>) -> PoolFile {
 }
 
 fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
+    let memory = memory_args(r);
     EngineArgs {
-        gpu_memory_utilization: r.may(
-            "gpu_memory_utilization",
-            Number { min: 0.0, max: 1.0, above: true, factor: false },
-            "Share of GPU memory the engine may use.",
-        ),
-        block_size: r.may("block_size", Count { min: 1, max: 4_096 }, "Tokens in a KV block."),
         max_num_batched_tokens: r.may(
             "max_num_batched_tokens",
             TOKENS,
@@ -113,11 +108,6 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
             Flag,
             "Whether a prompt may be computed in several iterations.",
         ),
-        enable_prefix_caching: r.may(
-            "enable_prefix_caching",
-            Flag,
-            "Whether full blocks are kept and shared by content.",
-        ),
         long_prefill_token_threshold: r.may(
             "long_prefill_token_threshold",
             FROM_ZERO,
@@ -127,11 +117,6 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
             "scheduler_reserve_full_isl",
             Flag,
             "Admit a request only when its whole known sequence fits.",
-        ),
-        watermark: r.may(
-            "watermark",
-            Number::within(0.0, 0.99),
-            "Share of the KV blocks kept free on admission.",
         ),
         policy: r.may(
             "policy",
@@ -148,6 +133,38 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
             FROM_ZERO,
             "Requests that may wait; one more is answered with HTTP 503.",
         ),
+        performance_mode: r.may(
+            "performance_mode",
+            Choice(&[
+                ("balanced", "balanced"),
+                ("throughput", "throughput"),
+                ("interactivity", "interactivity"),
+            ]),
+            "The engine's tuning goal.",
+        ),
+        ..memory
+    }
+}
+
+/// Arguments about the KV cache and memory.
+fn memory_args(r: &mut Reader<'_>) -> EngineArgs {
+    EngineArgs {
+        gpu_memory_utilization: r.may(
+            "gpu_memory_utilization",
+            Number { min: 0.0, max: 1.0, above: true, factor: false },
+            "Share of GPU memory the engine may use.",
+        ),
+        block_size: r.may("block_size", Count { min: 1, max: 4_096 }, "Tokens in a KV block."),
+        enable_prefix_caching: r.may(
+            "enable_prefix_caching",
+            Flag,
+            "Whether full blocks are kept and shared by content.",
+        ),
+        watermark: r.may(
+            "watermark",
+            Number::within(0.0, 0.99),
+            "Share of the KV blocks kept free on admission.",
+        ),
         num_gpu_blocks_override: r.may(
             "num_gpu_blocks_override",
             Count { min: 2, max: 100_000_000 },
@@ -158,15 +175,7 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
             Choice(&[("auto", "auto"), ("bf16", "bf16"), ("fp16", "fp16"), ("fp8", "fp8")]),
             "Precision of the KV cache.",
         ),
-        performance_mode: r.may(
-            "performance_mode",
-            Choice(&[
-                ("balanced", "balanced"),
-                ("throughput", "throughput"),
-                ("interactivity", "interactivity"),
-            ]),
-            "The engine's tuning goal.",
-        ),
+        ..EngineArgs::default()
     }
 }
 

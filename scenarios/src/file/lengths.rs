@@ -25,6 +25,7 @@ pub(crate) struct Lengths {
     pub(crate) min: u32,
     pub(crate) max: Option<At<u32>>,
     pub(crate) site: Site,
+    table_len: usize,
 }
 
 impl Lengths {
@@ -35,6 +36,11 @@ impl Lengths {
             LengthLaw::Empirical(table) => Some(table.quantile(1.0)),
             _ => None,
         }
+    }
+
+    /// Entries of its table, for the cap on what a scenario expands to.
+    pub(crate) fn size(&self) -> usize {
+        self.table_len
     }
 
     /// The distribution, cut at `most`.
@@ -87,13 +93,13 @@ fn clamped(r: &mut Reader<'_>, law: Option<LengthLaw>) -> Option<Lengths> {
         r.refuse(ProblemKind::Conflict, "`max` is below `min`");
         return None;
     }
-    Some(Lengths { law: law?, min, max, site: r.site().clone() })
+    Some(Lengths { law: law?, min, max, site: r.site().clone(), table_len: 0 })
 }
 
 fn fixed(r: &mut Reader<'_>) -> Option<Lengths> {
     let tokens = r.need("tokens", TOKENS, "Tokens, always the same.")?;
     let law = LengthLaw::Fixed(tokens.value);
-    Some(Lengths { law, min: 1, max: None, site: r.site().clone() })
+    Some(Lengths { law, min: 1, max: None, site: r.site().clone(), table_len: 0 })
 }
 
 /// `(mu, sigma)` from two of p50, p95, mean and cv.
@@ -174,11 +180,12 @@ fn gamma(r: &mut Reader<'_>) -> Option<Lengths> {
 fn empirical(r: &mut Reader<'_>) -> Option<Lengths> {
     let weight = Number::within(0.0, 1e12);
     let values = r.pairs("values", (TOKENS, weight), "Pairs `[tokens, weight]`.");
+    let table_len = values.len();
     let law = Empirical::new(values).map(LengthLaw::Empirical);
     if law.is_none() {
         r.refuse(ProblemKind::BadValue, "`values` needs at least one positive weight");
     }
-    clamped(r, law)
+    clamped(r, law).map(|lengths| Lengths { table_len, ..lengths })
 }
 
 /// Reads a distribution of durations.

@@ -26,7 +26,7 @@ impl Resolver<'_> {
     /// Pools in the order of the file; `None` where a problem was reported.
     pub(super) fn pools(&self) -> Vec<Option<Pool>> {
         for (name, balancing) in &self.file.policy.balancing {
-            if self.find(name, "pool", &self.file.pools).is_none() {
+            if self.find(name, "pool", &self.pool_names).is_none() {
                 continue;
             }
             let affinity = matches!(

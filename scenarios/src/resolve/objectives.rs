@@ -75,11 +75,12 @@ impl Resolver<'_> {
         })
     }
 
-    fn unknown(&self, file: &ObjectiveFile, given: &str, known: &[String]) {
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let message = format!("`{}` is no number of the results", file.name);
-        let problem = Problem::new(ProblemKind::UnknownName, &file.target.site, message);
-        self.push(problem.help(did_you_mean(given, &known)));
+    fn unknown(&self, file: &ObjectiveFile, given: &str, known: &[&str]) {
+        self.context.sink.push_with(|| {
+            let message = format!("`{}` is no number of the results", file.name);
+            Problem::new(ProblemKind::UnknownName, &file.target.site, message)
+                .help(did_you_mean(given, known))
+        });
     }
 
     /// The number that a name such as `support_reply.p95_latency` stands for.
@@ -96,31 +97,24 @@ impl Resolver<'_> {
             return Some((subject, Unit::Money));
         }
         match owner {
-            "spend" => self.unknown(file, metric, &OF_SPEND.map(str::to_owned)),
-            "margin" => self.unknown(file, metric, &["per_task".to_owned()]),
+            "spend" => self.unknown(file, metric, &OF_SPEND),
+            "margin" => self.unknown(file, metric, &["per_task"]),
             _ => {
-                if let Some(at) = self.position(&self.file.tasks, owner) {
+                if let Some(at) = position(&self.task_names, owner) {
                     return self.of_task(file, TaskId(at), metric);
                 }
-                if let Some(at) = self.position(&self.file.pools, owner) {
+                if let Some(at) = position(&self.pool_names, owner) {
                     if metric == "utilisation" {
                         return Some((Subject::Utilisation(PoolId(at)), Unit::Share));
                     }
-                    self.unknown(file, metric, &["utilisation".to_owned()]);
+                    self.unknown(file, metric, &["utilisation"]);
                     return None;
                 }
-                let tasks = self.file.tasks.iter().map(|(name, _)| name.value.clone());
-                let pools = self.file.pools.iter().map(|(name, _)| name.value.clone());
-                let money = ["spend", "margin"].map(str::to_owned);
-                self.unknown(file, owner, &tasks.chain(pools).chain(money).collect::<Vec<_>>());
+                let names = self.task_names.keys().chain(self.pool_names.keys()).copied();
+                self.unknown(file, owner, &names.chain(["spend", "margin"]).collect::<Vec<_>>());
             }
         }
         None
-    }
-
-    fn position<T>(&self, all: &[(crate::problem::At<String>, T)], name: &str) -> Option<u32> {
-        let at = all.iter().position(|(known, _)| known.value == name)?;
-        u32::try_from(at).ok()
     }
 
     fn of_task(&self, file: &ObjectiveFile, task: TaskId, metric: &str) -> Option<(Subject, Unit)> {
@@ -150,8 +144,9 @@ impl Resolver<'_> {
                 let quantiles = QUANTILES.iter().flat_map(|(quantile, _)| {
                     TIMES.iter().map(move |(time, _)| format!("{quantile}_{time}"))
                 });
-                let known: Vec<String> = quantiles.chain(OF_TASKS.map(str::to_owned)).collect();
-                self.unknown(file, metric, &known);
+                let quantiles: Vec<String> = quantiles.collect();
+                let known = quantiles.iter().map(String::as_str).chain(OF_TASKS);
+                self.unknown(file, metric, &known.collect::<Vec<_>>());
                 None
             }
         }
@@ -189,6 +184,10 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+fn position(names: &super::Names<'_>, name: &str) -> Option<u32> {
+    u32::try_from(*names.get(name)?).ok()
 }
 
 /// A share as `0.97` or `97%`.

@@ -16,10 +16,14 @@ use sim::units::{Span, Time};
 use sim::workload::{
     Arrivals, Gaps, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec, Trace,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Sources that all traffic together may have.
 const MOST_SOURCES: usize = 10_000;
+/// Knots, spikes and histogram entries that all sources together may have: a mix of thousands of
+/// clients, each with a copy of a long curve, would otherwise take all memory.
+const MOST_EXPANDED: usize = 1_000_000;
 
 /// A source, and what the load estimate needs to know of it.
 pub(super) struct Source {
@@ -76,7 +80,7 @@ impl Resolver<'_> {
 
     fn common<'a>(&'a self, file: &'a TrafficFile, horizon: Span) -> Option<Common<'a>> {
         let task_name = file.task.as_ref()?;
-        let task = self.find(task_name, "task", &self.file.tasks)?;
+        let task = self.find(task_name, "task", &self.task_names)?;
         let call = self.call_of(task)?;
         let model = self.task_models[task].as_ref().copied()?;
         let scaling = self.scaling(file)?;
@@ -135,14 +139,13 @@ impl Resolver<'_> {
         }
         let total: f64 =
             file.clients.iter().filter_map(|client| client.share.as_ref()).map(|s| s.value).sum();
-        let mut names: Vec<&str> = Vec::new();
+        let mut names = BTreeSet::new();
         for client in &file.clients {
             let (Some(client_name), Some(share)) = (&client.name, &client.share) else { continue };
-            if names.contains(&client_name.value.as_str()) {
+            if !names.insert(client_name.value.as_str()) {
                 let message = "two clients of this source have the same name";
                 self.refuse(ProblemKind::Conflict, &client_name.site, message);
             }
-            names.push(&client_name.value);
             let full_name = format!("{}/{}", name.value, client_name.value);
             let arrivals = self.client_arrivals(arrivals, client, share.value / total);
             let lengths = self.drawn(common.call, Some(client), &client.site);
@@ -223,6 +226,7 @@ impl Resolver<'_> {
         lengths: &LengthSource<'_>,
     ) -> Option<Source> {
         let file = common.file;
+        self.charge(file, lengths)?;
         let prefix_tokens = file.prefix.as_ref().map_or(0, |prefix| prefix.tokens.value);
         let lengths_spec = match lengths {
             LengthSource::Drawn { input, output, correlation } => {
@@ -268,6 +272,27 @@ impl Resolver<'_> {
             scaling: common.scaling,
         };
         Some(Source { spec, model: common.model, demand })
+    }
+
+    /// Counts what a source expands to; `None` beyond the cap.
+    fn charge(&self, file: &TrafficFile, lengths: &LengthSource<'_>) -> Option<()> {
+        let points = file.profile.as_ref().map_or(0, |profile| profile.points.len());
+        let tables = match lengths {
+            LengthSource::Drawn { input, output, .. } => input.size() + output.size(),
+            LengthSource::Recorded { .. } => 0,
+        };
+        let turns = file.sessions.as_ref().map_or(0, |sessions| sessions.turns.size());
+        let before = self.expanded.get();
+        let after = before + points + file.spikes.len() + tables + turns;
+        self.expanded.set(after);
+        if before <= MOST_EXPANDED && after > MOST_EXPANDED {
+            let message = format!(
+                "the sources together have more than {MOST_EXPANDED} points, spikes and histogram \
+                 entries"
+            );
+            self.refuse(ProblemKind::BadValue, &file.site, message);
+        }
+        (after <= MOST_EXPANDED).then_some(())
     }
 
     fn arrivals(&self, arrivals: &ArrivalsFile, file: &TrafficFile) -> Option<Arrivals> {

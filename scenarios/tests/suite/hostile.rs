@@ -37,6 +37,26 @@ fn hostile_texts_are_refused() {
     }
 }
 
+/// Files near the size limit whose parts refer to each other: none may cost their square.
+#[test]
+fn large_files_are_refused_in_bounded_work() {
+    let many = |n: usize, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
+    let pools = many(9_000, &|i| format!("[pools.p{i}]\nreplicas = 1\n"));
+    let models = many(9_000, &|i| format!("[models.m{i}]\nserved_by = [\"p{i}\", \"x{i}\"]\n"));
+    let arrivals = "arrivals = { kind = \"poisson\", rate = \"1/s\" }";
+    let traffic = many(9_000, &|i| format!("[traffic.t{i}]\ntask = \"t{i}\"\n{arrivals}\n"));
+    let unknown = many(500_000, &|i| format!("k{i} = 1\n"));
+    let clients = many(9_000, &|i| format!("{{ name = \"c{i}\", share = 1 }},"));
+    let spikes = many(9_000, &|i| format!("{{ at = \"{i}s\", length = \"1s\", factor = 2 }},"));
+    let mix = SMALL.replace(
+        "task = \"chat\"",
+        &format!("task = \"chat\"\nclients = [{clients}]\nspikes = [{spikes}]"),
+    );
+    for text in [format!("{pools}{models}{traffic}"), unknown, mix] {
+        positions_are_there(&load(&text, &[]).expect_err("refused"));
+    }
+}
+
 #[test]
 fn harmless_oddities_are_accepted() {
     assert!(load(&format!("\u{feff}{SMALL}"), &[]).is_ok());

@@ -1,5 +1,6 @@
 //! What users and attackers write, and what comes out.
 
+mod files;
 mod hostile;
 mod problems;
 mod resolving;
