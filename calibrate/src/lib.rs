@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Hardware and model facts turned into iteration times and KV capacity.
+//!
+//! ```text
+//! gpu(name) + model(name) + engine_preset(name).resolve(…) ──► calibration(…) ──► StepTime, blocks
+//! ```
+//!
+//! Invariants: every number comes from a row of `data/*.toml` that names its source and date, or
+//! from a documented prior; a result says by its label which of the two it rests on.
+//!
+//! Deliberately absent: reading files at run time, and any claim that a table fit or a roofline
+//! has been validated against serving.
+
+pub mod calibration;
+pub mod catalog;
+pub mod engine_preset;
+pub mod gpu;
+pub mod kv_capacity;
+pub mod model;
+pub mod profile;
+pub mod roofline;
+
+pub use calibration::{Calibration, CalibrationError, calibration};
+pub use catalog::{Catalog, CatalogError, catalog, engine_preset, gpu, model};
+pub use engine_preset::{
+    EngineDefaults, EngineOverrides, EnginePreset, EnginePresetError, Origin, PerformanceMode,
+    Resolved,
+};
+pub use gpu::{Gpu, GpuPrice, PriceKind};
+pub use kv_capacity::{CapacityError, KvCapacity, kv_capacity};
+pub use model::{Mla, Model, Moe, Precision};
+pub use profile::{RelativeError, Residuals};

@@ -1,0 +1,196 @@
+//! The one call a scenario needs: GPU, model and engine in, iteration time and blocks out.
+//!
+//! Invariants: a fit is preferred to the roofline and the label says which was used; the host
+//! overhead of the engine preset is added to either.
+//!
+//! Deliberately absent: tuning to serving measurements.
+
+use sim::engine::{EngineSpec, StepTime, StepTimeError};
+use sim::units::{Blocks, Span, Tokens};
+
+use crate::catalog::{CatalogError, catalog};
+use crate::engine_preset::EngineDefaults;
+use crate::gpu::Gpu;
+use crate::kv_capacity::{CapacityError, KvCapacity, kv_capacity};
+use crate::model::{Model, Precision};
+use crate::profile::{Fit, Residuals};
+use crate::roofline;
+
+/// Label of a calibration that rests on the roofline.
+pub const UNCALIBRATED: &str = "uncalibrated (roofline)";
+
+/// How one replica behaves, and what that claim rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// Cost of an iteration.
+    pub step_time: StepTime,
+    /// Blocks of the pool, the null block included.
+    pub kv_blocks: Blocks,
+    /// How the memory of a GPU was divided.
+    pub capacity: KvCapacity,
+    /// Every knob in force with its origin; the longest sequence is filled in.
+    pub engine: EngineDefaults,
+    /// The simulator's settings.
+    pub spec: EngineSpec,
+    /// What the iteration time rests on, for reports.
+    pub label: String,
+    /// Where the numbers are from.
+    pub source: String,
+    /// Date of the numbers, ISO 8601.
+    pub as_of: String,
+    /// Residuals of the fit; `None` for the roofline, whose error is not known.
+    pub error: Option<Residuals>,
+}
+
+/// Why there is no calibration.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CalibrationError {
+    /// The memory does not suffice or the heads do not divide.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+    /// The embedded data is not valid.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The facts give an impossible iteration time; a defect of the data.
+    #[error("the iteration time of {model} on {gpu} is not usable: {reason:?}")]
+    StepTime {
+        /// The model.
+        model: String,
+        /// The GPU.
+        gpu: String,
+        /// What is wrong with it.
+        reason: StepTimeError,
+    },
+}
+
+/// Iteration time and KV capacity of `model` on `tensor_parallel` × `gpu`: from a fit when one
+/// exists for exactly this combination, otherwise from the roofline.
+///
+/// # Errors
+/// [`CalibrationError`] when the model or its longest sequence does not fit, or the heads do not
+/// divide.
+pub fn calibration(
+    gpu: &Gpu,
+    model: &Model,
+    precision: Precision,
+    tensor_parallel: u32,
+    engine: &EngineDefaults,
+    kv_dtype: Precision,
+) -> Result<Calibration, CalibrationError> {
+    let engine = engine.for_model(Tokens(model.max_model_len), &model.source);
+    let capacity = kv_capacity(gpu, model, precision, kv_dtype, tensor_parallel, &engine)?;
+    let catalog = catalog()?;
+    let fit = catalog.fits().iter().find(|fit| {
+        (fit.gpu == gpu.name && fit.model == model.name)
+            && (fit.tensor_parallel, fit.weights, fit.kv) == (tensor_parallel, precision, kv_dtype)
+    });
+    let host = Span::from_micros(engine.host_overhead_us);
+    let graphs = graph_sizes(engine.max_num_seqs.value);
+    let step_time = match fit {
+        Some(fit) => fitted(fit, host, graphs),
+        None => roofline::step_time(gpu, model, precision, kv_dtype, tensor_parallel, host, graphs),
+    };
+    let step_time = step_time.map_err(|reason| CalibrationError::StepTime {
+        model: model.name.clone(),
+        gpu: gpu.name.clone(),
+        reason,
+    })?;
+    let longest = engine.max_model_len.as_ref().map_or(Tokens(model.max_model_len), |k| k.value);
+    let (label, source, as_of) = match fit {
+        Some(_) => {
+            let fits = &catalog.fits;
+            (fits.note.clone(), fits.source.clone(), fits.as_of.clone())
+        }
+        None => (UNCALIBRATED.to_owned(), gpu.source.clone(), gpu.as_of.clone()),
+    };
+    Ok(Calibration {
+        step_time,
+        kv_blocks: capacity.blocks,
+        capacity,
+        spec: engine.spec(capacity.blocks, longest),
+        engine,
+        label,
+        source,
+        as_of,
+        error: fit.map(Fit::residuals),
+    })
+}
+
+fn fitted(fit: &Fit, host: Span, graphs: Vec<u32>) -> Result<StepTime, StepTimeError> {
+    let linear = fit.linear.clone();
+    StepTime::new(host.0, fit.ungraphed, linear, fit.kv_read, fit.attention, graphs)
+}
+
+/// Decode batches vLLM captures as graphs: 1, 2, 4, every 8 below 256, every 16 up to the least
+/// of 512 and twice `max_num_seqs`.
+fn graph_sizes(max_num_seqs: u32) -> Vec<u32> {
+    let most = max_num_seqs.saturating_mul(2).min(512);
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=512).step_by(16));
+    sizes.take_while(|&size| size <= most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine_preset::EngineOverrides;
+    use sim::engine::Work;
+
+    fn calibrated(gpu: &str, model: &str, p: Precision, tp: u32, kv: Precision) -> Calibration {
+        let (gpu, model) = (crate::gpu(gpu).expect("a GPU"), crate::model(model).expect("a model"));
+        let o = EngineOverrides { max_model_len: Some(Tokens(4096)), ..Default::default() };
+        let preset = crate::engine_preset("vllm").expect("a preset");
+        let engine = preset.resolve(gpu, &o).expect("valid");
+        calibration(gpu, model, p, tp, &engine, kv).expect("it fits")
+    }
+
+    #[test]
+    fn every_fit_gives_a_usable_step_time() {
+        let fits = catalog().expect("the data is valid").fits();
+        assert_eq!(fits.len(), 30);
+        for fit in fits {
+            fitted(fit, Span::from_micros(500), graph_sizes(1024)).expect("usable");
+            assert!(fit.linear.len() <= 24);
+        }
+    }
+
+    #[test]
+    fn fits_are_preferred_and_the_roofline_says_it_is_one() {
+        let bf16 = Precision::Bf16;
+        let fit = calibrated("h100", "llama-3.1-8b", bf16, 1, bf16);
+        assert!(fit.label.starts_with("kernel-table fit") && fit.error.is_some());
+        let roof = calibrated("h100", "qwen2.5-7b", bf16, 1, bf16);
+        assert!(roof.label == UNCALIBRATED && roof.error.is_none());
+    }
+
+    /// Two cells of the table of aiconfigurator-core 0.12.0 (Apache-2.0), H100, one GPU, bf16.
+    #[test]
+    fn a_fit_reproduces_table_cells_plus_the_host_overhead() {
+        let bf16 = Precision::Bf16;
+        let fit = calibrated("h100", "llama-3.1-8b", bf16, 1, bf16).step_time;
+        let decode = Work { decodes: 64, kv_tokens: 64 * 1024, ..Work::default() };
+        let pairs = 2048 * 2049 / 2;
+        let prefill = Work { prefill_tokens: 2048, prefill_pairs: pairs, ..Work::default() };
+        for (work, table_ms) in [(decode, 10.34246), (prefill, 43.50789)] {
+            let ms = fit.iteration(work).as_secs_f64() * 1e3 - 0.5;
+            assert!((ms / table_ms - 1.0).abs() < 0.06, "{ms} against {table_ms}");
+        }
+    }
+
+    #[test]
+    fn the_roofline_is_of_the_size_of_the_fit() {
+        let bf16 = Precision::Bf16;
+        let fit = calibrated("h100", "llama-3.1-70b", bf16, 4, bf16).step_time;
+        let (gpu, model) = (crate::gpu("h100").expect("a GPU"), crate::model("llama-3.1-70b"));
+        let model = model.expect("a model");
+        let host = Span::from_micros(500);
+        let roof = roofline::step_time(gpu, model, bf16, bf16, 4, host, graph_sizes(1024));
+        let roof = roof.expect("usable");
+        for work in [
+            Work { decodes: 32, kv_tokens: 32 * 2048, ..Work::default() },
+            Work { prefill_tokens: 4096, prefill_pairs: 4096 * 2048, ..Work::default() },
+        ] {
+            let ratio = roof.iteration(work).as_secs_f64() / fit.iteration(work).as_secs_f64();
+            assert!((0.6..1.7).contains(&ratio), "{work:?}: {ratio}");
+        }
+    }
+}

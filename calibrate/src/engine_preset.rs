@@ -1,0 +1,436 @@
+//! Versioned defaults of serving engines, and how a user's settings change them.
+//!
+//! Invariants: every resolved knob remembers where its value came from; a user's value is never
+//! changed silently, only by a rule of the engine whose text is in the origin.
+//!
+//! Deliberately absent: defaults of the offline batch interface, and knobs the simulator lacks.
+
+use std::fmt;
+
+use serde::Deserialize;
+use sim::engine::{EngineSpec, SchedulingPolicy};
+use sim::units::{Blocks, Tokens};
+
+use crate::gpu::Gpu;
+
+/// What an engine version does when nothing is set.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnginePreset {
+    /// Name in scenario files.
+    pub name: String,
+    /// Other names accepted.
+    pub aliases: Vec<String>,
+    /// Fraction of GPU memory the engine claims.
+    pub gpu_memory_utilization: f64,
+    /// Whether a request is admitted only when its whole known sequence fits.
+    pub reserve_full_isl: bool,
+    /// Whether the next iteration is scheduled before the tokens of this one are known.
+    pub async_scheduling: bool,
+    /// Default of `max_num_batched_tokens` on GPUs of at least 160 GiB.
+    pub batched_tokens_from_160_gib: u32,
+    /// Prior: MiB a GPU holds beside weights and KV cache, whatever the batch.
+    pub non_kv_base_mib: u64,
+    /// Prior: MiB more per token of `max_num_batched_tokens`.
+    pub non_kv_mib_per_token: f64,
+    /// Prior: microseconds of an iteration in which the GPU waits for the host.
+    pub host_overhead_us: u64,
+    /// Where the row is from.
+    pub source: String,
+    /// Date of the row, ISO 8601.
+    pub as_of: String,
+}
+
+/// vLLM's `performance_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PerformanceMode {
+    /// The ordinary defaults.
+    #[default]
+    Balanced,
+    /// Doubles `max_num_batched_tokens` and `max_num_seqs` where the user set none.
+    Throughput,
+}
+
+/// What the user set; `None` leaves the engine's default.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "each field is the knob of the same name in EngineDefaults")]
+pub struct EngineOverrides {
+    pub gpu_memory_utilization: Option<f64>,
+    pub block_size: Option<Tokens>,
+    pub max_num_batched_tokens: Option<Tokens>,
+    pub max_num_seqs: Option<u32>,
+    pub max_model_len: Option<Tokens>,
+    pub prefix_caching: Option<bool>,
+    pub chunked_prefill: Option<bool>,
+    pub policy: Option<SchedulingPolicy>,
+    pub watermark: Option<f64>,
+    pub reserve_full_isl: Option<bool>,
+    pub long_prefill_token_threshold: Option<Tokens>,
+    pub async_scheduling: Option<bool>,
+    pub max_num_queued_reqs: Option<u32>,
+    /// Bypasses the memory arithmetic, as vLLM's `num_gpu_blocks_override`; null block included.
+    pub kv_blocks: Option<Blocks>,
+    pub performance_mode: Option<PerformanceMode>,
+}
+
+/// Where a resolved value came from; prints as a phrase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Preset(String),
+    /// The user set it.
+    User,
+    /// A rule of the engine changed or made it; the rule in words.
+    Rule(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Preset(name) => write!(f, "default of {name}"),
+            Origin::User => f.write_str("set by the user"),
+            Origin::Rule(rule) => f.write_str(rule),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved<T> {
+    /// The value in force.
+    pub value: T,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Every knob in force, with its origin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineDefaults {
+    /// Name of the preset resolved.
+    pub preset: String,
+    /// Fraction of GPU memory the engine claims, in (0, 1].
+    pub gpu_memory_utilization: Resolved<f64>,
+    /// Tokens in a KV block.
+    pub block_size: Resolved<Tokens>,
+    /// Tokens an iteration may process.
+    pub max_num_batched_tokens: Resolved<Tokens>,
+    /// Sequences that may run at once.
+    pub max_num_seqs: Resolved<u32>,
+    /// Longest sequence. `None`: the model's own, filled in by `calibration`.
+    pub max_model_len: Option<Resolved<Tokens>>,
+    /// Whether full blocks are shared by content.
+    pub prefix_caching: Resolved<bool>,
+    /// Whether a prompt may be computed in several iterations.
+    pub chunked_prefill: Resolved<bool>,
+    /// Admission and preemption order.
+    pub policy: Resolved<SchedulingPolicy>,
+    /// Fraction of blocks kept free on admission.
+    pub watermark: Resolved<f64>,
+    /// Whether a request is admitted only when its whole known sequence fits.
+    pub reserve_full_isl: Resolved<bool>,
+    /// Longest prefill chunk of one request while others exist; 0 = no limit.
+    pub long_prefill_token_threshold: Resolved<Tokens>,
+    /// Whether the next iteration is scheduled before the tokens of this one are known.
+    pub async_scheduling: Resolved<bool>,
+    /// Requests that may wait; `None` = no limit.
+    pub max_num_queued_reqs: Resolved<Option<u32>>,
+    /// Blocks forced by the user.
+    pub kv_blocks: Option<Resolved<Blocks>>,
+    /// Prior: MiB a GPU holds beside weights and KV cache, whatever the batch.
+    pub non_kv_base_mib: u64,
+    /// Prior: MiB more per token of `max_num_batched_tokens`.
+    pub non_kv_mib_per_token: f64,
+    /// Prior: microseconds of an iteration in which the GPU waits for the host.
+    pub host_overhead_us: u64,
+}
+
+/// A setting no engine would start with.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EnginePresetError {
+    /// A fraction outside its range.
+    #[error("{knob} = {value} must be a fraction {range}")]
+    Fraction {
+        /// Name of the knob.
+        knob: &'static str,
+        /// What was set.
+        value: f64,
+        /// The range in words.
+        range: &'static str,
+    },
+    /// A count below its least value.
+    #[error("{knob} = {value} must be at least {least}")]
+    TooSmall {
+        /// Name of the knob.
+        knob: &'static str,
+        /// What was set.
+        value: u32,
+        /// Least value allowed.
+        least: u32,
+    },
+}
+
+const GIB: u64 = 1 << 30;
+
+impl EnginePreset {
+    /// Defaults of this version on `gpu`, changed by what the user set.
+    ///
+    /// The batch defaults follow `engine/arg_utils.py`: at least 160 GiB; at least 70 GiB and not
+    /// an A100; the rest.
+    ///
+    /// # Errors
+    /// [`EnginePresetError`] when a setting is outside its range.
+    pub fn resolve(
+        &self,
+        gpu: &Gpu,
+        overrides: &EngineOverrides,
+    ) -> Result<EngineDefaults, EnginePresetError> {
+        check(overrides)?;
+        let (tokens, seqs) = self.batch_defaults(gpu, overrides);
+        let o = overrides;
+        Ok(EngineDefaults {
+            preset: self.name.clone(),
+            gpu_memory_utilization: self
+                .pick(o.gpu_memory_utilization, self.gpu_memory_utilization),
+            block_size: self.pick(o.block_size, Tokens(16)),
+            max_num_batched_tokens: tokens,
+            max_num_seqs: seqs,
+            max_model_len: o.max_model_len.map(|value| Resolved { value, origin: Origin::User }),
+            prefix_caching: self.pick(o.prefix_caching, true),
+            chunked_prefill: self.pick(o.chunked_prefill, true),
+            policy: self.pick(o.policy, SchedulingPolicy::Fcfs),
+            watermark: self.pick(o.watermark, 0.0),
+            reserve_full_isl: self.pick(o.reserve_full_isl, self.reserve_full_isl),
+            long_prefill_token_threshold: self.pick(o.long_prefill_token_threshold, Tokens(0)),
+            async_scheduling: self.pick(o.async_scheduling, self.async_scheduling),
+            max_num_queued_reqs: self.pick(o.max_num_queued_reqs.map(Some), None),
+            kv_blocks: o.kv_blocks.map(|value| Resolved { value, origin: Origin::User }),
+            non_kv_base_mib: self.non_kv_base_mib,
+            non_kv_mib_per_token: self.non_kv_mib_per_token,
+            host_overhead_us: self.host_overhead_us,
+        })
+    }
+
+    fn pick<T>(&self, set: Option<T>, default: T) -> Resolved<T> {
+        match set {
+            Some(value) => Resolved { value, origin: Origin::User },
+            None => Resolved { value: default, origin: Origin::Preset(self.name.clone()) },
+        }
+    }
+
+    fn batch_defaults(
+        &self,
+        gpu: &Gpu,
+        overrides: &EngineOverrides,
+    ) -> (Resolved<Tokens>, Resolved<u32>) {
+        let memory = gpu.memory().0;
+        let large = memory >= 70 * GIB && !gpu.a100_class;
+        let (tokens, seqs) = match large {
+            _ if memory >= 160 * GIB => (self.batched_tokens_from_160_gib, 1024),
+            true => (8192, 1024),
+            false => (2048, 256),
+        };
+        let doubled = overrides.performance_mode == Some(PerformanceMode::Throughput);
+        let mut tokens = self.pick(overrides.max_num_batched_tokens, Tokens(tokens));
+        let mut seqs = self.pick(overrides.max_num_seqs, seqs);
+        let rule = || Origin::Rule(format!("2 × default of {}: performance_mode", self.name));
+        if doubled && tokens.origin != Origin::User {
+            tokens = Resolved { value: Tokens(2 * tokens.value.0), origin: rule() };
+        }
+        if doubled && seqs.origin != Origin::User {
+            seqs = Resolved { value: 2 * seqs.value, origin: rule() };
+        }
+        if seqs.value > tokens.value.0 {
+            let rule = "min(max_num_seqs, max_num_batched_tokens)".to_owned();
+            seqs = Resolved { value: tokens.value.0, origin: Origin::Rule(rule) };
+        }
+        (tokens, seqs)
+    }
+}
+
+fn check(o: &EngineOverrides) -> Result<(), EnginePresetError> {
+    if let Some(value) = o.gpu_memory_utilization.filter(|v| !(*v > 0.0 && *v <= 1.0)) {
+        let (knob, range) = ("gpu_memory_utilization", "above 0 and at most 1");
+        return Err(EnginePresetError::Fraction { knob, value, range });
+    }
+    if let Some(value) = o.watermark.filter(|v| !(0.0..1.0).contains(v)) {
+        let (knob, range) = ("watermark", "from 0 up to but not including 1");
+        return Err(EnginePresetError::Fraction { knob, value, range });
+    }
+    let counts = [
+        ("block_size", o.block_size.map(|t| t.0), 1),
+        ("max_num_batched_tokens", o.max_num_batched_tokens.map(|t| t.0), 1),
+        ("max_num_seqs", o.max_num_seqs, 1),
+        ("max_model_len", o.max_model_len.map(|t| t.0), 2),
+        ("kv_blocks", o.kv_blocks.map(|b| b.0), 2),
+    ];
+    for (knob, value, least) in counts {
+        if let Some(value) = value.filter(|v| *v < least) {
+            return Err(EnginePresetError::TooSmall { knob, value, least });
+        }
+    }
+    Ok(())
+}
+
+impl EngineDefaults {
+    /// Every knob as (name, value, origin) for printing, in the order of the fields.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&'static str, String, String)> {
+        fn row<T: fmt::Debug>(
+            name: &'static str,
+            knob: &Resolved<T>,
+        ) -> (&'static str, String, String) {
+            (name, format!("{:?}", knob.value), knob.origin.to_string())
+        }
+        fn count(name: &'static str, knob: &Resolved<Tokens>) -> (&'static str, String, String) {
+            (name, knob.value.0.to_string(), knob.origin.to_string())
+        }
+        let mut rows = vec![
+            row("gpu_memory_utilization", &self.gpu_memory_utilization),
+            count("block_size", &self.block_size),
+            count("max_num_batched_tokens", &self.max_num_batched_tokens),
+            row("max_num_seqs", &self.max_num_seqs),
+        ];
+        rows.extend(self.max_model_len.as_ref().map(|knob| count("max_model_len", knob)));
+        rows.extend([
+            row("prefix_caching", &self.prefix_caching),
+            row("chunked_prefill", &self.chunked_prefill),
+            row("policy", &self.policy),
+            row("watermark", &self.watermark),
+            row("reserve_full_isl", &self.reserve_full_isl),
+            count("long_prefill_token_threshold", &self.long_prefill_token_threshold),
+            row("async_scheduling", &self.async_scheduling),
+            row("max_num_queued_reqs", &self.max_num_queued_reqs),
+        ]);
+        rows.extend(
+            self.kv_blocks
+                .as_ref()
+                .map(|knob| ("kv_blocks", knob.value.0.to_string(), knob.origin.to_string())),
+        );
+        rows
+    }
+
+    /// The simulator's settings, given the pool and the longest sequence.
+    #[must_use]
+    pub fn spec(&self, kv_blocks: Blocks, max_model_len: Tokens) -> EngineSpec {
+        EngineSpec {
+            kv_blocks,
+            block_size: self.block_size.value,
+            max_num_batched_tokens: self.max_num_batched_tokens.value,
+            max_num_seqs: self.max_num_seqs.value,
+            max_model_len,
+            prefix_caching: self.prefix_caching.value,
+            policy: self.policy.value,
+            watermark: Blocks((f64::from(kv_blocks.0) * self.watermark.value) as u32),
+            reserve_full_isl: self.reserve_full_isl.value,
+            long_prefill_token_threshold: self.long_prefill_token_threshold.value,
+            chunked_prefill: self.chunked_prefill.value,
+            async_scheduling: self.async_scheduling.value,
+            max_num_queued_reqs: self.max_num_queued_reqs.value,
+        }
+    }
+
+    /// Applies the rules that need the model: the longest sequence becomes the model's own when
+    /// unset; without chunked prefill a whole prompt must fit an iteration; a batch never needs
+    /// more than `max_num_seqs · max_model_len` tokens.
+    #[must_use]
+    pub fn for_model(&self, native: Tokens, source: &str) -> EngineDefaults {
+        let mut out = self.clone();
+        let length = out.max_model_len.get_or_insert_with(|| Resolved {
+            value: native,
+            origin: Origin::Rule(format!("{source}: max_position_embeddings")),
+        });
+        let longest = length.value.0;
+        let tokens = &mut out.max_num_batched_tokens;
+        let most = out.max_num_seqs.value.saturating_mul(longest);
+        if tokens.value.0 > most {
+            let rule = "min(max_num_batched_tokens, max_num_seqs × max_model_len)".to_owned();
+            *tokens = Resolved { value: Tokens(most), origin: Origin::Rule(rule) };
+        }
+        if !out.chunked_prefill.value && tokens.value.0 < longest {
+            let rule = "raised to max_model_len: chunked prefill is off".to_owned();
+            *tokens = Resolved { value: Tokens(longest), origin: Origin::Rule(rule) };
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(preset: &str, o: &EngineOverrides) -> EngineDefaults {
+        let gpu = crate::gpu("h100-sxm").expect("in the catalogue");
+        crate::engine_preset(preset).expect("a preset").resolve(gpu, o).expect("valid")
+    }
+
+    #[test]
+    fn versions_differ_where_the_engines_do() {
+        let none = EngineOverrides::default();
+        let (new, old) = (resolve("vllm-0.33", &none), resolve("vllm-0.11", &none));
+        assert_eq!(
+            (new.gpu_memory_utilization.value, old.gpu_memory_utilization.value),
+            (0.92, 0.90)
+        );
+        assert_eq!(
+            (new.max_num_batched_tokens.value, new.max_num_seqs.value),
+            (Tokens(8192), 1024)
+        );
+        assert_eq!((new.reserve_full_isl.value, old.reserve_full_isl.value), (true, false));
+        assert_eq!((new.async_scheduling.value, old.async_scheduling.value), (true, false));
+        assert_eq!(new.block_size.origin.to_string(), "default of vllm-0.33");
+    }
+
+    #[test]
+    fn smaller_and_a100_class_gpus_get_smaller_batches() {
+        let mut gpu = crate::gpu("h100-sxm").expect("in the catalogue").clone();
+        let preset = crate::engine_preset("vllm-0.33").expect("a preset");
+        let batch = |gpu: &Gpu| {
+            let d = preset.resolve(gpu, &EngineOverrides::default()).expect("valid");
+            (d.max_num_batched_tokens.value.0, d.max_num_seqs.value)
+        };
+        gpu.a100_class = true;
+        assert_eq!(batch(&gpu), (2048, 256));
+        gpu.a100_class = false;
+        gpu.memory_mib = 180_000;
+        assert_eq!(batch(&gpu), (16_384, 1024));
+        gpu.memory_mib = 40_000;
+        assert_eq!(batch(&gpu), (2048, 256));
+    }
+
+    #[test]
+    fn throughput_mode_doubles_only_what_the_user_left_open() {
+        let d = resolve(
+            "vllm-0.33",
+            &EngineOverrides {
+                performance_mode: Some(PerformanceMode::Throughput),
+                max_num_seqs: Some(100),
+                ..EngineOverrides::default()
+            },
+        );
+        assert_eq!((d.max_num_batched_tokens.value, d.max_num_seqs.value), (Tokens(16_384), 100));
+    }
+
+    #[test]
+    fn rules_that_change_a_value_say_so() {
+        let o = EngineOverrides { max_num_batched_tokens: Some(Tokens(64)), ..Default::default() };
+        let d = resolve("vllm-0.33", &o);
+        assert_eq!(d.max_num_seqs.value, 64);
+        assert!(d.max_num_seqs.origin.to_string().starts_with("min(max_num_seqs"));
+        let o = EngineOverrides { chunked_prefill: Some(false), ..EngineOverrides::default() };
+        let d = resolve("vllm-0.33", &o).for_model(Tokens(131_072), "config.json");
+        assert_eq!(d.max_num_batched_tokens.value, Tokens(131_072));
+    }
+
+    #[test]
+    fn settings_outside_their_range_are_refused() {
+        let gpu = crate::gpu("h100-sxm").expect("in the catalogue");
+        let preset = crate::engine_preset("vllm").expect("a preset");
+        for bad in [0.0, -1.0, 1.01, f64::NAN] {
+            let o = EngineOverrides { gpu_memory_utilization: Some(bad), ..Default::default() };
+            assert!(preset.resolve(gpu, &o).is_err(), "{bad}");
+        }
+        let o = EngineOverrides { block_size: Some(Tokens(0)), ..EngineOverrides::default() };
+        assert!(preset.resolve(gpu, &o).is_err());
+    }
+}

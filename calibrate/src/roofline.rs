@@ -1,0 +1,164 @@
+//! Iteration time from first principles: bytes moved, arithmetic done, tensors exchanged.
+//!
+//! Source: S. Williams et al., "Roofline", CACM 52(4), 2009; the ring all-reduce after
+//! P. Patarasuk and X. Yuan, J. Parallel Distrib. Comput. 69, 2009. The achieved fractions of the
+//! peaks are priors, not measurements of the GPU at hand.
+//!
+//! Invariants: time rises with work; public functions are pure and exact in `f64`.
+//!
+//! Deliberately absent: pipeline and expert parallelism, imbalance between experts.
+
+use sim::engine::{StepTime, StepTimeError};
+use sim::units::Span;
+
+use crate::gpu::Gpu;
+use crate::model::{Model, Precision};
+
+/// Prior: achieved share of dense FLOP/s in matrix products.
+pub const MFU: f64 = 0.60;
+/// Prior: achieved share of dense BF16 FLOP/s in prefill attention.
+pub const ATTENTION_MFU: f64 = 0.40;
+/// Prior: achieved share of memory bandwidth.
+pub const MBU: f64 = 0.75;
+/// Prior: latency of one hop of an all-reduce over NVLink.
+pub const HOP_SECONDS: f64 = 3e-6;
+/// Prior: launch time a layer costs when an iteration is not one captured graph.
+pub const LAUNCH_SECONDS_PER_LAYER: f64 = 10e-6;
+
+/// Token counts at which the time of the token-dependent part is tabulated.
+const KNOTS: [u32; 16] =
+    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768];
+
+/// An ideal decode iteration on one device: no losses, weights read once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecodeRoofline {
+    /// Bytes read: BF16 weights and the KV cache of every sequence.
+    pub bytes: f64,
+    /// FLOP: two a parameter and token, and attention over the context.
+    pub flop: f64,
+    /// Seconds the memory needs.
+    pub t_mem: f64,
+    /// Seconds the arithmetic needs.
+    pub t_comp: f64,
+    /// Seconds of the iteration: the longer of the two.
+    pub t_step: f64,
+}
+
+/// Ideal time of one decode iteration of `batch` sequences at context `context` in BF16, given
+/// peak `flop_per_s` and `bytes_per_s`.
+#[must_use]
+pub fn decode_roofline(
+    model: &Model,
+    batch: u32,
+    context: u32,
+    flop_per_s: f64,
+    bytes_per_s: f64,
+) -> DecodeRoofline {
+    let (b, c) = (f64::from(batch), f64::from(context));
+    let kv = model.kv_bytes_per_token(Precision::Bf16).0 as f64;
+    let bytes = 2.0 * model.params as f64 + b * c * kv;
+    let flop = b * (2.0 * model.active_params as f64 + model.attention_flop_per_pair() * c);
+    let (t_mem, t_comp) = (bytes / bytes_per_s, flop / flop_per_s);
+    DecodeRoofline { bytes, flop, t_mem, t_comp, t_step: t_mem.max(t_comp) }
+}
+
+/// Seconds of a ring all-reduce of `bytes` over `gpus`: `2(n−1)/n·B/bw + 2(n−1)·latency`.
+#[must_use]
+pub fn allreduce_ring(bytes: f64, gpus: u32, bytes_per_s: f64, hop_seconds: f64) -> f64 {
+    let n = f64::from(gpus.max(1));
+    2.0 * (n - 1.0) / n * bytes / bytes_per_s + 2.0 * (n - 1.0) * hop_seconds
+}
+
+/// Bytes of weights that `tokens` tokens touch: all of a dense model; of a mixture of experts the
+/// shared part and the expected number of distinct experts, `E·(1 − (1 − k/E)^T)`.
+#[must_use]
+pub fn weight_bytes_touched(model: &Model, weights: Precision, tokens: u32) -> f64 {
+    let all = model.weight_bytes(weights).0 as f64;
+    let Some(moe) = model.moe else { return all };
+    let experts = f64::from(moe.experts);
+    let missed = (1.0 - f64::from(moe.active) / experts).powi(tokens.min(1 << 20) as i32);
+    let idle = f64::from(moe.layers) * experts * missed * moe.expert_params as f64;
+    (all - idle * weights.bytes() as f64).max(0.0)
+}
+
+/// Seconds of the part of an iteration that depends on its number of tokens only.
+fn linear_seconds(gpu: &Gpu, model: &Model, weights: Precision, tp: u32, tokens: u32) -> f64 {
+    let (share, t) = (f64::from(tp), f64::from(tokens));
+    let memory =
+        weight_bytes_touched(model, weights, tokens) / share / (gpu.hbm_bytes_per_s() * MBU);
+    let flop = 2.0 * model.active_params as f64 * t / share;
+    let arithmetic = flop / (gpu.flop_per_s(weights) * MFU);
+    let tensor = t * f64::from(model.hidden) * Precision::Bf16.bytes() as f64;
+    let exchange = allreduce_ring(tensor, tp, gpu.nvlink_bytes_per_s(), HOP_SECONDS);
+    memory.max(arithmetic) + 2.0 * f64::from(model.layers) * exchange
+}
+
+/// Iteration time by the roofline with the priors of this module; `host` is paid by every
+/// iteration and `graph_sizes` are the captured decode batches.
+///
+/// # Errors
+/// [`StepTimeError`] when the facts give impossible coefficients.
+pub fn step_time(
+    gpu: &Gpu,
+    model: &Model,
+    weights: Precision,
+    kv: Precision,
+    tensor_parallel: u32,
+    host: Span,
+    graph_sizes: Vec<u32>,
+) -> Result<StepTime, StepTimeError> {
+    let tp = tensor_parallel.max(1);
+    let seconds = |tokens: u32| linear_seconds(gpu, model, weights, tp, tokens);
+    let linear = KNOTS.iter().map(|&t| (t, Span::from_secs_f64(seconds(t)).0)).collect();
+    let kv_bytes = model.kv_bytes_per_token_per_gpu(kv, tp).0 as f64;
+    let kv_read = kv_bytes / (gpu.hbm_bytes_per_s() * MBU);
+    let per_pair = model.attention_flop_per_pair() / f64::from(tp);
+    let attention = 1024.0 * per_pair / (gpu.flop_per_s(Precision::Bf16) * ATTENTION_MFU);
+    let launch = LAUNCH_SECONDS_PER_LAYER * f64::from(model.layers);
+    StepTime::new(
+        host.0,
+        Span::from_secs_f64(launch).0,
+        linear,
+        Span::from_secs_f64(kv_read).0,
+        Span::from_secs_f64(attention).0,
+        graph_sizes,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64, tolerance: f64) -> bool {
+        (a / b - 1.0).abs() < tolerance
+    }
+
+    #[test]
+    fn decode_roofline_matches_the_reference_values() {
+        // The reference rounds the parameters of the model to 8.030e9.
+        let mut model = crate::model("llama-3.1-8b").expect("in the catalogue").clone();
+        (model.params, model.active_params) = (8_030_000_000, 8_030_000_000);
+        let r = decode_roofline(&model, 64, 2000, 989e12, 3.35e12);
+        assert!(close(r.bytes, 32_837_216_000.0, 1e-9));
+        assert!(close(r.flop, 1_094_948_864_000.0, 1e-9));
+        assert!(close(r.t_mem, 0.00980215402985, 1e-9));
+        assert!(close(r.t_comp, 0.0011071272639, 1e-9));
+        assert!(close(r.t_step, 0.00980215402985, 1e-9));
+    }
+
+    #[test]
+    fn ring_allreduce_matches_the_reference_value() {
+        let seconds = allreduce_ring(1_048_576.0, 4, 370e9, 3e-6);
+        assert!(close(seconds, 2.22509837838e-5, 1e-9));
+        assert_eq!(allreduce_ring(1e9, 1, 1.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn a_large_batch_touches_every_expert_and_one_token_only_its_own() {
+        let model = crate::model("mixtral-8x7b").expect("in the catalogue");
+        let all = model.weight_bytes(Precision::Bf16).0 as f64;
+        assert!(close(weight_bytes_touched(model, Precision::Bf16, 4096), all, 1e-6));
+        let one = weight_bytes_touched(model, Precision::Bf16, 1);
+        assert!(close(one, 2.0 * model.active_params as f64, 0.03));
+    }
+}
