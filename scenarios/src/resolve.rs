@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: reading of TOML (see `document`, `reader`, `file`) and simulation.
 
+mod engine;
 mod fleet;
 mod load;
 mod objectives;

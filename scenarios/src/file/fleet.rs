@@ -8,6 +8,7 @@
 use crate::kinds::{Choice, Count, DURATION, Dollars, Flag, NAME, Number, TOKENS};
 use crate::problem::{At, Site};
 use crate::reader::Reader;
+use calibrate::{PerformanceMode, Precision};
 use sim::engine::SchedulingPolicy;
 use sim::units::{Money, Span};
 
@@ -15,7 +16,7 @@ use sim::units::{Money, Span};
 pub(crate) struct PoolFile {
     pub(crate) gpu: Option<At<String>>,
     pub(crate) model: Option<At<String>>,
-    pub(crate) precision: Option<At<String>>,
+    pub(crate) precision: Option<At<Precision>>,
     pub(crate) tensor_parallel: Option<At<u32>>,
     pub(crate) engine: Option<At<String>>,
     pub(crate) replicas: Option<At<u32>>,
@@ -42,8 +43,8 @@ pub(crate) struct EngineArgs {
     pub(crate) async_scheduling: Option<At<bool>>,
     pub(crate) max_num_queued_reqs: Option<At<u32>>,
     pub(crate) num_gpu_blocks_override: Option<At<u32>>,
-    pub(crate) kv_cache_dtype: Option<At<&'static str>>,
-    pub(crate) performance_mode: Option<At<&'static str>>,
+    pub(crate) kv_cache_dtype: Option<At<Precision>>,
+    pub(crate) performance_mode: Option<At<PerformanceMode>>,
 }
 
 /// Step-time coefficients written out, for experts and tests.
@@ -58,6 +59,14 @@ pub(crate) struct StepTimeFile {
     pub(crate) site: Site,
 }
 
+/// Precisions of weights.
+const PRECISION: Choice<Precision> = Choice(&[("bf16", Precision::Bf16), ("fp8", Precision::Fp8)]);
+/// Precisions of the KV cache; "auto" is that of the activations, bf16 for every model here.
+const KV_PRECISION: Choice<Precision> =
+    Choice(&[("auto", Precision::Bf16), ("bf16", Precision::Bf16), ("fp8", Precision::Fp8)]);
+/// Tuning goals.
+const PERFORMANCE_MODE: Choice<PerformanceMode> =
+    Choice(&[("balanced", PerformanceMode::Balanced), ("throughput", PerformanceMode::Throughput)]);
 /// A count that may be zero.
 const FROM_ZERO: Count = Count { min: 0, max: 100_000_000 };
 
@@ -65,14 +74,14 @@ pub(super) fn pool(r: &mut Reader<'_>) -> PoolFile {
     PoolFile {
         gpu: r.may("gpu", NAME, "GPU of the catalogue; needed unless step_time is written."),
         model: r.may("model", NAME, "Model of the catalogue; likewise."),
-        precision: r.may("precision", NAME, "Precision of the weights. Default: bf16."),
+        precision: r.or("precision", PRECISION, "bf16", "Precision of the weights."),
         tensor_parallel: r.or(
             "tensor_parallel",
             Count { min: 1, max: 64 },
             "1",
             "GPUs that one replica spans.",
         ),
-        engine: r.may("engine", NAME, "Engine and version. Default: the newest preset."),
+        engine: r.or("engine", NAME, "vllm-0.33", "Engine and version."),
         replicas: r.or("replicas", Count { min: 1, max: 10_000 }, "1", "Replicas side by side."),
         price: r.may("price", Dollars("/h"), "Price of one GPU for an hour, \"$2.99/h\"."),
         args: r.table("engine_args", "Engine arguments.", engine_args).unwrap_or_default(),
@@ -133,15 +142,7 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
             FROM_ZERO,
             "Requests that may wait; one more is answered with HTTP 503.",
         ),
-        performance_mode: r.may(
-            "performance_mode",
-            Choice(&[
-                ("balanced", "balanced"),
-                ("throughput", "throughput"),
-                ("interactivity", "interactivity"),
-            ]),
-            "The engine's tuning goal.",
-        ),
+        performance_mode: r.may("performance_mode", PERFORMANCE_MODE, "The engine's tuning goal."),
         ..memory
     }
 }
@@ -170,11 +171,7 @@ fn memory_args(r: &mut Reader<'_>) -> EngineArgs {
             Count { min: 2, max: 100_000_000 },
             "KV blocks, in place of what memory leaves.",
         ),
-        kv_cache_dtype: r.may(
-            "kv_cache_dtype",
-            Choice(&[("auto", "auto"), ("bf16", "bf16"), ("fp16", "fp16"), ("fp8", "fp8")]),
-            "Precision of the KV cache.",
-        ),
+        kv_cache_dtype: r.may("kv_cache_dtype", KV_PRECISION, "Precision of the KV cache."),
         ..EngineArgs::default()
     }
 }

@@ -5,4 +5,5 @@ mod hostile;
 mod problems;
 mod resolving;
 mod schema;
+mod shipped;
 mod support;
