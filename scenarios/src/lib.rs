@@ -22,6 +22,7 @@ mod resolve;
 pub mod resolved;
 mod schema;
 mod source_files;
+pub mod trace;
 
 pub use load::{load_file, load_library, load_str};
 pub use problem::{Problem, ProblemKind, Problems};

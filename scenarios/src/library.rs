@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: results; a scenario's objectives say what it should show.
 
-use crate::source_files::Format;
+use crate::trace::TraceFormat;
 
 /// A shipped scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Shipped {
 /// Shipped data: its name, its format and its bytes.
 pub(crate) struct Data {
     pub(crate) name: &'static str,
-    pub(crate) format: Format,
+    pub(crate) format: TraceFormat,
     pub(crate) bytes: &'static [u8],
 }
 
@@ -47,17 +47,17 @@ const ALL: &[Shipped] = shipped![
 pub(crate) const DATA: [Data; 3] = [
     Data {
         name: "azure-conv-2023",
-        format: Format::Azure2023,
+        format: TraceFormat::Azure2023,
         bytes: include_bytes!("../data/traces/azure-conv-2023.first-half.csv.zst"),
     },
     Data {
         name: "azure-code-2023",
-        format: Format::Azure2023,
+        format: TraceFormat::Azure2023,
         bytes: include_bytes!("../data/traces/azure-code-2023.csv.gz"),
     },
     Data {
         name: "mooncake-conversation",
-        format: Format::Mooncake,
+        format: TraceFormat::Mooncake,
         bytes: include_bytes!("../data/traces/mooncake-conversation.jsonl.gz"),
     },
 ];

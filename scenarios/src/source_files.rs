@@ -3,32 +3,26 @@
 //! Invariants: a path that is absolute, climbs with `..` or leaves the folder through a symbolic
 //! link is refused; shipped data is parsed once in a process; nothing is written or fetched.
 //!
-//! Deliberately absent: the formats themselves (see `recorded`).
-
-mod recorded;
+//! Deliberately absent: the formats themselves (see `trace`).
 
 use crate::library::{DATA, Data};
 use crate::problem::did_you_mean;
+use crate::quantity::show_span;
+use crate::trace::{self, ReadResult as TraceResult, TraceFormat};
+use sim::units::Span;
 use sim::workload::Trace;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of a data file before decompression.
-const LONGEST: u64 = 1 << 30;
-
-/// Trace formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// `TIMESTAMP,ContextTokens,GeneratedTokens`.
-    Azure2023,
-    /// One JSON object a line with block hashes of 512 tokens.
-    Mooncake,
-}
-
 /// Formats by name.
-pub(crate) const FORMATS: &[(&str, Format)] =
-    &[("azure-2023", Format::Azure2023), ("mooncake", Format::Mooncake)];
+pub(crate) const FORMATS: &[(&str, TraceFormat)] = &[
+    ("azure-2023", TraceFormat::Azure2023),
+    ("mooncake", TraceFormat::Mooncake),
+    ("burstgpt", TraceFormat::BurstGpt),
+    ("ragpulse", TraceFormat::RagPulse),
+    ("generic-csv", TraceFormat::GenericCsv),
+    ("generic-jsonl", TraceFormat::GenericJsonl),
+];
 
 /// Where a scenario's data files may lie.
 #[derive(Clone, Debug, Default)]
@@ -37,11 +31,14 @@ pub(crate) struct SourceFiles {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// A trace and a sentence about it.
+/// A trace, a sentence about it, and what to know before relying on it.
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) trace: Arc<Trace>,
     pub(crate) note: String,
+    pub(crate) warnings: Vec<String>,
+    /// Width over which the timestamps should be spread; zero: as they are.
+    pub(crate) suggested_jitter: Span,
 }
 
 /// What reading gives: the trace, or everything that is wrong with the file.
@@ -52,13 +49,12 @@ static PARSED: [OnceLock<ReadResult>; DATA.len()] = [const { OnceLock::new() }; 
 
 impl SourceFiles {
     /// Reads a trace from the scenario's folder or, as `library:NAME`, from the shipped data.
-    pub(crate) fn trace(&self, format: Format, file: &str) -> ReadResult {
+    pub(crate) fn trace(&self, format: TraceFormat, file: &str) -> ReadResult {
         if let Some(name) = file.strip_prefix("library:") {
             return shipped(format, name);
         }
         let path = self.inside(file).map_err(|message| vec![message])?;
-        let bytes = bytes_of(&path).map_err(|message| vec![message])?;
-        parse(format, file, &bytes)
+        loaded(trace::read_file(format, &path))
     }
 
     /// The real path of a file in the scenario's folder.
@@ -82,7 +78,7 @@ impl SourceFiles {
     }
 }
 
-fn shipped(format: Format, name: &str) -> ReadResult {
+fn shipped(format: TraceFormat, name: &str) -> ReadResult {
     let Some(at) = DATA.iter().position(|data| data.name == name) else {
         let known: Vec<&str> = DATA.iter().map(|data| data.name).collect();
         return Err(vec![format!(
@@ -94,28 +90,17 @@ fn shipped(format: Format, name: &str) -> ReadResult {
     if data.format != format {
         return Err(vec!["the shipped data has another format".to_owned()]);
     }
-    PARSED[at].get_or_init(|| parse(format, data.name, data.bytes)).clone()
+    PARSED[at].get_or_init(|| loaded(trace::read_bytes(format, data.name, data.bytes))).clone()
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    let refuse = |error: std::io::Error| format!("cannot read the file: {error}");
-    // Asked before opening, because opening a pipe waits for its writer.
-    let data = std::fs::metadata(path).map_err(refuse)?;
-    if !data.is_file() || data.len() > LONGEST {
-        return Err(format!("not a file of at most {LONGEST} bytes"));
-    }
-    let file = std::fs::File::open(path).map_err(refuse)?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST).read_to_end(&mut bytes).map_err(refuse)?;
-    Ok(bytes)
-}
-
-/// Reads one trace; the only call into the readers of the formats.
-fn parse(format: Format, name: &str, bytes: &[u8]) -> ReadResult {
-    let trace = recorded::read(format, name, bytes).map_err(|message| vec![message])?;
-    let hours = trace.span.as_secs_f64() / 3_600.0;
-    let note = format!("{} requests in {hours:.2} h", trace.rows.len());
-    Ok(Loaded { trace: Arc::new(trace), note })
+fn loaded(result: TraceResult) -> ReadResult {
+    let (trace, report) =
+        result.map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let note = format!("{} rows over {}", report.rows, show_span(trace.span));
+    let skipped = report.skipped.iter().filter(|skipped| skipped.rows > 0);
+    let warnings = skipped.map(|s| format!("{} rows left out: {}", s.rows, s.why)).collect();
+    let suggested_jitter = report.suggested_jitter;
+    Ok(Loaded { trace: Arc::new(trace), note, warnings, suggested_jitter })
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use crate::kinds::{
 };
 use crate::problem::{At, ProblemKind, Site};
 use crate::reader::Reader;
-use crate::source_files::{FORMATS, Format};
+use crate::source_files::FORMATS;
+use crate::trace::TraceFormat;
 use sim::dist::DurationDist;
 use sim::units::Span;
 use sim::workload::{Gaps, ScaleHow};
@@ -57,7 +58,7 @@ pub(crate) struct ClientFile {
 /// A recorded trace.
 pub(crate) struct TraceFile {
     pub(crate) file: Option<At<String>>,
-    pub(crate) format: Option<At<Format>>,
+    pub(crate) format: Option<At<TraceFormat>>,
     pub(crate) jitter: Option<At<Span>>,
     pub(crate) scale: Option<At<f64>>,
     pub(crate) how: Option<At<ScaleHow>>,

@@ -395,6 +395,16 @@ impl Resolver<'_> {
             let (path, format) = (file.file.as_ref()?, file.format.as_ref()?);
             match self.files.trace(format.value, &path.value) {
                 Ok(loaded) => {
+                    for warning in loaded.warnings {
+                        self.warn(&path.site, warning);
+                    }
+                    let spread = file.jitter.as_ref().is_some_and(|j| j.value > Span::ZERO);
+                    if !spread && loaded.suggested_jitter > Span::ZERO {
+                        let width = crate::quantity::show_span(loaded.suggested_jitter);
+                        let message =
+                            format!("recorded times are rounded: set jitter = \"{width}\"");
+                        self.warn(&path.site, message);
+                    }
                     let trace = loaded.trace;
                     let value = format!("{} requests", trace.rows.len());
                     let origin = Origin::Derived(format!("{}, {}", path.value, loaded.note));
