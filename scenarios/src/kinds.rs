@@ -155,8 +155,8 @@ pub(crate) struct Count {
     pub(crate) max: u32,
 }
 
-/// Tokens of one thing: up to a hundred million.
-pub(crate) const TOKENS: Count = Count { min: 1, max: 100_000_000 };
+/// Tokens of one thing: up to ten million.
+pub(crate) const TOKENS: Count = Count { min: 1, max: 10_000_000 };
 
 impl Kind for Count {
     type Value = u32;
@@ -190,7 +190,9 @@ impl Number {
     }
 }
 
-/// A multiplier of traffic.
+/// A factor of the whole traffic; none of it would be another scenario.
+pub(crate) const SCALE: Number = Number { min: 0.001, max: 1_000.0, above: false, factor: true };
+/// A multiplier of the rate at some time.
 pub(crate) const FACTOR: Number = Number { min: 0.0, max: 10_000.0, above: false, factor: true };
 
 impl Kind for Number {
@@ -262,12 +264,17 @@ impl Kind for Duration {
 /// Events per unit of time, above zero.
 pub(crate) struct Rate;
 
+impl Rate {
+    /// Events per second beyond which a rate is a slip.
+    pub(crate) const MOST: f64 = 1e9;
+}
+
 impl Kind for Rate {
     type Value = f64;
     fn read(&self, node: &Node) -> Result<f64, Refusal> {
         let rate = quantity(node, "40/s", quantity::rate)?;
         // Below one in 30 years or above a thousand million per second is a slip.
-        if !(1e-9..=1e9).contains(&rate) {
+        if !(1e-9..=Rate::MOST).contains(&rate) {
             return Err(out_of_range(format!("{rate:?}/s"), "above 0/s up to 1000000000/s"));
         }
         Ok(rate)

@@ -99,6 +99,11 @@ fn load(
     let mut root = document::parse(name, text)?;
     let context = Context::default();
     let given = policy.is_some();
+    let key_of = |text: &str| text.split(['.', '=']).next().unwrap_or_default().trim().to_owned();
+    // An override may name another policy file, so it is heeded before the file is read.
+    for text in overrides.iter().filter(|text| key_of(text) == "policy") {
+        document::set(&mut root, text, &context.sink);
+    }
     let policy = policy.or_else(|| named_policy(&root, files, &context));
     let mut policy_root = None;
     if let Some((policy_name, policy_text)) = &policy {
@@ -107,8 +112,11 @@ fn load(
     }
     for text in overrides {
         hash_in(text);
-        let first = text.split(['.', '=']).next().unwrap_or_default().trim();
-        let target = policy_root.as_mut().filter(|_| POLICY_KEYS.contains(&first));
+        let key = key_of(text);
+        if key == "policy" {
+            continue;
+        }
+        let target = policy_root.as_mut().filter(|_| POLICY_KEYS.contains(&key.as_str()));
         document::set(target.unwrap_or(&mut root), text, &context.sink);
     }
     let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

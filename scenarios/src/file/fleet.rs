@@ -68,7 +68,7 @@ const KV_PRECISION: Choice<Precision> =
 const PERFORMANCE_MODE: Choice<PerformanceMode> =
     Choice(&[("balanced", PerformanceMode::Balanced), ("throughput", PerformanceMode::Throughput)]);
 /// A count that may be zero.
-const FROM_ZERO: Count = Count { min: 0, max: 100_000_000 };
+const FROM_ZERO: Count = Count { min: 0, max: 10_000_000 };
 
 pub(super) fn pool(r: &mut Reader<'_>) -> PoolFile {
     PoolFile {
@@ -109,7 +109,7 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
         ),
         max_model_len: r.may(
             "max_model_len",
-            Count { min: 2, max: 100_000_000 },
+            Count { min: 2, max: 10_000_000 },
             "Prompt plus output tokens of one request.",
         ),
         enable_chunked_prefill: r.may(
@@ -188,7 +188,7 @@ fn step_time(r: &mut Reader<'_>) -> StepTimeFile {
         per_token: r.may("per_token", DURATION, "Paid for each token of an iteration."),
         linear: r.pairs(
             "linear",
-            (Count { min: 0, max: 100_000_000 }, DURATION),
+            (FROM_ZERO, DURATION),
             "Knots `[tokens, time]`, in place of per_token.",
         ),
         per_kv_token: r.or(

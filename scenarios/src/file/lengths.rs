@@ -14,7 +14,7 @@ use sim::units::Span;
 /// 95 % quantile of the standard normal distribution (Abramowitz & Stegun, table 26.5).
 const Z95: f64 = 1.644_853_626_951_472_2;
 /// A token count as a parameter: its own range is the law's business.
-const SIZE: Number = Number::positive(100_000_000.0);
+const SIZE: Number = Number::within(0.1, 10_000_000.0);
 /// A coefficient of variation.
 pub(super) const CV: Number = Number { min: 0.01, max: 1_000.0, above: false, factor: false };
 

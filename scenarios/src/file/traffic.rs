@@ -9,7 +9,7 @@ use super::lengths::CV;
 use super::{ENDS_BY, Lengths, duration_dist, lengths};
 use crate::kinds::{
     Choice, Count, DURATION, Duration, FACTOR, LENGTH_OF_TIME, LONGEST_RUN, NAME, Number, Rate,
-    TOKENS, Whole,
+    SCALE, TOKENS, Whole,
 };
 use crate::problem::{At, ProblemKind, Site};
 use crate::reader::Reader;
@@ -114,7 +114,7 @@ pub(super) fn traffic(r: &mut Reader<'_>) -> TrafficFile {
             .into_iter()
             .flatten()
             .collect(),
-        scale: r.may("scale", FACTOR, "Factor of the whole traffic, `2.0` or \"2x\"."),
+        scale: r.may("scale", SCALE, "Factor of the whole traffic, `2.0` or \"2x\"."),
         how: r.may("how", HOW, how_doc),
         prefix: r.table("prefix", "Prompt prefixes that requests share.", prefix).flatten(),
         sessions: r.table("sessions", "Conversations of several turns.", sessions).flatten(),
@@ -192,7 +192,12 @@ fn on_off(r: &mut Reader<'_>) -> Option<ArrivalsFile> {
     let off = r.need("off", LENGTH_OF_TIME, "Mean length of an off time.");
     let ((rate, on), off) = rate.zip(on).zip(off)?;
     let share = on.value.as_secs_f64() / (on.value.as_secs_f64() + off.value.as_secs_f64());
-    let states = vec![(rate.value / share, on.value), (0.0, off.value)];
+    let on_rate = rate.value / share;
+    if on_rate > Rate::MOST {
+        r.refuse(ProblemKind::BadValue, "the rate of the on times exceeds 1000000000/s");
+        return None;
+    }
+    let states = vec![(on_rate, on.value), (0.0, off.value)];
     Some(ArrivalsFile::Modulated { states })
 }
 
@@ -239,7 +244,7 @@ fn trace(r: &mut Reader<'_>) -> TraceFile {
             "0s",
             "Width over which recorded times are spread, when the recording rounded them.",
         ),
-        scale: r.may("scale", FACTOR, "Factor of the traffic, `2.0` or \"2x\"."),
+        scale: r.may("scale", SCALE, "Factor of the traffic, `2.0` or \"2x\"."),
         how: r.may("how", HOW, "What the factor means. Default: more-users."),
         ends_by_eos: r.or("ends_by", ENDS_BY, "length", "How replayed requests end."),
     }

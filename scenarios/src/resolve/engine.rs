@@ -84,9 +84,12 @@ impl Resolver<'_> {
         }
         let source = format!("{}, {}", calibrated.source, calibrated.as_of);
         self.note(key("step_time"), calibrated.label.clone(), Origin::Catalogue(source));
-        let (step_time, label) = match step_time {
-            Some(written) => (written?, "written in the scenario".to_owned()),
-            None => (calibrated.step_time, calibrated.label),
+        let (step_time, label) = match (step_time, &file.step_time) {
+            (Some(written), Some(times)) => {
+                self.bearable(times, &calibrated.spec)?;
+                (written?, "written in the scenario".to_owned())
+            }
+            _ => (calibrated.step_time, calibrated.label),
         };
         Some(Engine { spec: calibrated.spec, step_time, label })
     }
@@ -125,6 +128,7 @@ impl Resolver<'_> {
         self.note_settings(name, &settings);
         let longest = settings.max_model_len.as_ref().map_or(WRITTEN_LENGTH, |k| k.value.0);
         let spec = settings.spec(Blocks(blocks?.value), Tokens(longest));
+        self.bearable(times, &spec)?;
         Some(Engine { spec, step_time: step_time?, label: "written in the scenario".to_owned() })
     }
 
@@ -182,6 +186,35 @@ impl Resolver<'_> {
                 self.note(key, value, Origin::Catalogue(origin));
             }
         }
+    }
+
+    /// Refuses written times with which the heaviest iteration the engine can be given would
+    /// take longer than a day: a slip of units, and sums of such times would overflow.
+    fn bearable(&self, file: &StepTimeFile, spec: &EngineSpec) -> Option<()> {
+        const DAY: u128 = 86_400 * sim::units::PS_PER_SEC as u128;
+        let ps = |at: &Option<At<Span>>| at.as_ref().map_or(0, |at| u128::from(at.value.0));
+        let tokens = u128::from(spec.max_num_batched_tokens.0) + u128::from(spec.max_num_seqs);
+        let knots = file.linear.iter().map(|knot| u128::from(knot.1.0)).max().unwrap_or(0);
+        // The last slope holds beyond the last knot.
+        let slope = match file.linear.as_slice() {
+            [.., from, to] if to.0 > from.0 => {
+                u128::from(to.1.0.saturating_sub(from.1.0)) / u128::from(to.0 - from.0) + 1
+            }
+            _ => ps(&file.per_token),
+        };
+        let pairs = tokens * u128::from(spec.max_model_len.0) / 1024 + 1;
+        let heaviest = ps(&file.fixed)
+            + ps(&file.ungraphed)
+            + knots
+            + slope * tokens
+            + ps(&file.per_kv_token) * u128::from(spec.kv_token_capacity())
+            + ps(&file.per_1024_pairs) * pairs;
+        if heaviest > DAY {
+            let message = "the heaviest iteration would take more than a day";
+            self.refuse(ProblemKind::BadValue, &file.site, message);
+            return None;
+        }
+        Some(())
     }
 
     fn step_time(&self, file: &StepTimeFile) -> Option<StepTime> {

@@ -60,10 +60,14 @@ impl Resolver<'_> {
 /// Seconds of one replica that a request of mean size takes from the others.
 fn service_seconds(pool: &PoolSpec, input: f64, output: f64) -> f64 {
     let engine = &pool.engine;
+    // What does not fit is cut or rejected, and an estimate may not overflow where it would.
+    let longest = f64::from(engine.max_model_len.0);
+    let (input, output) = (input.min(longest), output.min(longest));
     let context = (input + output).max(1.0);
     let by_memory = engine.kv_token_capacity() as f64 / context;
     let batch = by_memory.min(f64::from(engine.max_num_seqs)).max(1.0) as u32;
-    let kv_tokens = f64::from(batch) * (input + output / 2.0);
+    let kv_tokens =
+        (f64::from(batch) * (input + output / 2.0)).min(engine.kv_token_capacity() as f64);
     let decode = Work { decodes: batch, kv_tokens: kv_tokens as u64, ..Work::default() };
     let decode = pool.step_time.iteration(decode).as_secs_f64() / f64::from(batch);
 

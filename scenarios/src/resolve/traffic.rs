@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Sources that all traffic together may have.
 const MOST_SOURCES: usize = 10_000;
+/// Turns of one conversation.
+const MOST_TURNS: u32 = 10_000;
 /// Knots, spikes and histogram entries that all sources together may have: a mix of thousands of
 /// clients, each with a copy of a long curve, would otherwise take all memory.
 const MOST_EXPANDED: usize = 1_000_000;
@@ -266,7 +268,7 @@ impl Resolver<'_> {
                 zipf: prefix.zipf,
             }),
             session: file.sessions.as_ref().map(|sessions| SessionSpec {
-                turns: sessions.turns.cut_at(10_000),
+                turns: sessions.turns.cut_at(MOST_TURNS),
                 think: sessions.think.clone(),
             }),
             scaling: common.scaling,
@@ -442,7 +444,7 @@ fn demand(
     file: &TrafficFile,
     horizon: Span,
 ) -> Demand {
-    let turns = file.sessions.as_ref().map_or(1.0, |sessions| sessions.turns.mean());
+    let turns = file.sessions.as_ref().map_or(1.0, |s| s.turns.mean().min(f64::from(MOST_TURNS)));
     let prefix = file.prefix.as_ref().map_or(0.0, |prefix| f64::from(prefix.tokens.value));
     let rate = match arrivals {
         Arrivals::Renewal { rate, .. } => Some(turns * mean_rate(rate, horizon)),

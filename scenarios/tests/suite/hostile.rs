@@ -260,6 +260,40 @@ fn twenty_thousand_mutations_of_shipped_scenarios_never_panic() {
     assert!(accepted > 100 && refused > 10_000, "{accepted} accepted, {refused} refused");
 }
 
+/// The largest values that the fields admit one by one may not overflow anything together.
+#[test]
+fn extreme_but_allowed_values_do_not_overflow() {
+    let times = ["fixed", "ungraphed", "per_token", "per_kv_token", "per_1024_pairs"];
+    let times = times.map(|key| format!("pools.h100.step_time.{key}=1h"));
+    let others = [
+        "pools.h100.engine_args.num_gpu_blocks_override=100000000",
+        "pools.h100.engine_args.block_size=4096",
+        "pools.h100.engine_args.max_num_batched_tokens=10000000",
+        "pools.h100.engine_args.max_num_seqs=1000000",
+        "pools.h100.engine_args.max_model_len=10000000",
+        "tasks.chat.steps.0.model_call.input={ kind = 'lognormal', mean = 1e7, cv = 1000 }",
+        "traffic.web.arrivals.rate=1000000000/s",
+        "traffic.web.scale=1000",
+        "traffic.web.sessions={ turns = { kind = 'gamma', mean = 1e7, cv = 1000 }, \
+         think = { kind = 'lognormal', p50 = '1us', p95 = '100d' } }",
+        "traffic.web.spikes=[{ at = '100d', length = '100d', factor = 10000 }]",
+        "scenario.horizon=100d",
+        "pools.h100.price=$1000000000/h",
+        "pools.h100.replicas=10000",
+    ];
+    for one in times.iter().map(String::as_str).chain(others) {
+        if let Err(problems) = small(&[one]) {
+            positions_are_there(&problems);
+        }
+    }
+    let all: Vec<&str> = others.to_vec();
+    let resolved = small(&all).unwrap_or_else(|e| panic!("{e}"));
+    assert!(resolved.offered_load[0].is_some_and(f64::is_finite));
+    let slow: Vec<&str> = times.iter().map(String::as_str).chain(others).collect();
+    let problems = small(&slow).expect_err("an iteration of more than a day");
+    assert!(problems.to_string().contains("more than a day"), "{problems}");
+}
+
 #[test]
 fn hostile_overrides_are_refused() {
     for change in ["", "=", "a", ".=1", "scenario=1", "scenario.horizon=\"", "a.b.c.d.e=1"] {
