@@ -301,7 +301,8 @@ impl<'a> Resolver<'a> {
                 None
             }
             Some(span) => {
-                self.derived(&site.key, show_span(span), "the longest trace".to_owned());
+                let shown = format!("{:.3}s", span.as_secs_f64());
+                self.derived(&site.key, shown, "the longest trace".to_owned());
                 Some(span)
             }
             None => {
