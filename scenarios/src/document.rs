@@ -1,0 +1,404 @@
+//! A TOML text as a tree in which every key and value knows its line and column.
+//!
+//! Invariants: a text that is too long, not UTF-8 or nested too deeply is refused before the
+//! parser builds anything from it (so no input reaches the parser's own limits or the stack's);
+//! entries keep the order of the file; an override carries its own position, `--set …`.
+//!
+//! Deliberately absent: the meaning of keys (see `reader` and `file`).
+
+use crate::problem::{Place, Problem, ProblemKind, Problems, Sink, Site, did_you_mean};
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use toml_parser::lexer::TokenKind;
+
+/// Bytes of one file.
+const LONGEST: usize = 10_000_000;
+/// Brackets that may be open at once, and dots in one key.
+const DEEPEST: usize = 32;
+/// Syntax problems reported of one text.
+const SYNTAX_PROBLEMS: usize = 20;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) place: Place,
+}
+
+/// A TOML value; dates have no use here and are kept as their kind only.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    /// `None`: beyond 128 bits, or a negative zero.
+    Integer(Option<i128>),
+    Float(f64),
+    Bool(bool),
+    Date,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// Keys with values, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One key with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) node: Node,
+}
+
+impl Value {
+    /// The kind of value, as messages name it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float(_) => "a decimal number",
+            Value::Bool(_) => "true or false",
+            Value::Date => "a date",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+/// Turns byte offsets into lines and columns, in bounded work however long a line is.
+struct Lines<'a> {
+    file: Arc<str>,
+    text: &'a str,
+    starts: Vec<usize>,
+    /// Characters before each [`STRIDE`]th byte.
+    characters: Vec<usize>,
+    /// Overrides have one position, whatever the parser saw.
+    single: bool,
+}
+
+/// Bytes between two counts of characters.
+const STRIDE: usize = 256;
+
+/// Characters that begin in these bytes of a UTF-8 text.
+fn beginnings(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+}
+
+impl<'a> Lines<'a> {
+    fn new(file: &Arc<str>, text: &'a str, single: bool) -> Lines<'a> {
+        let after_newlines = text.bytes().enumerate().filter(|&(_, b)| b == b'\n');
+        let starts = std::iter::once(0).chain(after_newlines.map(|(i, _)| i + 1)).collect();
+        let mut before = 0;
+        let mut count = |chunk: &[u8]| {
+            let so_far = before;
+            before += beginnings(chunk);
+            so_far
+        };
+        let characters = text.as_bytes().chunks(STRIDE).map(&mut count).collect();
+        Lines { file: file.clone(), text, starts, characters, single }
+    }
+
+    /// Characters that begin before a byte offset.
+    fn characters_before(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len());
+        let full = (offset / STRIDE).min(self.characters.len().saturating_sub(1));
+        let rest = self.text.as_bytes().get(full * STRIDE..offset).unwrap_or_default();
+        self.characters.get(full).copied().unwrap_or(0) + beginnings(rest)
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        if self.single {
+            return Place { file: self.file.clone(), line: 1, column: 1 };
+        }
+        let line = self.starts.partition_point(|&start| start <= offset).max(1);
+        let start = self.starts[line - 1];
+        let column = self.characters_before(offset) - self.characters_before(start);
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Place { file: self.file.clone(), line: number(line), column: number(column + 1) }
+    }
+
+    fn problem(&self, offset: usize, message: String) -> Problem {
+        let site = Site { place: self.place(offset), key: String::new() };
+        Problem::new(ProblemKind::Syntax, &site, message)
+    }
+}
+
+/// The first position of a file, for problems with the file as a whole.
+pub(crate) fn start_of(file: &str) -> Site {
+    Site { place: Place { file: file.into(), line: 1, column: 1 }, key: String::new() }
+}
+
+/// Checks that bytes are a text of bearable length; a byte-order mark is dropped.
+pub(crate) fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    let refuse = |message: String| Problem::new(ProblemKind::Syntax, &start_of(file), message);
+    if bytes.len() > LONGEST {
+        return Err(refuse(format!("the file is longer than {LONGEST} bytes")));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let text = String::from_utf8_lossy(valid);
+        let offset = text.len();
+        let lines = Lines::new(&file.into(), &text, false);
+        lines.problem(offset, "the file is not UTF-8".to_owned()).help("save it as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Reads a TOML text; every syntax problem is reported.
+pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problems> {
+    let text = text_of(file, text.as_bytes())?;
+    let lines = Lines::new(&file.into(), text, false);
+    if let Some(problem) = too_deep(&lines) {
+        return Err(problem.into());
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problem = |error: &toml::de::Error| {
+            lines.problem(error.span().map_or(0, |span| span.start), error.message().to_owned())
+        };
+        let list = errors.iter().take(SYNTAX_PROBLEMS).map(problem).collect::<Vec<_>>();
+        let left_out = errors.len() - list.len();
+        return Err(Problems { list, left_out });
+    }
+    let value = Value::Table(tree_of_table(table.get_ref(), &lines));
+    Ok(Node { value, place: lines.place(0) })
+}
+
+/// A problem when brackets or dotted keys nest deeper than any scenario does.
+fn too_deep(lines: &Lines<'_>) -> Option<Problem> {
+    let (mut open, mut dots) = (0usize, 0usize);
+    for token in toml_parser::Source::new(lines.text).lex() {
+        match token.kind() {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => open += 1,
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
+                open = open.saturating_sub(1);
+            }
+            TokenKind::Dot => dots += 1,
+            TokenKind::Newline | TokenKind::Equals | TokenKind::Comma => dots = 0,
+            _ => {}
+        }
+        if open > DEEPEST || dots > DEEPEST {
+            let message = format!("values nest deeper than {DEEPEST} levels");
+            return Some(lines.problem(token.span().start(), message));
+        }
+    }
+    None
+}
+
+fn tree_of_table(table: &DeTable<'_>, lines: &Lines<'_>) -> Table {
+    let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let key_text: &std::borrow::Cow<'_, str> = key.get_ref();
+        let entry = Entry {
+            key: key_text.as_ref().to_owned(),
+            place: lines.place(key.span().start),
+            node: tree_of_value(value, lines),
+        };
+        (key.span().start, entry)
+    };
+    // The parser sorts keys; reports keep the order of the file.
+    let mut entries: Vec<(usize, Entry)> = table.iter().map(entry).collect();
+    entries.sort_by_key(|&(start, _)| start);
+    Table { entries: entries.into_iter().map(|(_, entry)| entry).collect() }
+}
+
+fn tree_of_value(value: &Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
+    let place = lines.place(value.span().start);
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::Text(text.as_ref().to_owned()),
+        DeValue::Integer(integer) => {
+            let parsed = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+            let negative_zero = parsed == Some(0) && integer.as_str().starts_with('-');
+            Value::Integer(parsed.filter(|_| !negative_zero))
+        }
+        DeValue::Float(float) => Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(truth) => Value::Bool(*truth),
+        DeValue::Datetime(_) => Value::Date,
+        DeValue::Array(array) => {
+            Value::List(array.iter().map(|item| tree_of_value(item, lines)).collect())
+        }
+        DeValue::Table(table) => Value::Table(tree_of_table(table, lines)),
+    };
+    Node { value, place }
+}
+
+/// A value as `--set` writes it: TOML when it is TOML, otherwise a bare string.
+pub(crate) fn bare_value(text: &str, place: &Place) -> Node {
+    let lines = Lines::new(&place.file, text, true);
+    let bare = || Node { value: Value::Text(text.to_owned()), place: place.clone() };
+    if text.len() > LONGEST || too_deep(&lines).is_some() {
+        return bare();
+    }
+    match DeValue::parse(text) {
+        Ok(value) if !matches!(value.get_ref(), DeValue::Datetime(_)) => {
+            let mut node = tree_of_value(&value, &lines);
+            node.place = place.clone();
+            node
+        }
+        _ => bare(),
+    }
+}
+
+/// Tables whose keys users name: an override may change such a name's settings, not invent one.
+const NAMED: [&str; 4] = ["traffic", "tasks", "models", "pools"];
+
+/// Applies `key.path=value` to a document.
+pub(crate) fn set(root: &mut Node, text: &str, sink: &Sink) {
+    let shown = crate::problem::shortened(text).replace(['\n', '\r'], " ");
+    let place = Place { file: format!("--set {shown}").into(), line: 1, column: 1 };
+    let site = Site { place: place.clone(), key: String::new() };
+    let Some((path, value)) = text.split_once('=') else {
+        let problem = Problem::new(ProblemKind::Syntax, &site, "an override is `key.path=value`");
+        return sink.push(problem);
+    };
+    let Some(keys) = path_of(path) else {
+        let message = "the key path is not dot-separated TOML keys";
+        return sink.push(Problem::new(ProblemKind::Syntax, &site, message));
+    };
+    if let Err(problem) = put(root, &keys, bare_value(value.trim(), &place), &site) {
+        sink.push(problem);
+    }
+}
+
+/// `a."b.c".d` as its keys.
+fn path_of(path: &str) -> Option<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut rest = path.trim();
+    loop {
+        let (key, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
+        };
+        if key.is_empty() || keys.len() == DEEPEST {
+            return None;
+        }
+        keys.push(key.to_owned());
+        match after.strip_prefix('.') {
+            Some(more) => rest = more,
+            None => return after.is_empty().then_some(keys),
+        }
+    }
+}
+
+/// Replaces or adds the value at `keys`, which is not empty.
+fn put(root: &mut Node, keys: &[String], value: Node, site: &Site) -> Result<(), Problem> {
+    let mut node = root;
+    for (depth, key) in keys.iter().enumerate() {
+        let key_site = Site { place: site.place.clone(), key: keys[..=depth].join(".") };
+        let user_named = depth == 1 && NAMED.contains(&keys[0].as_str());
+        node = step(node, key, user_named, &key_site)?;
+    }
+    *node = value;
+    Ok(())
+}
+
+/// The value below `node`, made when absent and when the key may be new.
+fn step<'a>(
+    node: &'a mut Node,
+    key: &str,
+    user_named: bool,
+    site: &Site,
+) -> Result<&'a mut Node, Problem> {
+    let unknown = |message: String| Problem::new(ProblemKind::UnknownKey, site, message);
+    match &mut node.value {
+        Value::List(items) => {
+            let count = items.len();
+            let at = key.parse::<usize>().ok().filter(|&at| at < count);
+            let at = at.ok_or_else(|| {
+                unknown(format!("a list of {count} has no item `{key}`")).help("items count from 0")
+            })?;
+            Ok(&mut items[at])
+        }
+        Value::Table(table) => {
+            let at = match table.entries.iter().position(|entry| entry.key == key) {
+                Some(at) => at,
+                None if user_named => {
+                    let known: Vec<_> = table.entries.iter().map(|e| e.key.as_str()).collect();
+                    let message =
+                        format!("nothing is called `{}` here", crate::problem::shortened(key));
+                    return Err(unknown(message).help(did_you_mean(key, &known)));
+                }
+                None => {
+                    let node =
+                        Node { value: Value::Table(Table::default()), place: site.place.clone() };
+                    let place = site.place.clone();
+                    table.entries.push(Entry { key: key.to_owned(), place, node });
+                    table.entries.len() - 1
+                }
+            };
+            Ok(&mut table.entries[at].node)
+        }
+        other => Err(unknown(format!("{} has no keys", other.kind()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(text: &str) -> Node {
+        parse("t.toml", text).expect("valid TOML")
+    }
+
+    fn find<'a>(node: &'a Node, path: &[&str]) -> &'a Node {
+        path.iter().fold(node, |node, key| match &node.value {
+            Value::Table(table) => &table.get(key).expect("the key is there").node,
+            other => panic!("{key} below {}", other.kind()),
+        })
+    }
+
+    #[test]
+    fn positions_count_lines_and_characters() {
+        let node = root("a = 1\r\n[t]\nc = { \"ü\" = 2, d = [1, 2] }\n");
+        let place = &find(&node, &["t", "c", "d"]).place;
+        assert_eq!((place.line, place.column), (3, 20));
+        assert_eq!(find(&node, &["a"]).value, Value::Integer(Some(1)));
+    }
+
+    #[test]
+    fn hostile_texts_are_refused_with_a_position() {
+        let deep = format!("a = {}", "[".repeat(20_000));
+        let dotted = format!("{} = 1", vec!["a"; 100_000].join("."));
+        let header = format!("[{}]", vec!["a"; 100_000].join("."));
+        let nul = "a = \"\0\"\n".to_owned();
+        let huge = format!("a = \"{}\"", "x".repeat(LONGEST));
+        for text in [deep, dotted, header, nul, huge, "a = 1\na = 2".into(), "= ".into()] {
+            let problems = parse("t.toml", &text).expect_err("refused");
+            assert!(
+                problems.list.iter().all(|p| p.site.place.line >= 1 && p.site.place.column >= 1)
+            );
+            assert!(problems.to_string().starts_with("t.toml:"), "{problems}");
+        }
+        assert!(text_of("t", b"a = \"\xff\"").is_err());
+        assert!(parse("t", "\u{feff}a = 1\r\n").is_ok());
+    }
+
+    #[test]
+    fn several_syntax_problems_come_at_once() {
+        let problems = parse("t", "a = \nb = 1\nc = ]\n").expect_err("refused");
+        assert!(problems.list.len() >= 2, "{problems}");
+    }
+
+    #[test]
+    fn overrides_reach_tables_and_lists() {
+        let mut node = root("[tasks.a]\nsteps = [{ n = 1 }]\n");
+        let sink = Sink::default();
+        set(&mut node, "tasks.a.steps.0.n=2", &sink);
+        set(&mut node, "scenario.horizon=24h", &sink);
+        assert!(sink.is_empty());
+        assert_eq!(find(&node, &["scenario", "horizon"]).value, Value::Text("24h".into()));
+        for wrong in ["", "x", "=1", "tasks.b.value=1", "tasks.a.steps.1.n=2", "a..b=1", "\"a=1"] {
+            let sink = Sink::default();
+            set(&mut node, wrong, &sink);
+            assert!(!sink.is_empty(), "{wrong:?}");
+        }
+    }
+}

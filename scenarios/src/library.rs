@@ -1,0 +1,95 @@
+//! Scenarios and recorded traffic that ship inside the program.
+//!
+//! Invariants: the first line of each scenario is the question it answers; a scenario names
+//! shipped data as `library:NAME`, so it runs from any folder.
+//!
+//! Deliberately absent: results; a scenario's objectives say what it should show.
+
+use crate::trace::TraceFormat;
+
+/// A shipped scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// The file's text.
+    pub text: &'static str,
+}
+
+/// Shipped data: its name, its format and its bytes.
+pub(crate) struct Data {
+    pub(crate) name: &'static str,
+    pub(crate) format: TraceFormat,
+    pub(crate) bytes: &'static [u8],
+}
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(Shipped {
+            name: $name,
+            text: include_str!(concat!("../library/", $name, ".toml")),
+        }),*]
+    };
+}
+
+const ALL: &[Shipped] = shipped![
+    "azure-conversation",
+    "azure-code-bursts",
+    "mooncake-prefix-cache",
+    "llama70b-h100-tp4",
+    "kv-pressure",
+    "million",
+    "million-prefix",
+    "starter",
+];
+
+/// Recorded traffic; sources and licences are in `data/traces/README.md`.
+pub(crate) const DATA: [Data; 3] = [
+    Data {
+        name: "azure-conv-2023",
+        format: TraceFormat::Azure2023,
+        bytes: include_bytes!("../data/traces/azure-conv-2023.first-half.csv.zst"),
+    },
+    Data {
+        name: "azure-code-2023",
+        format: TraceFormat::Azure2023,
+        bytes: include_bytes!("../data/traces/azure-code-2023.csv.gz"),
+    },
+    Data {
+        name: "mooncake-conversation",
+        format: TraceFormat::Mooncake,
+        bytes: include_bytes!("../data/traces/mooncake-conversation.jsonl.gz"),
+    },
+];
+
+/// Every shipped scenario.
+#[must_use]
+pub fn all() -> &'static [Shipped] {
+    ALL
+}
+
+/// The shipped scenario of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Shipped> {
+    ALL.iter().find(|shipped| shipped.name == name)
+}
+
+/// A commented scenario to start from.
+#[must_use]
+pub fn starter() -> &'static str {
+    include_str!("../library/starter.toml")
+}
+
+impl Shipped {
+    /// The question it answers: its first line.
+    #[must_use]
+    pub fn question(&self) -> &'static str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
+    }
+
+    /// The name under which problems and provenance show it.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        format!("library/{}.toml", self.name)
+    }
+}

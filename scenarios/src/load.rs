@@ -1,0 +1,169 @@
+//! The way in: a file or a text becomes a resolved scenario, or every problem it has.
+//!
+//! Invariants: the hash covers everything that was read as text (scenario, policy, overrides);
+//! a policy file comes from the scenario's folder when the scenario names it, and from wherever
+//! the caller says when the caller does.
+
+use crate::document::{self, Node, Value};
+use crate::file::{self, PolicyFile, ScenarioFile};
+use crate::library::Shipped;
+use crate::problem::{Problem, ProblemKind, Problems, Site};
+use crate::reader::{Context, Reader, read_table};
+use crate::resolve::resolve;
+use crate::resolved::Resolved;
+use crate::source_files::SourceFiles;
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes read of a file before it is refused as too long.
+const READ_AT_MOST: u64 = 10_000_001;
+/// Tables that a policy file may hold.
+const POLICY_KEYS: [&str; 6] =
+    ["load_balancing", "routing", "budgets", "caching", "retries", "circuit_breaker"];
+
+/// Reads a scenario file; data and policy files it names have to lie in its folder. A `policy`
+/// given here replaces the one the scenario names or carries.
+///
+/// # Errors
+/// Every problem, with file, line and column.
+pub fn load_file(
+    path: &Path,
+    policy: Option<&Path>,
+    overrides: &[String],
+) -> Result<Resolved, Problems> {
+    let name = path.display().to_string();
+    let text = read_text(path, &document::start_of(&name))?;
+    let policy = match policy {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = read_text(path, &document::start_of(&name))?;
+            Some((name, text))
+        }
+        None => None,
+    };
+    // A bare file name has the empty path as its parent, which means the working folder.
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => ".".into(),
+    };
+    load(&name, &text, policy, overrides, &SourceFiles { folder: Some(folder) })
+}
+
+/// Reads a scenario from a text; it may use shipped data but no files. The entry for fuzzing.
+///
+/// # Errors
+/// Every problem, with file (`name`), line and column.
+pub fn load_str(name: &str, text: &str, overrides: &[String]) -> Result<Resolved, Problems> {
+    load(name, text, None, overrides, &SourceFiles::default())
+}
+
+/// Resolves a shipped scenario.
+///
+/// # Errors
+/// Every problem; without overrides there are none.
+pub fn load_library(shipped: &Shipped, overrides: &[String]) -> Result<Resolved, Problems> {
+    load(&shipped.file_name(), shipped.text, None, overrides, &SourceFiles::default())
+}
+
+/// A file's text, or the problem at `site`.
+fn read_text(path: &Path, site: &Site) -> Result<String, Problem> {
+    let refuse = |error: std::io::Error| {
+        Problem::new(ProblemKind::File, site, format!("cannot read {}: {error}", path.display()))
+    };
+    // Asked before opening, because opening a pipe waits for its writer.
+    if !std::fs::metadata(path).map_err(refuse)?.is_file() {
+        let message = format!("{} is not a file", path.display());
+        return Err(Problem::new(ProblemKind::File, site, message));
+    }
+    let file = std::fs::File::open(path).map_err(refuse)?;
+    let mut bytes = Vec::new();
+    file.take(READ_AT_MOST).read_to_end(&mut bytes).map_err(refuse)?;
+    document::text_of(&path.display().to_string(), &bytes).map(str::to_owned)
+}
+
+fn load(
+    name: &str,
+    text: &str,
+    policy: Option<(String, String)>,
+    overrides: &[String],
+    files: &SourceFiles,
+) -> Result<Resolved, Problems> {
+    let mut hash = Sha256::new();
+    let mut hash_in = |text: &str| {
+        // The length keeps two different splits of the same bytes apart.
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    hash_in(text);
+    let mut root = document::parse(name, text)?;
+    let context = Context::default();
+    let given = policy.is_some();
+    let key_of = |text: &str| text.split(['.', '=']).next().unwrap_or_default().trim().to_owned();
+    // An override may name another policy file, so it is heeded before the file is read.
+    for text in overrides.iter().filter(|text| key_of(text) == "policy") {
+        document::set(&mut root, text, &context.sink);
+    }
+    let policy = policy.or_else(|| named_policy(&root, files, &context));
+    let mut policy_root = None;
+    if let Some((policy_name, policy_text)) = &policy {
+        hash_in(policy_text);
+        policy_root = Some(document::parse(policy_name, policy_text)?);
+    }
+    for text in overrides {
+        hash_in(text);
+        let key = key_of(text);
+        if key == "policy" {
+            continue;
+        }
+        let target = policy_root.as_mut().filter(|_| POLICY_KEYS.contains(&key.as_str()));
+        document::set(target.unwrap_or(&mut root), text, &context.sink);
+    }
+    let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+
+    let Some(mut scenario) = read_scenario(&context, &root) else {
+        return Err(context.sink.into_problems());
+    };
+    if let Some(node) = &policy_root {
+        replace_policy(&context, &mut scenario, node, given);
+    }
+    match resolve(&context, files, &scenario, name, sha256) {
+        Some(resolved) => Ok(resolved),
+        None => Err(context.sink.into_problems()),
+    }
+}
+
+fn read_scenario(context: &Context, root: &Node) -> Option<ScenarioFile> {
+    let site = Reader::root(context, root).site().clone();
+    read_table(context, root, site, file::scenario)
+}
+
+/// The policy file that the scenario names, read before overrides are applied to it.
+fn named_policy(root: &Node, files: &SourceFiles, context: &Context) -> Option<(String, String)> {
+    let Value::Table(table) = &root.value else { return None };
+    let entry = table.get("policy")?;
+    let Value::Text(file) = &entry.node.value else { return None };
+    let site = Site { place: entry.node.place.clone(), key: "policy".to_owned() };
+    let text = files
+        .inside(file)
+        .map_err(|message| Problem::new(ProblemKind::File, &site, message))
+        .and_then(|path| read_text(&path, &site));
+    match text {
+        Ok(text) => Some((file.clone(), text)),
+        Err(problem) => {
+            context.sink.push(problem);
+            None
+        }
+    }
+}
+
+fn replace_policy(context: &Context, scenario: &mut ScenarioFile, node: &Node, given: bool) {
+    if let (false, Some((inline, _))) = (given, scenario.policy.balancing.first()) {
+        let message = "the scenario names a policy file and carries a policy itself";
+        context.sink.push(Problem::new(ProblemKind::Conflict, &inline.site, message));
+    }
+    let site = Site { place: node.place.clone(), key: String::new() };
+    if let Some(policy) = read_table::<PolicyFile>(context, node, site, file::policy) {
+        scenario.policy = policy;
+    }
+}

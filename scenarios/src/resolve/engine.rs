@@ -1,0 +1,291 @@
+//! One replica's engine: settings and step times, from the catalogue or written out.
+//!
+//! Invariants: a name the catalogue does not know, a model that does not fit its GPUs and a
+//! longest request that does not fit the KV cache are problems of the pool; each setting that was
+//! not written is in the provenance with the preset or rule it comes from.
+//!
+//! Deliberately absent: the facts themselves (see `calibrate`).
+
+use super::Resolver;
+use crate::file::{PoolFile, StepTimeFile};
+use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
+use crate::resolved::Origin;
+use calibrate::{CatalogError, EngineDefaults, EngineOverrides, Precision};
+use sim::engine::{EngineSpec, StepTime};
+use sim::units::{Blocks, Span, Tokens};
+
+/// GPU whose preset fills in the settings of a pool with written step times.
+const WRITTEN_LIKE: &str = "h100-sxm";
+/// Longest request of a pool with written step times, unless written too.
+const WRITTEN_LENGTH: u32 = 8_192;
+
+/// An engine and how far its step times can be trusted.
+pub(super) struct Engine {
+    pub(super) spec: EngineSpec,
+    pub(super) step_time: StepTime,
+    pub(super) label: String,
+}
+
+impl Resolver<'_> {
+    /// The engine of a pool.
+    pub(super) fn engine(&self, name: &At<String>, file: &PoolFile) -> Option<Engine> {
+        match (&file.gpu, &file.step_time) {
+            (Some(gpu), _) => self.catalogued(name, file, gpu),
+            (None, Some(step_time)) => self.written(name, file, step_time),
+            (None, None) => {
+                let site = file.site.child("gpu");
+                let problem = Problem::new(ProblemKind::MissingKey, &site, "the key is missing");
+                self.push(problem.help("name a GPU of the catalogue, like \"h100-sxm\""));
+                None
+            }
+        }
+    }
+
+    /// GPU, model and preset from the catalogue; a written step time replaces its step time.
+    fn catalogued(&self, name: &At<String>, file: &PoolFile, gpu: &At<String>) -> Option<Engine> {
+        let gpu = self.known(gpu, calibrate::gpu);
+        let preset = file.engine.as_ref().and_then(|e| self.known(e, calibrate::engine_preset));
+        let model = match &file.model {
+            Some(model) => self.known(model, calibrate::model),
+            None => {
+                let site = file.site.child("model");
+                let problem = Problem::new(ProblemKind::MissingKey, &site, "the key is missing");
+                self.push(problem.help("name a model of the catalogue"));
+                None
+            }
+        };
+        let step_time = file.step_time.as_ref().map(|written| self.step_time(written));
+        let (gpu, preset, model) = (gpu?, preset?, model?);
+        let defaults = self.settings(file, preset.resolve(gpu, &overrides(file)))?;
+        let weights = file.precision.as_ref()?.value;
+        let kv = file.args.kv_cache_dtype.as_ref().map_or(Precision::Bf16, |kv| kv.value);
+        let tensor_parallel = file.tensor_parallel.as_ref()?.value;
+        let calibrated =
+            calibrate::calibration(gpu, model, weights, tensor_parallel, &defaults, kv);
+        let calibrated = match calibrated {
+            Ok(calibrated) => calibrated,
+            Err(error) => {
+                let site = self.site_of(file, &error);
+                self.refuse(ProblemKind::DoesNotFit, &site, error.to_string());
+                return None;
+            }
+        };
+        self.note_settings(name, &calibrated.engine);
+        let key = |key: &str| format!("{}.{key}", name.site.key);
+        if file.args.num_gpu_blocks_override.is_none() {
+            let how = format!(
+                "{} MiB for KV of {} MiB claimed, {} MiB of weights",
+                calibrated.capacity.kv.0 >> 20,
+                calibrated.capacity.requested.0 >> 20,
+                calibrated.capacity.weights.0 >> 20,
+            );
+            let blocks = calibrated.kv_blocks.0.to_string();
+            self.note(key("kv_blocks"), blocks, Origin::Derived(how));
+        }
+        let source = format!("{}, {}", calibrated.source, calibrated.as_of);
+        self.note(key("step_time"), calibrated.label.clone(), Origin::Catalogue(source));
+        let (step_time, label) = match (step_time, &file.step_time) {
+            (Some(written), Some(times)) => {
+                self.bearable(times, &calibrated.spec)?;
+                (written?, "written in the scenario".to_owned())
+            }
+            _ => (calibrated.step_time, calibrated.label),
+        };
+        Some(Engine { spec: calibrated.spec, step_time, label })
+    }
+
+    /// Written step times without a GPU: settings as on an H100, KV blocks written too.
+    fn written(&self, name: &At<String>, file: &PoolFile, times: &StepTimeFile) -> Option<Engine> {
+        let args = &file.args;
+        for site in [
+            args.gpu_memory_utilization.as_ref().map(|at| &at.site),
+            args.kv_cache_dtype.as_ref().map(|at| &at.site),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let message = "the key has no effect in a pool without `gpu`";
+            self.refuse(ProblemKind::Conflict, site, message);
+        }
+        let step_time = self.step_time(times);
+        let blocks = args.num_gpu_blocks_override.as_ref();
+        if blocks.is_none() {
+            let site = file.site.child("engine_args.num_gpu_blocks_override");
+            let message = "a pool without `gpu` has to say how many KV blocks it has";
+            self.refuse(ProblemKind::MissingKey, &site, message);
+        }
+        let preset = file.engine.as_ref().and_then(|e| self.known(e, calibrate::engine_preset))?;
+        let gpu = match calibrate::gpu(WRITTEN_LIKE) {
+            Ok(gpu) => gpu,
+            Err(error) => {
+                self.refuse(ProblemKind::UnknownName, &file.site, error.to_string());
+                return None;
+            }
+        };
+        let defaults = self.settings(file, preset.resolve(gpu, &overrides(file)))?;
+        let how = "no model of the catalogue";
+        let settings = defaults.for_model(Tokens(WRITTEN_LENGTH), how);
+        self.note_settings(name, &settings);
+        let longest = settings.max_model_len.as_ref().map_or(WRITTEN_LENGTH, |k| k.value.0);
+        let spec = settings.spec(Blocks(blocks?.value), Tokens(longest));
+        self.bearable(times, &spec)?;
+        Some(Engine { spec, step_time: step_time?, label: "written in the scenario".to_owned() })
+    }
+
+    /// A row of the catalogue.
+    fn known<T>(
+        &self,
+        name: &At<String>,
+        look_up: fn(&str) -> Result<&'static T, CatalogError>,
+    ) -> Option<&'static T> {
+        match look_up(&name.value) {
+            Ok(row) => Some(row),
+            Err(CatalogError::Unknown { kind, known, .. }) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let message = format!("no {kind} of the catalogue is called `{}`", name.value);
+                let problem = Problem::new(ProblemKind::UnknownName, &name.site, message);
+                self.push(problem.help(did_you_mean(&name.value, &known)));
+                None
+            }
+            Err(error) => {
+                self.refuse(ProblemKind::File, &name.site, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn settings<E: std::fmt::Display>(
+        &self,
+        file: &PoolFile,
+        settings: Result<EngineDefaults, E>,
+    ) -> Option<EngineDefaults> {
+        settings.map_err(|e| self.refuse(ProblemKind::BadValue, &file.site, e.to_string())).ok()
+    }
+
+    /// The key that a calibration error is about, where there is one.
+    fn site_of(&self, file: &PoolFile, error: &calibrate::CalibrationError) -> Site {
+        use calibrate::{CalibrationError as E, CapacityError as C};
+        let written = match error {
+            E::Capacity(C::LengthDoesNotFit { .. }) => {
+                file.args.max_model_len.as_ref().map(|at| &at.site)
+            }
+            E::Capacity(C::HeadsDoNotDivide { .. }) => {
+                file.tensor_parallel.as_ref().map(|at| &at.site)
+            }
+            _ => file.model.as_ref().map(|at| &at.site),
+        };
+        written.unwrap_or(&file.site).clone()
+    }
+
+    /// Settings that were not written, with the preset or rule they come from.
+    fn note_settings(&self, name: &At<String>, settings: &EngineDefaults) {
+        let by_user = calibrate::Origin::User.to_string();
+        for (knob, value, origin) in settings.rows() {
+            if origin != by_user {
+                let key = format!("{}.engine_args.{}", name.site.key, vllm_name(knob));
+                self.note(key, value, Origin::Catalogue(origin));
+            }
+        }
+    }
+
+    /// Refuses written times with which the heaviest iteration the engine can be given would
+    /// take longer than a day: a slip of units, and sums of such times would overflow.
+    fn bearable(&self, file: &StepTimeFile, spec: &EngineSpec) -> Option<()> {
+        const DAY: u128 = 86_400 * sim::units::PS_PER_SEC as u128;
+        let ps = |at: &Option<At<Span>>| at.as_ref().map_or(0, |at| u128::from(at.value.0));
+        let tokens = u128::from(spec.max_num_batched_tokens.0) + u128::from(spec.max_num_seqs);
+        let knots = file.linear.iter().map(|knot| u128::from(knot.1.0)).max().unwrap_or(0);
+        // The last slope holds beyond the last knot.
+        let slope = match file.linear.as_slice() {
+            [.., from, to] if to.0 > from.0 => {
+                u128::from(to.1.0.saturating_sub(from.1.0)) / u128::from(to.0 - from.0) + 1
+            }
+            _ => ps(&file.per_token),
+        };
+        let pairs = tokens * u128::from(spec.max_model_len.0) / 1024 + 1;
+        let heaviest = ps(&file.fixed)
+            + ps(&file.ungraphed)
+            + knots
+            + slope * tokens
+            + ps(&file.per_kv_token) * u128::from(spec.kv_token_capacity())
+            + ps(&file.per_1024_pairs) * pairs;
+        if heaviest > DAY {
+            let message = "the heaviest iteration would take more than a day";
+            self.refuse(ProblemKind::BadValue, &file.site, message);
+            return None;
+        }
+        Some(())
+    }
+
+    fn step_time(&self, file: &StepTimeFile) -> Option<StepTime> {
+        let ps = |at: &Option<At<Span>>| at.as_ref().map(|at| at.value.0);
+        let linear = match (&file.per_token, file.linear.is_empty()) {
+            (Some(_), false) => {
+                let message = "step_time takes either `per_token` or `linear`";
+                self.refuse(ProblemKind::Conflict, &file.site, message);
+                return None;
+            }
+            // Two knots make a line: the last slope holds beyond the last knot.
+            (Some(per_token), true) => vec![(0, 0), (1, per_token.value.0)],
+            (None, false) => file.linear.iter().map(|&(tokens, span)| (tokens, span.0)).collect(),
+            (None, true) => vec![(0, 0)],
+        };
+        let graph_sizes = file.graph_sizes.iter().map(|size| size.value).collect();
+        let built = StepTime::new(
+            ps(&file.fixed)?,
+            ps(&file.ungraphed)?,
+            linear,
+            ps(&file.per_kv_token)?,
+            ps(&file.per_1024_pairs)?,
+            graph_sizes,
+        );
+        built
+            .map_err(|error| {
+                use sim::engine::StepTimeError as E;
+                let message = match error {
+                    E::Knots => "the knots of `linear` do not rise",
+                    E::GraphSizes => "`graph_sizes` does not rise",
+                    E::Instant => "an iteration would take no time",
+                    E::TooLarge => "a coefficient is larger than an hour",
+                };
+                self.refuse(ProblemKind::BadValue, &file.site, message);
+            })
+            .ok()
+    }
+}
+
+/// Engine arguments as written.
+fn overrides(file: &PoolFile) -> EngineOverrides {
+    fn value<T: Copy>(at: &Option<At<T>>) -> Option<T> {
+        at.as_ref().map(|at| at.value)
+    }
+    let args = &file.args;
+    EngineOverrides {
+        gpu_memory_utilization: value(&args.gpu_memory_utilization),
+        block_size: value(&args.block_size).map(Tokens),
+        max_num_batched_tokens: value(&args.max_num_batched_tokens).map(Tokens),
+        max_num_seqs: value(&args.max_num_seqs),
+        max_model_len: value(&args.max_model_len).map(Tokens),
+        prefix_caching: value(&args.enable_prefix_caching),
+        chunked_prefill: value(&args.enable_chunked_prefill),
+        policy: value(&args.policy),
+        watermark: value(&args.watermark),
+        reserve_full_isl: value(&args.scheduler_reserve_full_isl),
+        long_prefill_token_threshold: value(&args.long_prefill_token_threshold).map(Tokens),
+        async_scheduling: value(&args.async_scheduling),
+        max_num_queued_reqs: value(&args.max_num_queued_reqs),
+        kv_blocks: value(&args.num_gpu_blocks_override).map(Blocks),
+        performance_mode: value(&args.performance_mode),
+    }
+}
+
+/// The engine argument that a knob of a preset stands for.
+fn vllm_name(knob: &str) -> &str {
+    match knob {
+        "prefix_caching" => "enable_prefix_caching",
+        "chunked_prefill" => "enable_chunked_prefill",
+        "reserve_full_isl" => "scheduler_reserve_full_isl",
+        "kv_blocks" => "num_gpu_blocks_override",
+        other => other,
+    }
+}

@@ -1,0 +1,127 @@
+//! An estimate of each pool's offered load, to warn before a simulation is run.
+//!
+//! Mean demand divided by mean capacity. The capacity of a replica that decodes `B` sequences of
+//! mean length and prefills in full chunks is `1 / (input · prefill + output · decode)` requests
+//! per second, with `prefill` the time of a full chunk per token and `decode` the time of a decode
+//! iteration of `B` sequences per sequence; `B` is what the KV cache and `max_num_seqs` admit.
+//!
+//! Deliberately absent: queueing, prefix hits, padding. The simulation decides; this only warns.
+
+use super::{Resolver, traffic::Source};
+use crate::resolved::Origin;
+use sim::engine::Work;
+use sim::fleet::PoolSpec;
+use sim::units::Span;
+use sim::workload::{RateCurve, ScaleHow};
+
+/// Instants at which a rate curve is sampled for its mean.
+const SAMPLES: u64 = 240;
+/// An estimate this far above one is worth a warning.
+const OVERLOADED: f64 = 1.0;
+
+impl Resolver<'_> {
+    /// Offered load of each pool, from the sources whose models prefer it.
+    pub(super) fn offered_load(&self, sources: &[Source]) -> Vec<Option<f64>> {
+        let mut load: Vec<Option<f64>> = vec![Some(0.0); self.pools.len()];
+        for source in sources {
+            let model = self.models.get(source.model.index());
+            let Some(&pool_id) = model.and_then(|model| model.served_by.first()) else { continue };
+            let pool = self.pools.get(pool_id.index()).and_then(Option::as_ref);
+            let factor = match source.spec.scaling.how {
+                ScaleHow::Burstier => 1.0,
+                ScaleHow::MoreUsers | ScaleHow::FasterUsers => source.spec.scaling.factor,
+            };
+            let demand = source.demand;
+            let offered = pool.zip(demand.rate).map(|(pool, rate)| {
+                rate * factor * service_seconds(&pool.spec, demand.input, demand.output)
+                    / f64::from(pool.spec.replicas)
+            });
+            if let Some(slot) = load.get_mut(pool_id.index()) {
+                *slot = slot.zip(offered).map(|(sum, more)| sum + more);
+            }
+        }
+        for ((name, _), load) in self.file.pools.iter().zip(&load) {
+            let Some(load) = load else { continue };
+            let key = format!("{}.offered_load", name.site.key);
+            let how = "mean demand over mean capacity, an estimate".to_owned();
+            self.note(key, format!("{load:.3}"), Origin::Derived(how));
+            if *load > OVERLOADED {
+                let message = format!(
+                    "offered load is about {load:.2} of capacity: the queue will grow without end \
+                     while requests arrive"
+                );
+                self.warn(&name.site, message);
+            }
+        }
+        load
+    }
+}
+
+/// Seconds of one replica that a request of mean size takes from the others.
+fn service_seconds(pool: &PoolSpec, input: f64, output: f64) -> f64 {
+    let engine = &pool.engine;
+    // What does not fit is cut or rejected, and an estimate may not overflow where it would.
+    let longest = f64::from(engine.max_model_len.0);
+    let (input, output) = (input.min(longest), output.min(longest));
+    let context = (input + output).max(1.0);
+    let by_memory = engine.kv_token_capacity() as f64 / context;
+    let batch = by_memory.min(f64::from(engine.max_num_seqs)).max(1.0) as u32;
+    let kv_tokens =
+        (f64::from(batch) * (input + output / 2.0)).min(engine.kv_token_capacity() as f64);
+    let decode = Work { decodes: batch, kv_tokens: kv_tokens as u64, ..Work::default() };
+    let decode = pool.step_time.iteration(decode).as_secs_f64() / f64::from(batch);
+
+    let chunk = engine.max_num_batched_tokens.0.max(1);
+    let pairs = f64::from(chunk) * input / 2.0;
+    let prefill = Work { prefill_tokens: chunk, prefill_pairs: pairs as u64, ..Work::default() };
+    let prefill = pool.step_time.iteration(prefill).as_secs_f64() / f64::from(chunk);
+    input * prefill + output * decode
+}
+
+/// Mean of a rate curve over `[0, horizon)`, sampled.
+pub(super) fn mean_rate(curve: &RateCurve, horizon: Span) -> f64 {
+    let step = horizon.0 / SAMPLES;
+    let sum: f64 = (0..SAMPLES).map(|i| value_at(curve, i * step + step / 2)).sum();
+    sum / SAMPLES as f64
+}
+
+/// The curve's value at an instant in picoseconds.
+fn value_at(curve: &RateCurve, at: u64) -> f64 {
+    let in_period = match curve.period {
+        Some(period) if period.0 > 0 => at % period.0,
+        _ => at,
+    };
+    let after = curve.knots.partition_point(|knot| knot.0.0 <= in_period);
+    let base = match (after.checked_sub(1).and_then(|i| curve.knots.get(i)), curve.knots.get(after))
+    {
+        (Some(from), Some(to)) => {
+            let part = (in_period - from.0.0) as f64 / (to.0.0 - from.0.0).max(1) as f64;
+            from.1 + (to.1 - from.1) * part
+        }
+        (Some(only), None) | (None, Some(only)) => only.1,
+        (None, None) => 0.0,
+    };
+    let inside =
+        |spike: &&(sim::units::Time, Span, f64)| at >= spike.0.0 && at - spike.0.0 < spike.1.0;
+    base * curve.spikes.iter().filter(inside).map(|spike| spike.2).product::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim::units::Time;
+
+    #[test]
+    fn a_curve_is_straight_between_its_knots_and_repeats() {
+        let second = |s: u64| Time::ZERO.after(Span::from_secs(s));
+        let curve = RateCurve {
+            knots: vec![(second(0), 0.0), (second(10), 10.0)],
+            period: Some(Span::from_secs(10)),
+            spikes: vec![(second(15), Span::from_secs(1), 3.0)],
+        };
+        assert_eq!(value_at(&curve, second(4).0), 4.0);
+        assert_eq!(value_at(&curve, second(14).0), 4.0);
+        assert_eq!(value_at(&curve, second(15).0), 15.0);
+        assert!((mean_rate(&curve, Span::from_secs(10)) - 5.0).abs() < 1e-9);
+    }
+}

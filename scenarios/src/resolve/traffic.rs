@@ -1,0 +1,483 @@
+//! Sources of requests: arrivals with their curves, client mixes, traces, lengths.
+//!
+//! Invariants: the random streams of a source depend on its name alone; every drawn length is cut
+//! to what the engine admits, and a fixed or recorded one that does not fit is an error.
+//!
+//! Deliberately absent: drawing anything.
+
+use super::{Resolver, mean_rate};
+use crate::file::{ArrivalsFile, CallFile, ClientFile, Lengths, TraceFile, TrafficFile};
+use crate::problem::{At, Problem, ProblemKind, Site};
+use crate::resolved::Origin;
+use sha2::{Digest, Sha256};
+use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
+use sim::ids::{ModelId, TaskId};
+use sim::units::{Span, Time};
+use sim::workload::{
+    Arrivals, Gaps, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec, Trace,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Sources that all traffic together may have.
+const MOST_SOURCES: usize = 10_000;
+/// Turns of one conversation.
+const MOST_TURNS: u32 = 10_000;
+/// Knots, spikes and histogram entries that all sources together may have: a mix of thousands of
+/// clients, each with a copy of a long curve, would otherwise take all memory.
+const MOST_EXPANDED: usize = 1_000_000;
+
+/// A source, and what the load estimate needs to know of it.
+pub(super) struct Source {
+    pub(super) spec: SourceSpec,
+    pub(super) model: ModelId,
+    pub(super) demand: Demand,
+}
+
+/// Mean demand of a source before its traffic factor.
+#[derive(Clone, Copy)]
+pub(super) struct Demand {
+    /// Requests per second averaged over the horizon; `None` for closed loops.
+    pub(super) rate: Option<f64>,
+    /// Mean prompt tokens.
+    pub(super) input: f64,
+    /// Mean tokens written.
+    pub(super) output: f64,
+}
+
+/// Lengths of a source: drawn, or recorded.
+enum LengthSource<'a> {
+    Drawn { input: &'a Lengths, output: &'a Lengths, correlation: f64 },
+    Recorded { trace: Arc<Trace>, jitter: Span },
+}
+
+/// What all sources of one `[traffic.NAME]` share.
+struct Common<'a> {
+    file: &'a TrafficFile,
+    task: TaskId,
+    model: ModelId,
+    call: &'a CallFile,
+    scaling: Scaling,
+    horizon: Span,
+    /// Prompt plus output tokens the serving engines admit; `None` when unknown.
+    room: Option<u32>,
+}
+
+impl Resolver<'_> {
+    /// All sources; traces have been read before, because the horizon may depend on them.
+    pub(super) fn sources(&self, horizon: Span, traces: &[Option<Arc<Trace>>]) -> Vec<Source> {
+        let mut all = Vec::new();
+        for ((name, file), trace) in self.file.traffic.iter().zip(traces) {
+            if let Some(common) = self.common(file, horizon) {
+                self.expand(name, &common, trace.as_ref(), &mut all);
+            }
+            if all.len() > MOST_SOURCES {
+                let message = format!("more than {MOST_SOURCES} sources in all");
+                self.refuse(ProblemKind::BadValue, &name.site, message);
+                break;
+            }
+        }
+        all
+    }
+
+    fn common<'a>(&'a self, file: &'a TrafficFile, horizon: Span) -> Option<Common<'a>> {
+        let task_name = file.task.as_ref()?;
+        let task = self.find(task_name, "task", &self.task_names)?;
+        let call = self.call_of(task)?;
+        let model = self.task_models[task].as_ref().copied()?;
+        let scaling = self.scaling(file)?;
+        let room = self.room(model);
+        let task = TaskId(u32::try_from(task).ok()?);
+        Some(Common { file, task, model, call, scaling, horizon, room })
+    }
+
+    /// The traffic factor, written beside the trace or beside the source.
+    fn scaling(&self, file: &TrafficFile) -> Option<Scaling> {
+        let trace = file.trace.as_ref();
+        let inner = trace.and_then(|trace| trace.scale.as_ref());
+        if let (Some(inner), Some(_)) = (inner, &file.scale) {
+            let message = "`scale` is written twice, in the source and in its trace";
+            self.refuse(ProblemKind::Conflict, &inner.site, message);
+            return None;
+        }
+        let how = trace.and_then(|trace| trace.how.as_ref()).or(file.how.as_ref());
+        let factor = inner.or(file.scale.as_ref());
+        let scaling = Scaling {
+            factor: factor.map_or(1.0, |factor| factor.value),
+            how: how.map_or(ScaleHow::MoreUsers, |how| how.value),
+        };
+        if scaling.how == ScaleHow::Burstier && scaling.factor < 1.0 {
+            let site = factor.map_or(&file.site, |factor| &factor.site);
+            let message = "traffic cannot be made burstier by a factor below 1";
+            self.refuse(ProblemKind::BadValue, site, message);
+            return None;
+        }
+        Some(scaling)
+    }
+
+    /// The sources of one `[traffic.NAME]`: one, or one per client.
+    fn expand(
+        &self,
+        name: &At<String>,
+        common: &Common<'_>,
+        trace: Option<&Arc<Trace>>,
+        all: &mut Vec<Source>,
+    ) {
+        let file = common.file;
+        if let Some(TraceFile { jitter, .. }) = &file.trace {
+            self.refuse_beside_trace(file);
+            let (Some(trace), Some(jitter)) = (trace, jitter) else { return };
+            let lengths = LengthSource::Recorded { trace: trace.clone(), jitter: jitter.value };
+            all.extend(self.source(&name.value, common, None, &lengths));
+            return;
+        }
+        let Some(arrivals) = &file.arrivals else { return };
+        if file.clients.is_empty() {
+            let lengths = self.drawn(common.call, None, &name.site);
+            all.extend(
+                lengths.and_then(|l| self.source(&name.value, common, Some(arrivals.clone()), &l)),
+            );
+            return;
+        }
+        let total: f64 =
+            file.clients.iter().filter_map(|client| client.share.as_ref()).map(|s| s.value).sum();
+        let mut names = BTreeSet::new();
+        for client in &file.clients {
+            let (Some(client_name), Some(share)) = (&client.name, &client.share) else { continue };
+            if !names.insert(client_name.value.as_str()) {
+                let message = "two clients of this source have the same name";
+                self.refuse(ProblemKind::Conflict, &client_name.site, message);
+            }
+            let full_name = format!("{}/{}", name.value, client_name.value);
+            let arrivals = self.client_arrivals(arrivals, client, share.value / total);
+            let lengths = self.drawn(common.call, Some(client), &client.site);
+            if let (Some(arrivals), Some(lengths)) = (arrivals, lengths) {
+                all.extend(self.source(&full_name, common, Some(arrivals), &lengths));
+            }
+        }
+    }
+
+    fn refuse_beside_trace(&self, file: &TrafficFile) {
+        let refuse = |site: &Site, key: &str| {
+            let message = format!("`{key}` does not go with a trace, which brings its own");
+            self.refuse(ProblemKind::Conflict, site, message);
+        };
+        if let Some(client) = file.clients.first() {
+            refuse(&client.site, "clients");
+        }
+        if let Some(profile) = &file.profile {
+            refuse(&profile.site, "profile");
+        }
+        if !file.spikes.is_empty() {
+            refuse(&file.site, "spikes");
+        }
+        if file.sessions.is_some() {
+            refuse(&file.site, "sessions");
+        }
+        if let Some(prefix) = &file.prefix {
+            refuse(&prefix.tokens.site, "prefix");
+        }
+        if let Some(ends_by) = &file.ends_by_eos {
+            refuse(&ends_by.site, "ends_by");
+        }
+    }
+
+    /// A client's share of renewal arrivals, with its own burstiness.
+    fn client_arrivals(
+        &self,
+        arrivals: &ArrivalsFile,
+        client: &ClientFile,
+        share: f64,
+    ) -> Option<ArrivalsFile> {
+        let ArrivalsFile::Renewal { gaps, rate, site } = arrivals else {
+            let message =
+                "clients share arrivals that have a rate: poisson, gamma, weibull, constant";
+            self.refuse(ProblemKind::Conflict, &client.site, message);
+            return None;
+        };
+        let gaps = client.cv.as_ref().map_or(*gaps, |cv| Gaps::Gamma { cv: cv.value });
+        Some(ArrivalsFile::Renewal { gaps, rate: rate * share, site: site.clone() })
+    }
+
+    fn drawn<'a>(
+        &self,
+        call: &'a CallFile,
+        client: Option<&'a ClientFile>,
+        site: &Site,
+    ) -> Option<LengthSource<'a>> {
+        let input = client.and_then(|c| c.input.as_ref()).or(call.input.as_ref());
+        let output = client.and_then(|c| c.output.as_ref()).or(call.output.as_ref());
+        let correlation = call.correlation.as_ref().map_or(0.0, |c| c.value);
+        match (input, output) {
+            (Some(input), Some(output)) => Some(LengthSource::Drawn { input, output, correlation }),
+            _ => {
+                let message = "its task has no `input` or no `output` length to draw from";
+                let at = call.site.place.clone();
+                let problem = Problem::new(ProblemKind::MissingKey, site, message);
+                self.push(problem.help(format!("add both to the model_call at {at}")));
+                None
+            }
+        }
+    }
+
+    fn source(
+        &self,
+        name: &str,
+        common: &Common<'_>,
+        arrivals: Option<ArrivalsFile>,
+        lengths: &LengthSource<'_>,
+    ) -> Option<Source> {
+        let file = common.file;
+        self.charge(file, lengths)?;
+        let prefix_tokens = file.prefix.as_ref().map_or(0, |prefix| prefix.tokens.value);
+        let lengths_spec = match lengths {
+            LengthSource::Drawn { input, output, correlation } => {
+                self.fit_drawn(input, output, *correlation, prefix_tokens, common.room)?
+            }
+            LengthSource::Recorded { trace, .. } => {
+                self.fit_recorded(trace, file, common.room);
+                let one = LengthDist { law: LengthLaw::Fixed(1), min: 1, max: 1 };
+                LengthsSpec { input: one.clone(), output: one, correlation: 0.0 }
+            }
+        };
+        let arrivals_spec = match (lengths, arrivals) {
+            (LengthSource::Recorded { trace, jitter }, _) => {
+                Arrivals::Replay { trace: trace.clone(), jitter: *jitter }
+            }
+            (_, Some(arrivals)) => self.arrivals(&arrivals, file)?,
+            (_, None) => return None,
+        };
+        let ends_by_eos = match &file.trace {
+            Some(trace) => trace.ends_by_eos.as_ref().is_some_and(|eos| eos.value),
+            None => file.ends_by_eos.as_ref().is_none_or(|eos| eos.value),
+        };
+        let demand = demand(&arrivals_spec, lengths, file, common.horizon);
+        let priority = file.priority.as_ref().map_or(0, |priority| priority.value);
+        let spec = SourceSpec {
+            name: name.to_owned(),
+            key: stream_key(name),
+            task: common.task,
+            arrivals: arrivals_spec,
+            lengths: lengths_spec,
+            ends_by_eos,
+            max_tokens: file.max_tokens.as_ref().map(|max| max.value),
+            priority: i32::try_from(priority).unwrap_or(0),
+            prefix: file.prefix.as_ref().map(|prefix| PrefixSpec {
+                tokens: prefix.tokens.value,
+                distinct: prefix.distinct,
+                zipf: prefix.zipf,
+            }),
+            session: file.sessions.as_ref().map(|sessions| SessionSpec {
+                turns: sessions.turns.cut_at(MOST_TURNS),
+                think: sessions.think.clone(),
+            }),
+            scaling: common.scaling,
+        };
+        Some(Source { spec, model: common.model, demand })
+    }
+
+    /// Counts what a source expands to; `None` beyond the cap.
+    fn charge(&self, file: &TrafficFile, lengths: &LengthSource<'_>) -> Option<()> {
+        let points = file.profile.as_ref().map_or(0, |profile| profile.points.len());
+        let tables = match lengths {
+            LengthSource::Drawn { input, output, .. } => input.size() + output.size(),
+            LengthSource::Recorded { .. } => 0,
+        };
+        let turns = file.sessions.as_ref().map_or(0, |sessions| sessions.turns.size());
+        let before = self.expanded.get();
+        let after = before + points + file.spikes.len() + tables + turns;
+        self.expanded.set(after);
+        if before <= MOST_EXPANDED && after > MOST_EXPANDED {
+            let message = format!(
+                "the sources together have more than {MOST_EXPANDED} points, spikes and histogram \
+                 entries"
+            );
+            self.refuse(ProblemKind::BadValue, &file.site, message);
+        }
+        (after <= MOST_EXPANDED).then_some(())
+    }
+
+    fn arrivals(&self, arrivals: &ArrivalsFile, file: &TrafficFile) -> Option<Arrivals> {
+        match arrivals {
+            ArrivalsFile::Renewal { gaps, rate, .. } => {
+                Some(Arrivals::Renewal { gaps: *gaps, rate: curve(file, *rate) })
+            }
+            ArrivalsFile::Modulated { states } => {
+                Some(Arrivals::Modulated { states: states.clone(), shape: curve(file, 1.0) })
+            }
+            ArrivalsFile::ClosedLoop { users, think, site } => {
+                if file.profile.is_some() || !file.spikes.is_empty() || file.sessions.is_some() {
+                    let message = "a closed loop has no rate for profile, spikes or sessions";
+                    self.refuse(ProblemKind::Conflict, site, message);
+                    return None;
+                }
+                Some(Arrivals::ClosedLoop { users: *users, think: think.clone() })
+            }
+        }
+    }
+
+    /// Cuts drawn lengths to what the engines admit; fixed ones have to fit as they are.
+    fn fit_drawn(
+        &self,
+        input: &Lengths,
+        output: &Lengths,
+        correlation: f64,
+        prefix: u32,
+        room: Option<u32>,
+    ) -> Option<LengthsSpec> {
+        // Without a known engine the other problems are still worth finding.
+        let room = room.unwrap_or(u32::MAX);
+        let fixed = |lengths: &Lengths| match lengths.law {
+            LengthLaw::Fixed(tokens) => Some(tokens),
+            _ => None,
+        };
+        let written = fixed(output).unwrap_or(1);
+        let most_input = room.saturating_sub(prefix).saturating_sub(written);
+        if most_input == 0 || fixed(input).is_some_and(|tokens| tokens > most_input) {
+            let message = format!(
+                "a request of {} prompt tokens{} and {written} output tokens does not fit \
+                 max_model_len = {room}",
+                fixed(input).unwrap_or(input.min),
+                if prefix > 0 { format!(" after a prefix of {prefix}") } else { String::new() },
+            );
+            let problem = Problem::new(ProblemKind::DoesNotFit, &input.site, message);
+            self.push(problem.help(format!("at most {most_input} prompt tokens would fit")));
+            return None;
+        }
+        let least_input = fixed(input).unwrap_or(input.min);
+        let most_output = room.saturating_sub(prefix).saturating_sub(least_input).max(1);
+        for (lengths, most, what) in
+            [(input, most_input, "prompt"), (output, most_output, "output")]
+        {
+            let wanted = lengths.max.as_ref().map(|max| max.value).or(lengths.law_max());
+            if let Some(wanted) = wanted.filter(|&wanted| wanted > most) {
+                let message = format!(
+                    "{what} lengths up to {wanted} are cut at {most}, what max_model_len = {room} admits"
+                );
+                self.warn(&lengths.site, message);
+            }
+        }
+        let spec = LengthsSpec {
+            input: input.cut_at(most_input),
+            output: output.cut_at(most_output),
+            correlation,
+        };
+        for (lengths, dist) in [(input, &spec.input), (output, &spec.output)] {
+            if lengths.max.is_none() && fixed(lengths).is_none() {
+                let how = "what max_model_len leaves".to_owned();
+                self.derived(&lengths.site.child("max").key, dist.max.to_string(), how);
+            }
+        }
+        Some(spec)
+    }
+
+    /// Every recorded request has to fit, prompt and answer together.
+    fn fit_recorded(&self, trace: &Trace, file: &TrafficFile, room: Option<u32>) {
+        let Some(room) = room else { return };
+        let size = |row: &sim::workload::TraceRow| u64::from(row.input) + u64::from(row.output);
+        let too_long = trace.rows.iter().filter(|row| size(row) > u64::from(room)).count();
+        if too_long == 0 {
+            return;
+        }
+        let largest = trace.rows.iter().map(size).max().unwrap_or(0);
+        let site =
+            file.trace.as_ref().and_then(|t| t.file.as_ref()).map_or(&file.site, |f| &f.site);
+        let message = format!(
+            "{too_long} of {} recorded requests do not fit max_model_len = {room}",
+            trace.rows.len()
+        );
+        let problem = Problem::new(ProblemKind::DoesNotFit, site, message);
+        self.push(problem.help(format!("max_model_len = {largest} would admit all of them")));
+    }
+
+    /// Reads the trace of each `[traffic.NAME]` that has one.
+    pub(super) fn traces(&self) -> Vec<Option<Arc<Trace>>> {
+        let read = |(name, traffic): &(At<String>, TrafficFile)| {
+            let file = traffic.trace.as_ref()?;
+            let (path, format) = (file.file.as_ref()?, file.format.as_ref()?);
+            match self.files.trace(format.value, &path.value) {
+                Ok(loaded) => {
+                    for warning in loaded.warnings {
+                        self.warn(&path.site, warning);
+                    }
+                    let spread = file.jitter.as_ref().is_some_and(|j| j.value > Span::ZERO);
+                    if !spread && loaded.suggested_jitter > Span::ZERO {
+                        let width = crate::quantity::show_span(loaded.suggested_jitter);
+                        let message =
+                            format!("recorded times are rounded: set jitter = \"{width}\"");
+                        self.warn(&path.site, message);
+                    }
+                    let trace = loaded.trace;
+                    let value = format!("{} requests", trace.rows.len());
+                    let origin = Origin::Derived(format!("{}, {}", path.value, loaded.note));
+                    self.note(format!("{}.trace", name.site.key), value, origin);
+                    Some(trace)
+                }
+                Err(messages) => {
+                    for message in messages {
+                        self.refuse(ProblemKind::File, &path.site, message);
+                    }
+                    None
+                }
+            }
+        };
+        self.file.traffic.iter().map(read).collect()
+    }
+}
+
+/// The rate curve of a source: its profile and spikes, times `rate`.
+fn curve(file: &TrafficFile, rate: f64) -> RateCurve {
+    let mut curve = RateCurve::constant(rate);
+    if let Some(profile) = &file.profile {
+        let knot = |&(at, factor): &(Span, f64)| (Time::ZERO.after(at), factor * rate);
+        curve.knots = profile.points.iter().map(knot).collect();
+        curve.period = profile.period;
+    }
+    let spike = |s: &crate::file::Spike| (Time::ZERO.after(s.at), s.length, s.factor);
+    curve.spikes = file.spikes.iter().map(spike).collect();
+    curve
+}
+
+fn demand(
+    arrivals: &Arrivals,
+    lengths: &LengthSource<'_>,
+    file: &TrafficFile,
+    horizon: Span,
+) -> Demand {
+    let turns = file.sessions.as_ref().map_or(1.0, |s| s.turns.mean().min(f64::from(MOST_TURNS)));
+    let prefix = file.prefix.as_ref().map_or(0.0, |prefix| f64::from(prefix.tokens.value));
+    let rate = match arrivals {
+        Arrivals::Renewal { rate, .. } => Some(turns * mean_rate(rate, horizon)),
+        Arrivals::Modulated { states, shape } => {
+            let time: f64 = states.iter().map(|(_, stay)| stay.as_secs_f64()).sum();
+            let events: f64 = states.iter().map(|(rate, stay)| rate * stay.as_secs_f64()).sum();
+            Some(turns * events / time * mean_rate(shape, horizon))
+        }
+        Arrivals::Replay { trace, .. } => {
+            let span = trace.span.min(horizon).as_secs_f64();
+            let within = trace.rows.partition_point(|row| row.at < Time::ZERO.after(horizon));
+            (span > 0.0).then(|| within as f64 / span)
+        }
+        Arrivals::ClosedLoop { .. } => None,
+    };
+    match lengths {
+        LengthSource::Drawn { input, output, .. } => {
+            Demand { rate, input: prefix + input.mean(), output: output.mean() }
+        }
+        LengthSource::Recorded { trace, .. } => {
+            let count = trace.rows.len().max(1) as f64;
+            let mean = |total: u64| total as f64 / count;
+            Demand {
+                rate,
+                input: mean(trace.rows.iter().map(|row| u64::from(row.input)).sum()),
+                output: mean(trace.rows.iter().map(|row| u64::from(row.output)).sum()),
+            }
+        }
+    }
+}
+
+/// Key of a source's random streams: the first 64 bits of its name's SHA-256.
+fn stream_key(name: &str) -> u64 {
+    let digest = Sha256::digest(name.as_bytes());
+    digest.iter().take(8).fold(0, |key, &byte| key << 8 | u64::from(byte))
+}

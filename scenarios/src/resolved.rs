@@ -1,0 +1,185 @@
+//! What a scenario file comes to: the simulator's inputs and everything known beside them.
+//!
+//! Deliberately absent: results; and any decision about how often to simulate beyond what the
+//! file asks for.
+
+use crate::problem::{Place, Site};
+use sim::Scenario;
+use sim::ids::{PoolId, TaskId};
+use sim::units::{Money, Span};
+
+/// A scenario with every number filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Name for reports.
+    pub name: String,
+    /// The question the scenario answers, when it says.
+    pub question: Option<String>,
+    /// The simulator's inputs.
+    pub scenario: Scenario,
+    /// How often to simulate.
+    pub plan: Plan,
+    /// What `run` judges, in the order of the file.
+    pub objectives: Vec<Objective>,
+    /// Where each value comes from, in reading order.
+    pub provenance: Vec<Provenance>,
+    /// What a reader of the results should know.
+    pub warnings: Vec<Warning>,
+    /// Estimated offered load of each pool (1 = just saturated), from mean lengths and mean
+    /// rates; `None` where rates follow from the run itself (closed loop).
+    pub offered_load: Vec<Option<f64>>,
+    /// One calibration label per pool: how far its step times can be trusted.
+    pub calibration: Vec<String>,
+    /// SHA-256 of the scenario, its policy and its overrides, in hexadecimal.
+    pub sha256: String,
+}
+
+/// How often and how long to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Independent replications.
+    pub replications: Replications,
+    /// Seed of all random streams.
+    pub seed: u64,
+    /// Whether the run stands for the steady state, so that `Scenario::warm_up` was cut off.
+    pub steady_state: bool,
+}
+
+/// Number of replications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replications {
+    /// As many as the stopping rule asks for.
+    Auto,
+    /// Exactly this many, at least 1.
+    Fixed(u32),
+}
+
+/// A target for one number of the results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    /// Name in files and reports, `support_reply.p95_latency`.
+    pub name: String,
+    /// The target as written, `<= 6s`.
+    pub target: String,
+    /// Which number.
+    pub subject: Subject,
+    /// On which side of the limit it has to be.
+    pub comparison: Comparison,
+    /// The limit.
+    pub limit: Limit,
+    /// Where it was written.
+    pub site: Site,
+}
+
+/// The number an objective is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A quantile, in thousandths (950 is p95), of one of a task's times.
+    Quantile {
+        /// The task.
+        task: TaskId,
+        /// Which time.
+        time: TaskTime,
+        /// Thousandths: 500, 900, 950, 990, 999.
+        per_mille: u32,
+    },
+    /// Share of finished tasks that succeeded.
+    SuccessRate(TaskId),
+    /// Share of finished tasks within their latency target.
+    SloAttainment(TaskId),
+    /// Successful tasks within their latency target, per second.
+    Goodput(TaskId),
+    /// Spend of the whole fleet per day.
+    SpendPerDay,
+    /// Spend of the whole fleet per month of 30.4375 days.
+    SpendPerMonth,
+    /// Spend divided by successful tasks.
+    SpendPerSuccessfulTask,
+    /// Value earned less spend, per successful task.
+    MarginPerTask,
+    /// Mean busy share of a pool's replicas.
+    Utilisation(PoolId),
+}
+
+/// A time of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskTime {
+    /// From arrival to the end of the task.
+    Latency,
+    /// Time to first token.
+    Ttft,
+    /// Mean time per output token after the first.
+    Tpot,
+}
+
+/// Side of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<=`
+    AtMost,
+    /// `>=`
+    AtLeast,
+}
+
+/// The value of a limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// A time.
+    Span(Span),
+    /// A share, between 0 and 1.
+    Share(f64),
+    /// Events per second.
+    Rate(f64),
+    /// An amount of money.
+    Money(Money),
+}
+
+/// One value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// Key path.
+    pub key: String,
+    /// The value as text.
+    pub value: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file or an override.
+    Written(Place),
+    /// The default of this version.
+    Default,
+    /// Worked out from other values; the text says how.
+    Derived(String),
+    /// A row of the catalogue; the text names source and date.
+    Catalogue(String),
+}
+
+/// Something a reader of the results should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it comes from.
+    pub site: Site,
+    /// What to know.
+    pub message: String,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Written(place) => write!(f, "{place}"),
+            Origin::Default => write!(f, "default"),
+            Origin::Derived(how) => write!(f, "derived: {how}"),
+            Origin::Catalogue(source) => write!(f, "catalogue: {source}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}: {}", self.site.place, self.site.key, self.message)
+    }
+}

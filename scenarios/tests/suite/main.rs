@@ -1,0 +1,9 @@
+//! What users and attackers write, and what comes out.
+
+mod files;
+mod hostile;
+mod problems;
+mod resolving;
+mod schema;
+mod shipped;
+mod support;

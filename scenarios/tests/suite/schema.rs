@@ -1,0 +1,81 @@
+//! The schema says what the reader accepts.
+
+use crate::support::SMALL;
+use scenarios::{SchemaKind, library, schema};
+use serde_json::Value;
+
+/// Whether the schema admits a TOML value, as far as keys, choices and types go.
+fn admits(schema: &Value, value: &toml::Value) -> bool {
+    for list in ["oneOf", "anyOf"] {
+        if let Some(variants) = schema[list].as_array() {
+            return variants.iter().any(|variant| admits(variant, value));
+        }
+    }
+    if let Some(choices) = schema["enum"].as_array() {
+        return choices.iter().any(|choice| choice.as_str() == value.as_str());
+    }
+    match (schema["type"].as_str(), value) {
+        (Some("object"), toml::Value::Table(table)) => {
+            let known = |key: &String, below: &toml::Value| {
+                let property = &schema["properties"][key.as_str()];
+                let other = &schema["additionalProperties"];
+                if property.is_object() { admits(property, below) } else { admits(other, below) }
+            };
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            table.iter().all(|(key, below)| known(key, below))
+                && required.iter().all(|key| key.as_str().is_some_and(|k| table.contains_key(k)))
+        }
+        (Some("array"), toml::Value::Array(items)) => {
+            let pair = schema["items"].is_array();
+            pair || items.iter().all(|item| admits(&schema["items"], item))
+        }
+        (Some("string"), toml::Value::String(_)) => true,
+        (Some("integer" | "number"), toml::Value::Integer(_)) => true,
+        (Some("number"), toml::Value::Float(_)) => true,
+        (Some("boolean"), toml::Value::Boolean(_)) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn the_schema_admits_every_shipped_scenario() {
+    let schema = schema(SchemaKind::Scenario);
+    let texts = library::all().iter().map(|shipped| (shipped.name, shipped.text));
+    for (name, text) in texts.chain([("small", SMALL)]) {
+        let value: toml::Value = toml::from_str(text).expect("TOML");
+        assert!(admits(&schema, &value), "{name}");
+    }
+    let wrong: toml::Value = toml::from_str("[scenario]\nhorizn = \"1h\"").expect("TOML");
+    assert!(!admits(&schema, &wrong));
+}
+
+/// Every object of the schema is closed, every key has a sentence.
+fn closed_and_documented(schema: &Value, path: &str) {
+    for list in ["oneOf", "anyOf"] {
+        for variant in schema[list].as_array().into_iter().flatten() {
+            closed_and_documented(variant, path);
+        }
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        assert!(!schema["additionalProperties"].is_null(), "{path} is open");
+        for (key, below) in properties {
+            let path = format!("{path}.{key}");
+            assert!(below["description"].is_string(), "{path} has no description");
+            closed_and_documented(below, &path);
+        }
+    }
+    for inner in ["additionalProperties", "items"] {
+        if schema[inner].is_object() {
+            closed_and_documented(&schema[inner], path);
+        }
+    }
+}
+
+#[test]
+fn every_key_is_documented() {
+    for kind in [SchemaKind::Scenario, SchemaKind::Policy] {
+        let schema = schema(kind);
+        assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+        closed_and_documented(&schema, "");
+    }
+}

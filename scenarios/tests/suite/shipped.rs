@@ -1,0 +1,73 @@
+//! Every shipped scenario resolves, says what it is for, and is not overloaded by mistake.
+
+use scenarios::{library, load_library, load_str};
+use sim::workload::Arrivals;
+
+#[test]
+fn every_shipped_scenario_resolves_with_its_question() {
+    for shipped in library::all() {
+        let resolved = load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(shipped.question().ends_with('?'), "{}", shipped.name);
+        assert_eq!(resolved.question.as_deref(), Some(shipped.question()), "{}", shipped.name);
+        assert_eq!(resolved.name, shipped.name);
+        assert!(resolved.calibration.iter().all(|label| !label.is_empty()));
+        assert!(resolved.warnings.is_empty(), "{}: {:?}", shipped.name, resolved.warnings);
+    }
+}
+
+#[test]
+fn the_million_is_a_million_at_seventy_percent() {
+    for name in ["million", "million-prefix"] {
+        let shipped = library::find(name).expect("shipped");
+        let resolved = load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let Arrivals::Renewal { rate, .. } = &resolved.scenario.sources[0].arrivals else {
+            panic!("a renewal process")
+        };
+        let requests = rate.knots[0].1 * resolved.scenario.horizon.as_secs_f64();
+        assert!((requests - 1e6).abs() < 1.0, "{requests}");
+        let caching = resolved.scenario.pools[0].engine.prefix_caching;
+        assert_eq!(caching, name == "million-prefix");
+    }
+    let load = |name: &str| {
+        let shipped = library::find(name).expect("shipped");
+        load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}")).offered_load[0]
+    };
+    let share = load("million").expect("a rate");
+    assert!((0.65..0.75).contains(&share), "{share}");
+}
+
+#[test]
+fn the_catalogue_explains_what_it_filled_in() {
+    let shipped = library::find("llama70b-h100-tp4").expect("shipped");
+    let resolved = load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let keys: Vec<&str> = resolved.provenance.iter().map(|line| line.key.as_str()).collect();
+    for key in [
+        "pools.h100-tp4.engine_args.enable_prefix_caching",
+        "pools.h100-tp4.engine_args.gpu_memory_utilization",
+        "pools.h100-tp4.kv_blocks",
+        "pools.h100-tp4.step_time",
+    ] {
+        assert!(keys.contains(&key), "{key} in {keys:?}");
+    }
+    assert_eq!(resolved.scenario.pools[0].gpus_per_replica, 4);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_with_advice() {
+    let text = library::find("llama70b-h100-tp4").expect("shipped").text;
+    let cases = [
+        ("pools.h100-tp4.tensor_parallel=1", "does not fit 1 × h100-sxm"),
+        ("pools.h100-tp4.tensor_parallel=3", "does not divide"),
+        ("pools.h100-tp4.engine_args.num_gpu_blocks_override=100", "max_model_len"),
+        ("pools.h100-tp4.gpu=h1000", "no GPU of the catalogue is called `h1000`"),
+        ("pools.h100-tp4.model=llama-3.1-70", "no model of the catalogue"),
+        ("pools.h100-tp4.engine=vlm", "did you mean `vllm`?"),
+    ];
+    for (change, message) in cases {
+        let problems = load_str("t.toml", text, &[change.to_owned()]).expect_err(change);
+        assert!(problems.to_string().contains(message), "{change}: {problems}");
+    }
+    let unpriced = text.replace("price = \"$2.99/h\"\n", "");
+    let problems = load_str("t.toml", &unpriced, &[]).expect_err("a price is needed");
+    assert!(problems.to_string().contains("quoted:"), "{problems}");
+}
