@@ -1,2 +1,24 @@
-//! surgeline.
-fn main() {}
+//! surgeline: what will this traffic cost, what p95 will users see, and does the promise hold?
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 an objective is missed,
+//! 2 usage or input error, 3 undecided, 130 interrupted with what was finished; 101 is a bug.
+
+mod args;
+mod commands;
+mod error;
+mod output;
+mod progress;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::execute(args.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(error.code())
+        }
+    }
+}

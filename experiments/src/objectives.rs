@@ -10,7 +10,7 @@ use crate::estimate::{Distribution, Estimate};
 use crate::result::RunResult;
 use crate::stability::Verdict;
 use sim::Scenario;
-use sim::ids::{ModelId, TaskId};
+use sim::ids::{ModelId, PoolId, TaskId};
 
 /// Which way a metric is to lie from its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub enum Metric {
     CostPerSuccessfulTask,
     /// `margin_per_task`, dollars.
     MarginPerTask,
+    /// `<pool>.utilisation`, a ratio.
+    Utilisation(PoolId),
 }
 
 /// One promise.
@@ -184,6 +186,9 @@ impl Metric {
                 }
             }
         }
+        for (at, pool) in scenario.pools.iter().enumerate() {
+            all.push((format!("{}.utilisation", pool.name), Metric::Utilisation(PoolId(at as u32))));
+        }
         all.push(("spend.per_day".into(), Metric::SpendPerDay));
         all.push(("spend.per_month".into(), Metric::SpendPerMonth));
         all.push(("cost_per_successful_task".into(), Metric::CostPerSuccessfulTask));
@@ -211,7 +216,7 @@ impl Metric {
         match self {
             Metric::TaskLatency(..) | Metric::Call(..) => "s",
             Metric::Goodput(_) => "1/s",
-            Metric::SuccessRate(_) | Metric::SloAttainment(_) => "",
+            Metric::SuccessRate(_) | Metric::SloAttainment(_) | Metric::Utilisation(_) => "",
             _ => "USD",
         }
     }
@@ -252,6 +257,7 @@ impl Metric {
             Metric::SpendPerMonth => Some(&result.spend.per_month_usd),
             Metric::CostPerSuccessfulTask => Some(&result.spend.per_successful_task_usd),
             Metric::MarginPerTask => Some(&result.margin.per_task_usd),
+            Metric::Utilisation(pool) => result.pools.get(pool.index()).map(|p| &p.utilisation),
         };
         found.cloned().unwrap_or_else(|| Estimate::absent("not part of this result"))
     }

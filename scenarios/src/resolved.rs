@@ -80,7 +80,7 @@ pub enum Subject {
         task: TaskId,
         /// Which time.
         time: TaskTime,
-        /// Thousandths: 500, 900, 950, 990, 999.
+        /// Thousandths: 500, 900, 950 or 990.
         per_mille: u32,
     },
     /// Share of finished tasks that succeeded.

@@ -1,0 +1,135 @@
+//! What can be asked for on the command line.
+
+use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Simulation and capacity planning for LLM inference.
+///
+/// Exit codes: 0 fine · 1 an objective is missed · 2 usage or input error · 3 an objective is
+/// undecided (its interval straddles the target) · 130 interrupted, what was finished is reported.
+#[derive(Debug, Parser)]
+#[command(name = "surgeline", version, about, long_about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Simulate a scenario: cost, latency and their intervals, objectives judged.
+    Run(Run),
+    /// Check a scenario file; with --resolved, print every value and where it comes from.
+    Validate(Validate),
+    /// Print the JSON Schema (draft-07) of a kind of file, for editors.
+    Schema {
+        /// Which file.
+        #[arg(value_enum)]
+        kind: Schema,
+    },
+    /// List shipped scenarios, GPUs, models or engine presets.
+    List {
+        /// What to list.
+        #[arg(value_enum, default_value = "scenarios")]
+        what: Listing,
+    },
+    /// Write a commented starter scenario.
+    Init {
+        /// File to write; it must not exist.
+        #[arg(default_value = "scenario.toml")]
+        file: PathBuf,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which scenario, and what to change in it.
+#[derive(Debug, Arguments)]
+pub(crate) struct Source {
+    /// Scenario file, or the name of a shipped one (see `surgeline list`).
+    pub(crate) scenario: PathBuf,
+    /// Policy file, instead of the one the scenario names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Change one value: --set pools.h100.replicas=4 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Seed of all random streams, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Independent replications, instead of the scenario's.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) replications: Option<u32>,
+    /// Threads; the result does not depend on it. Default: all cores.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) threads: Option<u32>,
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Also write the JSON report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Also write the Markdown report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) md: Option<PathBuf>,
+    /// Also write all reports into this new folder; it appears when it is complete.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Also write every call of replication 0 to this CSV file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calls: Option<PathBuf>,
+    /// Run replication 0 twice in lockstep first, and name the first event that differs.
+    #[arg(long)]
+    pub(crate) check_determinism: bool,
+    /// No progress display and no warnings on stderr.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Validate {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Print every value with its origin: the file, a default, or the catalogue.
+    #[arg(long)]
+    pub(crate) resolved: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people, in a terminal.
+    Text,
+    /// For programs: schema surgeline.run/1.
+    Json,
+    /// For a pull request or a wiki.
+    Md,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    /// A scenario file.
+    Scenario,
+    /// A policy file.
+    Policy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    /// Shipped scenarios and the question each answers.
+    Scenarios,
+    /// GPUs of the catalogue.
+    Gpus,
+    /// Models of the catalogue.
+    Models,
+    /// Versioned engine presets.
+    Engines,
+}

@@ -1,0 +1,57 @@
+//! One file per command; each takes its arguments and returns an exit code.
+
+mod list;
+mod objectives;
+mod run;
+mod validate;
+
+use crate::args::{Args, Command, Schema, Source};
+use crate::error::Error;
+use crate::output;
+use clap::CommandFactory;
+use scenarios::{Resolved, SchemaKind, library};
+
+/// Carries a command out.
+pub(crate) fn execute(command: Command) -> Result<u8, Error> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::List { what } => list::list(what),
+        Command::Schema { kind } => {
+            let kind = match kind {
+                Schema::Scenario => SchemaKind::Scenario,
+                Schema::Policy => SchemaKind::Policy,
+            };
+            output::print(&format!("{:#}\n", scenarios::schema(kind)))?;
+            Ok(0)
+        }
+        Command::Init { file } => {
+            if file.exists() {
+                return Err(Error::Usage(format!("{} exists already", file.display())));
+            }
+            output::write_file(&file, library::starter())?;
+            eprintln!("wrote {}; next: surgeline run {}", file.display(), file.display());
+            Ok(0)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "surgeline", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(0)
+        }
+    }
+}
+
+/// Loads a scenario from a file, or a shipped one by its name.
+fn load(source: &Source) -> Result<Resolved, Error> {
+    if !source.scenario.exists()
+        && let Some(shipped) = source.scenario.to_str().and_then(library::find)
+    {
+        if source.policy.is_some() {
+            let advice = "--policy works with a scenario file; see `surgeline init`";
+            return Err(Error::Usage(advice.to_owned()));
+        }
+        return Ok(scenarios::load_library(shipped, &source.set)?);
+    }
+    Ok(scenarios::load_file(&source.scenario, source.policy.as_deref(), &source.set)?)
+}

@@ -1,0 +1,182 @@
+//! `surgeline run`: simulate a scenario and say what came of it.
+
+use super::{load, objectives};
+use crate::args::{Format, Run};
+use crate::error::Error;
+use crate::output;
+use crate::progress::{Bar, stop_flag};
+use experiments::determinism::check_determinism;
+use experiments::{ExitStatus, Objective, Plan, ReplicateError, RunResult, Sample, StopReason};
+use reports::{ProvenanceRow, Report, ScenarioInfo};
+use scenarios::Resolved;
+use scenarios::resolved::Replications;
+use sim::record::{CallRecord, KeepAll};
+use sim::{Scenario, Simulation};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+pub(super) fn run(args: &Run) -> Result<u8, Error> {
+    let resolved = load(&args.source)?;
+    let judged = objectives::translate(&resolved.scenario, &resolved.objectives);
+    let judged = judged.map_err(Error::Usage)?;
+    if let Some(folder) = &args.out {
+        output::check_folder(folder)?;
+    }
+    if !args.quiet {
+        for warning in &resolved.warnings {
+            eprintln!("warning: {}: {}", warning.site.place, warning.message);
+        }
+    }
+    let plan = plan(args, &resolved);
+    if args.check_determinism {
+        lockstep(&resolved.scenario, plan.seed, args.quiet)?;
+    }
+    let result = simulate(&resolved.scenario, &plan, &judged, args.quiet)?;
+    write(args, &resolved, &result)?;
+    if let Some(path) = &args.calls {
+        output::write_file(path, &calls_csv(&resolved.scenario, plan.seed)?)?;
+    }
+    if result.stopped == StopReason::Interrupted {
+        return Ok(130);
+    }
+    Ok(ExitStatus::of(&result.objectives).code())
+}
+
+fn plan(args: &Run, resolved: &Resolved) -> Plan {
+    let replications = match (args.replications, resolved.plan.replications) {
+        (Some(n), _) | (None, Replications::Fixed(n)) => Sample::Fixed(n),
+        (None, Replications::Auto) => Sample::Auto,
+    };
+    Plan {
+        seed: args.seed.unwrap_or(resolved.plan.seed),
+        replications,
+        threads: args.threads.map(|n| n as usize),
+        steady_state: resolved.plan.steady_state,
+    }
+}
+
+/// Runs the replications; a failed audit of any of them is a bug, not a result.
+fn simulate(
+    scenario: &Scenario,
+    plan: &Plan,
+    judged: &[Objective],
+    quiet: bool,
+) -> Result<RunResult, Error> {
+    let stop = stop_flag();
+    let findings = Mutex::new(Vec::new());
+    let runner = |scenario: &Scenario, seed: u64, replication: u32| {
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let simulation = Simulation::new(scenario, seed, replication);
+        let outcome = simulation.run_with(&|| stop.load(Ordering::Relaxed)).0?;
+        if let (false, Ok(mut found)) = (outcome.audit.is_empty(), findings.lock()) {
+            found.extend(outcome.audit.iter().cloned());
+        }
+        Some(outcome)
+    };
+    let bar = Bar::new(quiet);
+    let result = experiments::run(scenario, plan, judged, &runner, &bar);
+    bar.clear();
+    if let Some(finding) = findings.into_inner().unwrap_or_default().first() {
+        return Err(Error::Bug(format!("the audit found: {finding}")));
+    }
+    result.map_err(|error| match error {
+        ReplicateError::NothingFinished => Error::Interrupted,
+        threads => Error::Usage(threads.to_string()),
+    })
+}
+
+fn lockstep(scenario: &Scenario, seed: u64, quiet: bool) -> Result<(), Error> {
+    let start = || {
+        let mut simulation = Simulation::new(scenario, seed, 0);
+        std::iter::from_fn(move || simulation.step())
+    };
+    let events = check_determinism(start).map_err(|error| Error::Bug(error.to_string()))?;
+    if !quiet {
+        eprintln!("determinism: {events} events of replication 0 are equal in two runs");
+    }
+    Ok(())
+}
+
+/// Prints the report and writes it wherever it was asked for.
+fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Error> {
+    let row = |row: &scenarios::resolved::Provenance| ProvenanceRow {
+        key: row.key.clone(),
+        value: row.value.clone(),
+        origin: row.origin.to_string(),
+    };
+    let notes = resolved.warnings.iter();
+    let report = Report {
+        result,
+        scenario: ScenarioInfo {
+            name: resolved.name.clone(),
+            question: resolved.question.clone(),
+            sha256: resolved.sha256.clone(),
+        },
+        provenance: resolved.provenance.iter().map(row).collect(),
+        calibration: resolved.calibration.clone(),
+        notes: notes.map(|note| format!("{}: {}", note.site.place, note.message)).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let json = || reports::json::render(&report);
+    let markdown = || reports::markdown::render(&report);
+    let text = |color| reports::text::render(&report, color);
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    output::print(&match args.format {
+        Format::Text => text(color),
+        Format::Json => json(),
+        Format::Md => markdown(),
+    })?;
+    if let Some(path) = &args.json {
+        output::write_file(path, &json())?;
+    }
+    if let Some(path) = &args.md {
+        output::write_file(path, &markdown())?;
+    }
+    if let Some(folder) = &args.out {
+        let files =
+            [("run.json", json()), ("run.md", markdown()), ("run.txt", text(false))];
+        output::write_folder(Path::new(folder), &files)?;
+    }
+    Ok(())
+}
+
+/// Every call of replication 0, times in seconds.
+fn calls_csv(scenario: &Scenario, seed: u64) -> Result<String, Error> {
+    let (_, kept) =
+        Simulation::recording(scenario, seed, 0, KeepAll::default()).run_with(&|| false);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let header = [
+        "source", "number", "task", "model", "pool", "replica", "arrived_s", "scheduled_s",
+        "first_token_s", "ended_s", "input_tokens", "output_tokens", "hit_tokens", "preemptions",
+    ];
+    let failed = |error: csv::Error| Error::Bug(error.to_string());
+    writer.write_record(header).map_err(failed)?;
+    for call in &kept.calls {
+        writer.write_record(call_row(scenario, call)).map_err(failed)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| Error::Bug(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn call_row(scenario: &Scenario, call: &CallRecord) -> [String; 14] {
+    [
+        scenario.sources[call.source.index()].name.clone(),
+        call.number.to_string(),
+        scenario.tasks[call.task.index()].name.clone(),
+        scenario.models[call.model.index()].name.clone(),
+        scenario.pools[call.pool.index()].name.clone(),
+        call.replica.to_string(),
+        call.arrived.as_secs_f64().to_string(),
+        call.scheduled.as_secs_f64().to_string(),
+        call.first_token.as_secs_f64().to_string(),
+        call.ended.as_secs_f64().to_string(),
+        call.input.to_string(),
+        call.output.to_string(),
+        call.hit_tokens.to_string(),
+        call.preemptions.to_string(),
+    ]
+}

@@ -1,0 +1,77 @@
+//! Writing results: stdout that may be a closed pipe, files and folders that appear whole.
+
+use crate::error::Error;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Prints a result. A reader that went away (`| head`) is no error.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(Error::Write { path: PathBuf::from("stdout"), source }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes a file beside its place and renames it there, so that nobody ever sees half of it.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: path.to_path_buf(), source };
+    let beside = beside(path);
+    let write = || {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|error| {
+        // What is half written is of no use; the error itself is what counts.
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
+}
+
+/// Refuses an output folder that holds something already: nothing of the user's is overwritten.
+pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::Usage(format!(
+                "--out {}: the folder is not empty; name a new one",
+                folder.display()
+            ))),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::Write { path: folder.to_path_buf(), source }),
+    }
+}
+
+/// Writes all files into a temporary folder and renames it into place.
+pub(crate) fn write_folder(folder: &Path, files: &[(&str, String)]) -> Result<(), Error> {
+    check_folder(folder)?;
+    let beside = beside(folder);
+    let write = || {
+        fs::create_dir_all(&beside)?;
+        for (name, text) in files {
+            let mut file = fs::File::create(beside.join(name))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+        }
+        fs::rename(&beside, folder)
+    };
+    write().map_err(|source| {
+        // As above: the temporary folder is ours alone.
+        let _ = fs::remove_dir_all(&beside);
+        Error::Write { path: folder.to_path_buf(), source }
+    })
+}
+
+/// A temporary name in the same folder, so that the rename stays within one file system.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
