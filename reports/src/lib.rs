@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Turns what an experiment found into documents: JSON for tools, text for a terminal, Markdown
+//! for a review.
+//!
+//! [`text`] and [`markdown`] render the same [`sections`], so neither can say what the other
+//! leaves out; [`json`] is the full record. Numbers get their units and their rounding in
+//! [`format`] and nowhere else.
+//!
+//! Invariants: a document is a function of the [`Report`] alone; a number that is absent is
+//! absent in every document and says why; no document rounds money in JSON.
+//!
+//! Deliberately absent: simulating, judging, reading or writing files, and the decision whether a
+//! terminal wants colour.
+
+pub mod format;
+mod report;
+pub mod digest;
+pub mod json;
+mod table;
+mod warnings;
+pub mod sections;
+pub mod text;
+pub mod markdown;
+
+pub use report::{ProvenanceRow, Report, ScenarioInfo};
