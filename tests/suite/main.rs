@@ -5,5 +5,7 @@
 mod engines;
 mod golden;
 mod leap;
+mod oracle;
+mod station;
 mod support;
 mod tidy;
