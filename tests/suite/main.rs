@@ -8,4 +8,5 @@ mod leap;
 mod oracle;
 mod station;
 mod support;
+mod theory;
 mod tidy;

@@ -158,7 +158,8 @@ pub(crate) fn scenario(
         sources,
         models: (0..classes).map(model).collect(),
         pools,
-        window: Span((horizon.0 / 100).max(1)),
+        // A run drains after its horizon however short that was, window by window.
+        window: Span(horizon.0 / 100).max(Span::from_secs(1)),
     }
 }
 
