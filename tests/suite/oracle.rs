@@ -18,11 +18,10 @@ use std::path::{Path, PathBuf};
 use verdict::{Answer, Row};
 
 /// Families that need a part the simulator does not have yet.
-const NOT_YET: [(&str, &str); 17] = [
+const NOT_YET: [(&str, &str); 16] = [
     ("erlang_b", "a queue without a place"),
     ("erlang_a_timeout", "clients that give up"),
     ("gg1_kingman", "hyperexponential gaps"),
-    ("mg1_ps", "an iteration whose time is proportional to its batch"),
     ("mg1_sjf", "shortest job first"),
     ("mtminf_diurnal", "mean occupancy at a time of day"),
     ("mm1_retrial", "retries"),
@@ -79,6 +78,7 @@ fn answers(family: &str, params: &Params, rows: &[&Row]) -> Option<Result<Vec<An
         "mm1" => queues::mm1(params, rows),
         "md1" => queues::md1(params, rows),
         "mg1_pk" => queues::mg1_pk(params, rows),
+        "mg1_ps" => queues::mg1_ps(params, rows),
         "mmc" | "mmck" => queues::mmc(params, rows),
         "gm1" => queues::gm1(params, rows),
         "mg1_priority_np" => queues::mg1_priority_np(params, rows),
@@ -174,7 +174,7 @@ fn shipped() -> PathBuf {
 fn the_oracles_agree() {
     let tally = check_file(&shipped());
     // A ratchet: a row that stops being handled shows here.
-    assert_eq!((tally.passed, tally.not_yet.values().sum::<usize>()), (151, 50));
+    assert_eq!((tally.passed, tally.not_yet.values().sum::<usize>()), (153, 48));
 }
 
 #[test]

@@ -10,6 +10,10 @@
 //! engine starts at once. With several, a job that finds the engine running begins at the next
 //! step: at most one step late.
 //!
+//! A station may share instead: every iteration takes a step for each job in it, so that the jobs
+//! present progress at equal shares of a constant total rate. A job joins at the next iteration,
+//! later by at most a step for each job present.
+//!
 //! Invariants: replications are independent and put back by index; an estimate stops growing when
 //! every half-width is reached or [`MOST_REPLICATIONS`] are spent, and says how many it took.
 
@@ -61,6 +65,8 @@ pub(crate) struct Station {
     /// Jobs a queue holds beside those in service; `None`: any number.
     pub(crate) queue_limit: Option<u32>,
     pub(crate) policy: SchedulingPolicy,
+    /// Whether the servers behind a queue share the speed of one.
+    pub(crate) shares: bool,
     /// Simulated seconds of one replication; a tenth is not measured.
     pub(crate) seconds: f64,
 }
@@ -173,6 +179,7 @@ impl Station {
             strategy: Strategy::RoundRobin,
             queue_limit: None,
             policy: SchedulingPolicy::Fcfs,
+            shares: false,
             seconds,
         }
     }
@@ -195,7 +202,14 @@ impl Station {
             async_scheduling: false,
             max_num_queued_reqs: self.queue_limit,
         };
-        let step = StepTime::constant(STEP).expect("a step is longer than nothing");
+        let knots =
+            vec![(1, STEP.0), (self.servers.max(2), STEP.0 * u64::from(self.servers.max(2)))];
+        let step = if self.shares {
+            StepTime::new(0, 0, knots, 0, 0, Vec::new())
+        } else {
+            StepTime::constant(STEP)
+        };
+        let step = step.expect("a step is longer than nothing");
         let sources = self.flows.iter().enumerate().map(source).collect();
         let classes = self.flows.iter().map(|flow| flow.class + 1).max().unwrap_or(1);
         let horizon = Span::from_secs_f64(self.seconds);

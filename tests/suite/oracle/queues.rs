@@ -181,6 +181,28 @@ fn mg1(rate: f64, service: &Service, rows: &[&Row]) -> Answers {
     simulate(&station, rows, |metric| common(metric, unit))
 }
 
+/// Seats of a sharing station: more jobs are there with a probability below 1e-12 at 97 % load.
+const SEATS: u32 = 1_024;
+
+pub(super) fn mg1_ps(params: &Params, rows: &[&Row]) -> Answers {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Case {
+        lam: f64,
+        service: Service,
+    }
+    let case: Case = params.read()?;
+    let unit = case.service.mean();
+    let flows = flows(case.lam, &case.service, unit, 0)?;
+    let mut station = Station::single(SEATS, flows, JOBS / (case.lam * unit));
+    station.shares = true;
+    simulate(&station, rows, |metric| match metric {
+        // The same for a service of any length, so also the ratio of the means.
+        "slowdown" => Some(sojourn()),
+        _ => common(metric, unit),
+    })
+}
+
 pub(super) fn mmc(params: &Params, rows: &[&Row]) -> Answers {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
