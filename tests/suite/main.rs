@@ -5,5 +5,8 @@
 mod engines;
 mod golden;
 mod leap;
+mod oracle;
+mod station;
 mod support;
+mod theory;
 mod tidy;
