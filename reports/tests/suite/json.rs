@@ -142,9 +142,12 @@ fn the_digest_covers_no_provenance() {
     assert_eq!(before, result_sha256(&result).as_str());
 }
 
+/// What is changed, and the change.
+type Change = (&'static str, fn(&mut RunResult));
+
 #[test]
 fn the_digest_covers_every_result() {
-    let changes: &[(&str, fn(&mut RunResult))] = &[
+    let changes: &[Change] = &[
         ("seed", |r| r.seed += 1),
         ("replications", |r| r.replications += 1),
         ("stopped", |r| r.stopped = StopReason::Fixed),
