@@ -374,7 +374,8 @@ pub(super) fn random_routing(params: &Params, rows: &[&Row]) -> Answers {
 
 pub(super) fn jsq_lower_bound(params: &Params, rows: &[&Row]) -> Answers {
     let case: Parallel = params.read()?;
-    let seconds = JOBS / case.rho / f64::from(case.servers);
+    // Bounds this far apart need no long runs.
+    let seconds = JOBS / 4.0 / case.rho / f64::from(case.servers);
     simulate(&parallel(&case, Strategy::LeastOutstanding, seconds), rows, |metric| {
         matches!(metric, "central_queue_W" | "random_W").then(sojourn)
     })
