@@ -17,7 +17,7 @@ pub struct Outcome {
     pub pools: Vec<PoolOutcome>,
     /// Quantities to be priced, and their price so far.
     pub ledger: Ledger,
-    /// The whole system, window by window (warm-up included).
+    /// The whole system, window by window: the warm-up included, the drain left out.
     pub series: Series,
     /// Events handled.
     pub events: u64,
