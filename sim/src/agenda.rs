@@ -114,6 +114,7 @@ impl<T: Copy> Agenda<T> {
     }
 
     /// The next event. A slot keeps its key until it is set again; a one-off is removed.
+    #[expect(clippy::should_implement_trait, reason = "an agenda is not a sequence: it changes")]
     pub fn next(&mut self) -> Option<(Time, Next<T>)> {
         let first = self.tree[1];
         if let Some(Reverse(one_off)) = self.one_offs.peek() {
