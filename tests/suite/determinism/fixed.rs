@@ -43,7 +43,8 @@ fn fixed_scenarios_keep_their_hash() {
 
 /// The six, by name.
 pub(super) fn scenarios() -> Vec<(&'static str, Scenario)> {
-    let all: [(&str, fn(&mut Scenario)); 6] = [
+    type Change = fn(&mut Scenario);
+    let all: [(&str, Change); 6] = [
         ("poisson", |_| ()),
         ("prefixes", prefixes),
         ("sessions", sessions),
