@@ -137,8 +137,7 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
         output::write_file(path, &markdown())?;
     }
     if let Some(folder) = &args.out {
-        let files =
-            [("run.json", json()), ("run.md", markdown()), ("run.txt", text(false))];
+        let files = [("run.json", json()), ("run.md", markdown()), ("run.txt", text(false))];
         output::write_folder(Path::new(folder), &files)?;
     }
     Ok(())
@@ -150,8 +149,20 @@ fn calls_csv(scenario: &Scenario, seed: u64) -> Result<String, Error> {
         Simulation::recording(scenario, seed, 0, KeepAll::default()).run_with(&|| false);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
-        "source", "number", "task", "model", "pool", "replica", "arrived_s", "scheduled_s",
-        "first_token_s", "ended_s", "input_tokens", "output_tokens", "hit_tokens", "preemptions",
+        "source",
+        "number",
+        "task",
+        "model",
+        "pool",
+        "replica",
+        "arrived_s",
+        "scheduled_s",
+        "first_token_s",
+        "ended_s",
+        "input_tokens",
+        "output_tokens",
+        "hit_tokens",
+        "preemptions",
     ];
     let failed = |error: csv::Error| Error::Bug(error.to_string());
     writer.write_record(header).map_err(failed)?;

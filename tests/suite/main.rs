@@ -3,6 +3,7 @@
 //! Unit tests stay beside the code they test. A module here is named after what it defends.
 
 mod engines;
+mod fuzz;
 mod golden;
 mod leap;
 mod support;
