@@ -2,6 +2,7 @@
 //!
 //! Unit tests stay beside the code they test. A module here is named after what it defends.
 
+mod cli;
 mod engines;
 mod fuzz;
 mod golden;
