@@ -187,7 +187,10 @@ impl Metric {
             }
         }
         for (at, pool) in scenario.pools.iter().enumerate() {
-            all.push((format!("{}.utilisation", pool.name), Metric::Utilisation(PoolId(at as u32))));
+            all.push((
+                format!("{}.utilisation", pool.name),
+                Metric::Utilisation(PoolId(at as u32)),
+            ));
         }
         all.push(("spend.per_day".into(), Metric::SpendPerDay));
         all.push(("spend.per_month".into(), Metric::SpendPerMonth));

@@ -1,9 +1,24 @@
-//! Placeholder.
-#![allow(missing_docs)]
-use experiments::RunResult;
-pub struct ScenarioInfo { pub name: String, pub question: Option<String>, pub sha256: String }
-pub struct ProvenanceRow { pub key: String, pub value: String, pub origin: String }
-pub struct Report<'a> { pub result: &'a RunResult, pub scenario: ScenarioInfo, pub provenance: Vec<ProvenanceRow>, pub calibration: Vec<String>, pub notes: Vec<String>, pub version: String }
-pub mod json { pub fn render(r: &super::Report) -> String { format!("{:#?}", (&r.result.tasks[0].latency, &r.result.spend, &r.result.objectives, &r.result.stability, &r.result.pools, &r.result.warnings)) } }
-pub mod markdown { pub fn render(r: &super::Report) -> String { super::json::render(r) } }
-pub mod text { pub fn render(r: &super::Report, _c: bool) -> String { super::json::render(r) } }
+//! Turns what an experiment found into documents: JSON for tools, text for a terminal, Markdown
+//! for a review.
+//!
+//! [`text`] and [`markdown`] render the same [`sections`], so neither can say what the other
+//! leaves out; [`json`] is the full record. Numbers get their units and their rounding in
+//! [`format`] and nowhere else.
+//!
+//! Invariants: a document is a function of the [`Report`] alone; a number that is absent is
+//! absent in every document and says why; no document rounds money in JSON.
+//!
+//! Deliberately absent: simulating, judging, reading or writing files, and the decision whether a
+//! terminal wants colour.
+
+pub mod format;
+mod report;
+pub mod digest;
+pub mod json;
+mod table;
+mod warnings;
+pub mod sections;
+pub mod text;
+pub mod markdown;
+
+pub use report::{ProvenanceRow, Report, ScenarioInfo};

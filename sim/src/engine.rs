@@ -329,11 +329,12 @@ impl Replica {
         else {
             return;
         };
-        for index in identity.registered..full as usize {
-            let hash = identity.hash(index, self.spec.block_size.0);
-            prefix.register(&identity.holding, index, hash);
+        let (from, to) = (identity.registered, full as usize);
+        if from < to {
+            identity.hash(to - 1, self.spec.block_size.0);
+            prefix.register(&identity.holding, from, identity.chain.known(from, to));
+            identity.registered = to;
         }
-        identity.registered = identity.registered.max(full as usize);
     }
 
     fn key(&self, slot: u32) -> Key {

@@ -19,7 +19,8 @@ pub(super) fn list(what: Listing) -> Result<u8, Error> {
             catalog.models.iter().map(row).collect()
         })?,
         Listing::Engines => catalogue(|catalog| {
-            let row = |engine: &calibrate::EnginePreset| (engine.name.clone(), engine.source.clone());
+            let row =
+                |engine: &calibrate::EnginePreset| (engine.name.clone(), engine.source.clone());
             catalog.engines.iter().map(row).collect()
         })?,
     };

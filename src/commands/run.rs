@@ -17,6 +17,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+/// Columns of the text report: what the narrowest usual terminal has.
+const WIDTH: usize = 80;
+
 pub(super) fn run(args: &Run) -> Result<u8, Error> {
     let resolved = load(&args.source)?;
     let judged = objectives::translate(&resolved.scenario, &resolved.objectives);
@@ -103,11 +106,6 @@ fn lockstep(scenario: &Scenario, seed: u64, quiet: bool) -> Result<(), Error> {
 
 /// Prints the report and writes it wherever it was asked for.
 fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Error> {
-    let row = |row: &scenarios::resolved::Provenance| ProvenanceRow {
-        key: row.key.clone(),
-        value: row.value.clone(),
-        origin: row.origin.to_string(),
-    };
     let notes = resolved.warnings.iter();
     let report = Report {
         result,
@@ -116,14 +114,13 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
             question: resolved.question.clone(),
             sha256: resolved.sha256.clone(),
         },
-        provenance: resolved.provenance.iter().map(row).collect(),
-        calibration: resolved.calibration.clone(),
+        provenance: provenance(resolved),
         notes: notes.map(|note| format!("{}: {}", note.site.place, note.message)).collect(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
     };
     let json = || reports::json::render(&report);
     let markdown = || reports::markdown::render(&report);
-    let text = |color| reports::text::render(&report, color);
+    let text = |color| reports::text::render(&report, color, WIDTH);
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     output::print(&match args.format {
         Format::Text => text(color),
@@ -137,11 +134,26 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
         output::write_file(path, &markdown())?;
     }
     if let Some(folder) = &args.out {
-        let files =
-            [("run.json", json()), ("run.md", markdown()), ("run.txt", text(false))];
+        let files = [("run.json", json()), ("run.md", markdown()), ("run.txt", text(false))];
         output::write_folder(Path::new(folder), &files)?;
     }
     Ok(())
+}
+
+/// Where each input comes from; first how far the step times of each pool can be trusted.
+fn provenance(resolved: &Resolved) -> Vec<ProvenanceRow> {
+    let pools = resolved.scenario.pools.iter().zip(&resolved.calibration);
+    let trust = pools.map(|(pool, label)| ProvenanceRow {
+        key: format!("pools.{}.calibration", pool.name),
+        value: label.clone(),
+        origin: "catalogue".to_owned(),
+    });
+    let rows = resolved.provenance.iter().map(|row| ProvenanceRow {
+        key: row.key.clone(),
+        value: row.value.clone(),
+        origin: row.origin.to_string(),
+    });
+    trust.chain(rows).collect()
 }
 
 /// Every call of replication 0, times in seconds.
@@ -150,8 +162,20 @@ fn calls_csv(scenario: &Scenario, seed: u64) -> Result<String, Error> {
         Simulation::recording(scenario, seed, 0, KeepAll::default()).run_with(&|| false);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
-        "source", "number", "task", "model", "pool", "replica", "arrived_s", "scheduled_s",
-        "first_token_s", "ended_s", "input_tokens", "output_tokens", "hit_tokens", "preemptions",
+        "source",
+        "number",
+        "task",
+        "model",
+        "pool",
+        "replica",
+        "arrived_s",
+        "scheduled_s",
+        "first_token_s",
+        "ended_s",
+        "input_tokens",
+        "output_tokens",
+        "hit_tokens",
+        "preemptions",
     ];
     let failed = |error: csv::Error| Error::Bug(error.to_string());
     writer.write_record(header).map_err(failed)?;

@@ -22,8 +22,7 @@ enum Unit {
 }
 
 /// Quantiles by name, in thousandths.
-const QUANTILES: [(&str, u32); 4] =
-    [("p50", 500), ("p90", 900), ("p95", 950), ("p99", 990)];
+const QUANTILES: [(&str, u32); 4] = [("p50", 500), ("p90", 900), ("p95", 950), ("p99", 990)];
 /// Times by name.
 const TIMES: [(&str, TaskTime); 3] =
     [("latency", TaskTime::Latency), ("ttft", TaskTime::Ttft), ("tpot", TaskTime::Tpot)];

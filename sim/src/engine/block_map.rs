@@ -103,6 +103,13 @@ impl BlockMap {
         self.spill.get(&hash)?.iter().find(same).map(|entry| entry.block())
     }
 
+    /// Asks for the cache lines that entering these hashes will need, all at once: the insertions
+    /// that follow would otherwise wait for one after the other.
+    pub(super) fn touch(&self, hashes: &[u64]) {
+        let line = |hash: &u64| self.buckets[(hash & self.mask) as usize].0[0].0;
+        std::hint::black_box(hashes.iter().fold(0, |seen, hash| seen ^ line(hash)));
+    }
+
     /// Adds an entry. `stale(block, generation)` tells which older entries may be dropped.
     pub(super) fn insert(
         &mut self,

@@ -43,6 +43,11 @@ impl Chain {
         self.hashes[index]
     }
 
+    /// Hashes of the blocks `from..to`, which were asked for before.
+    pub(super) fn known(&self, from: usize, to: usize) -> &[u64] {
+        &self.hashes[from..to]
+    }
+
     fn next_block(&mut self, before: u64, size: u32, segments: &[Segment], output: u64) -> u64 {
         // The usual case: the whole block lies inside one segment.
         if let Some(segment) = segments.get(self.segment).filter(|s| s.tokens - self.offset > size)

@@ -224,18 +224,26 @@ impl PrefixCache {
         node.blocks.resize(own.1 as usize, Block { refs: 1, ..Block::default() });
     }
 
-    /// Gives the held block `index` its content.
-    pub(super) fn register(&mut self, holding: &Holding, index: usize, hash: u64) {
+    /// Gives the held blocks from `index` on their content.
+    pub(super) fn register(&mut self, holding: &Holding, index: usize, hashes: &[u64]) {
         let Some((node, _)) = holding.own else { return };
         let index = index - holding.hits.len();
-        self.nodes[node as usize].blocks[index].hash = hash;
         let heads = &self.heads;
         let stale = |at: BlockRef, generation: u8| {
             let head = heads[at.node() as usize];
             head.generation != generation || at.index() >= head.end
         };
         let generation = heads[node as usize].generation;
-        self.map.insert(hash, BlockRef::new(node, index as u32), generation, stale);
+        let blocks = &mut self.nodes[node as usize].blocks[index..];
+        for (number, chunk) in hashes.chunks(AT_ONCE).enumerate() {
+            self.map.touch(chunk);
+            for (at, &hash) in chunk.iter().enumerate() {
+                let at = number * AT_ONCE + at;
+                blocks[at].hash = hash;
+                let block = BlockRef::new(node, (index + at) as u32);
+                self.map.insert(hash, block, generation, stale);
+            }
+        }
     }
 
     /// Evicts the `count` cached blocks that were released longest ago.
@@ -249,6 +257,7 @@ impl PrefixCache {
             };
             let number = extent.node;
             let node = &mut self.nodes[number as usize];
+            touch(&node.blocks, extent.to.saturating_sub(left).max(extent.from), extent.to);
             while left > 0 && extent.to > extent.from {
                 extent.to -= 1;
                 // A node whose blocks were all evicted may be shorter by now.
@@ -288,6 +297,7 @@ impl PrefixCache {
         self.stamp = self.stamp.wrapping_add(1);
         let mut freed = 0;
         if let Some((node, count)) = holding.own.take() {
+            touch(&self.nodes[node as usize].blocks, 0, count);
             for index in (0..count).rev() {
                 freed += u32::from(self.let_go(BlockRef::new(node, index)));
             }
@@ -331,6 +341,19 @@ impl PrefixCache {
     }
 }
 
+/// Hashes entered into the map after their lines were asked for together.
+const AT_ONCE: usize = 16;
+
+/// Asks for the cache lines of `blocks[from..to]` all at once: they were written long ago, and the
+/// walk that follows would otherwise wait for one after the other.
+fn touch(blocks: &[Block], from: u32, to: u32) {
+    let to = (to as usize).min(blocks.len());
+    let from = (from as usize).min(to);
+    // Four blocks share a line.
+    let seen = blocks[from..to].iter().step_by(4).fold(0, |seen, block| seen ^ block.hash);
+    std::hint::black_box(seen);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,8 +365,7 @@ mod tests {
         kv.take(3);
         let prefix = kv.prefix.as_mut().expect("prefix caching is on");
         prefix.settle(&mut holding, 3);
-        prefix.register(&holding, 0, 10);
-        prefix.register(&holding, 1, 11);
+        prefix.register(&holding, 0, &[10, 11]);
         kv.release(&mut holding);
         kv.check();
         // Free now: two never used and one un-hashed block, then 11 (the tail), then 10.
@@ -363,8 +385,7 @@ mod tests {
             kv.take(2);
             let prefix = kv.prefix.as_mut().expect("prefix caching is on");
             prefix.settle(holding, 2);
-            prefix.register(holding, 0, hash);
-            prefix.register(holding, 1, hash + 1);
+            prefix.register(holding, 0, &[hash, hash + 1]);
         }
         kv.release(&mut first);
         kv.release(&mut second);

@@ -1,0 +1,215 @@
+//! Numbers for people: three significant digits, a unit that fits, an interval beside the value.
+//!
+//! Invariants: an interval is written in the unit and with the decimals of its value, and gets up
+//! to three more decimals when its ends would otherwise read alike; a value that is not zero never
+//! reads as zero while six decimals can tell; [`dollars_exact`] loses nothing.
+//!
+//! Deliberately absent: locales. Thousands are set off by commas, decimals by a point.
+
+use experiments::Estimate;
+use sim::units::{Money, Span};
+
+/// What a number measures, and so how it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds: µs, ms, s, min or h, whichever fits.
+    Seconds,
+    /// US dollars.
+    Dollars,
+    /// A ratio between 0 and 1, written in percent.
+    Share,
+    /// Events per second.
+    PerSecond,
+}
+
+/// How one value is scaled and labelled.
+struct Scale {
+    factor: f64,
+    before: &'static str,
+    after: &'static str,
+    decimals: usize,
+}
+
+/// Decimals that an interval or a tiny value may get beyond the usual.
+const EXTRA: usize = 3;
+/// Decimals beyond which nothing is written.
+const MOST: usize = 9;
+
+impl Unit {
+    /// The scale that fits `value`.
+    fn scale(self, value: f64) -> Scale {
+        let size = value.abs();
+        let (factor, before, after) = match self {
+            Unit::Seconds if size == 0.0 => (1.0, "", " s"),
+            // The limits are where three digits would round up to the next unit.
+            Unit::Seconds if size < 0.999_5e-3 => (1e6, "", " µs"),
+            Unit::Seconds if size < 0.999_5 => (1e3, "", " ms"),
+            Unit::Seconds if size < 600.0 => (1.0, "", " s"),
+            Unit::Seconds if size < 36_000.0 => (1.0 / 60.0, "", " min"),
+            Unit::Seconds => (1.0 / 3_600.0, "", " h"),
+            Unit::Dollars => (1.0, "$", ""),
+            Unit::Share => (100.0, "", " %"),
+            Unit::PerSecond => (1.0, "", "/s"),
+        };
+        let scaled = value * factor;
+        let decimals = match self {
+            Unit::Share => share_decimals(scaled),
+            Unit::Dollars => three_digits(scaled).max(2),
+            _ => three_digits(scaled),
+        };
+        Scale { factor, before, after, decimals }
+    }
+}
+
+impl Scale {
+    fn digits(&self, value: f64, decimals: usize) -> String {
+        fixed(value * self.factor, decimals)
+    }
+
+    /// A whole value with its unit; the sign stands before a currency.
+    fn written(&self, value: f64, decimals: usize) -> String {
+        let digits = self.digits(value, decimals);
+        match digits.strip_prefix('-') {
+            Some(positive) => format!("-{}{positive}{}", self.before, self.after),
+            None => format!("{}{digits}{}", self.before, self.after),
+        }
+    }
+}
+
+/// One number with its unit.
+#[must_use]
+pub fn number(value: f64, unit: Unit) -> String {
+    let scale = unit.scale(value);
+    scale.written(value, scale.decimals)
+}
+
+/// An estimate's value, or `n/a`, and its interval without the unit (`1.19–1.27`).
+#[must_use]
+pub fn parts(estimate: &Estimate, unit: Unit) -> (String, Option<String>) {
+    let Some(value) = estimate.value else { return ("n/a".into(), None) };
+    let scale = unit.scale(value);
+    let (Some(low), Some(high)) = (estimate.low, estimate.high) else {
+        return (scale.written(value, scale.decimals), None);
+    };
+    let mut decimals = scale.decimals;
+    let alike = |decimals| scale.digits(low, decimals) == scale.digits(high, decimals);
+    let most = (scale.decimals + EXTRA).min(MOST);
+    while low != high && decimals < most && alike(decimals) {
+        decimals += 1;
+    }
+    // A dash between negative numbers reads as one more sign.
+    let joint = if low < 0.0 { " to " } else { "–" };
+    let ends = [low, high].map(|end| match unit {
+        Unit::Dollars => scale.written(end, decimals),
+        _ => scale.digits(end, decimals),
+    });
+    (scale.written(value, decimals), Some(ends.join(joint)))
+}
+
+/// An estimate on one line: `1.23 s (1.19–1.27)`; `n/a` when there is no value.
+#[must_use]
+pub fn estimate(estimate: &Estimate, unit: Unit) -> String {
+    match parts(estimate, unit) {
+        (value, Some(interval)) => format!("{value} ({interval})"),
+        (value, None) => value,
+    }
+}
+
+/// A length of time.
+#[must_use]
+pub fn span(span: Span) -> String {
+    let text = number(span.as_secs_f64(), Unit::Seconds);
+    // Lengths that people choose are round: `24.0 h` says less than `24 h`.
+    match text.split_once(' ') {
+        Some((digits, unit)) if digits.contains('.') => {
+            format!("{} {unit}", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
+/// A count: exact below 10,000, else three digits (`12.3k`, `4.56M`).
+#[must_use]
+pub fn count(count: u64) -> String {
+    if count < 10_000 {
+        return thousands(&count.to_string());
+    }
+    let units = [(1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"), (1e18, "E")];
+    // The limit is where three digits would round up to the next unit.
+    let fits = |&&(size, _): &&(f64, &str)| (count as f64) < size * 999.5;
+    let (size, unit) = units.iter().find(fits).copied().unwrap_or((1e18, "E"));
+    let scaled = count as f64 / size;
+    format!("{}{unit}", fixed(scaled, three_digits(scaled)))
+}
+
+/// A total of money: to the cent, halves to even; below a dollar three significant digits.
+#[must_use]
+pub fn money(money: Money) -> String {
+    let per_cent = Money::PICO_PER_DOLLAR / 100;
+    if money.0.abs() < Money::PICO_PER_DOLLAR && money.0 % per_cent != 0 {
+        return number(money.as_dollars_f64(), Unit::Dollars);
+    }
+    let cents = money.cents_half_even();
+    let sign = if cents < 0 { "-" } else { "" };
+    let (dollars, rest) = (cents.unsigned_abs() / 100, cents.unsigned_abs() % 100);
+    format!("{sign}${}.{rest:02}", thousands(&dollars.to_string()))
+}
+
+/// Dollars as a decimal number with every digit there is, at least two after the point: the
+/// form of money in JSON (`35.88`, `0.000000000001`).
+#[must_use]
+pub fn dollars_exact(money: Money) -> String {
+    let sign = if money.0 < 0 { "-" } else { "" };
+    let pico = Money::PICO_PER_DOLLAR.unsigned_abs();
+    let (dollars, rest) = (money.0.unsigned_abs() / pico, money.0.unsigned_abs() % pico);
+    let digits = format!("{rest:012}");
+    let kept = digits.trim_end_matches('0').len().max(2);
+    format!("{sign}{dollars}.{}", &digits[..kept])
+}
+
+/// Decimals that leave three significant digits.
+fn three_digits(value: f64) -> usize {
+    if value == 0.0 || !value.is_finite() {
+        return 0;
+    }
+    // Written with an exponent the number is already rounded: 9.996 is 1.00e1.
+    let written = format!("{value:.2e}");
+    let exponent = written.split_once('e').and_then(|(_, e)| e.parse::<i32>().ok()).unwrap_or(0);
+    usize::try_from(2 - exponent).unwrap_or(0).min(MOST)
+}
+
+/// One decimal of a percentage, more where it would read as 0 or 100 without being that.
+fn share_decimals(percent: f64) -> usize {
+    let misleads = |decimals: usize| {
+        let read = fixed(percent, decimals);
+        (read == fixed(0.0, decimals) && percent != 0.0)
+            || (read == fixed(100.0, decimals) && percent != 100.0)
+    };
+    (1..6).find(|&decimals| !misleads(decimals)).unwrap_or(6)
+}
+
+/// Decimal digits with commas; no negative zero.
+fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let sign = if digits.bytes().all(|b| b == b'0' || b == b'.') { "" } else { sign };
+    match digits.split_once('.') {
+        Some((whole, rest)) => format!("{sign}{}.{rest}", thousands(whole)),
+        None => format!("{sign}{}", thousands(digits)),
+    }
+}
+
+/// Sets off groups of three digits from the right.
+fn thousands(digits: &str) -> String {
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return digits.into();
+    }
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,142 @@
+//! The summary for a pull request or a wiki, in GitHub's Markdown.
+//!
+//! Invariants: the answer, the whiteboard three, objectives and warnings are in sight, all tables
+//! and the provenance are folded; names from files cannot become markup.
+//!
+//! Deliberately absent: images, and any number that [`crate::text`] does not show.
+
+use crate::report::Report;
+use crate::sections::{Sections, Table};
+use std::fmt::Write;
+
+/// The document.
+#[must_use]
+pub fn render(report: &Report<'_>) -> String {
+    let sections = Sections::of(report);
+    let mut out = String::new();
+    opening(&mut out, &sections);
+    headlines(&mut out, &sections);
+    objectives(&mut out, &sections);
+    advice(&mut out, &sections);
+    line(&mut out, &format!("**Stability** {}", escaped(&sections.stability)));
+    fold(&mut out, "Details", |out| sections.tables.iter().for_each(|table| details(out, table)));
+    if !report.provenance.is_empty() {
+        fold(&mut out, "Where the inputs come from", |out| provenance(out, report));
+    }
+    let origin: Vec<String> = sections.origin.iter().map(|line| escaped(line)).collect();
+    line(&mut out, &origin.join(".<br>\n"));
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// A paragraph.
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push_str("\n\n");
+}
+
+fn opening(out: &mut String, sections: &Sections) {
+    line(out, &format!("## {}", escaped(&sections.name)));
+    if let Some(question) = &sections.question {
+        line(out, &format!("> {}", escaped(question)));
+    }
+    for banner in &sections.banners {
+        line(out, &format!("**{}**", escaped(banner)));
+    }
+    line(out, &escaped(&sections.sentence));
+}
+
+fn headlines(out: &mut String, sections: &Sections) {
+    let rows = sections.headlines.iter().map(|headline| {
+        let label = match &headline.of {
+            Some(of) => format!("{}, {}", headline.label, escaped(of)),
+            None => headline.label.into(),
+        };
+        let interval = headline.cell.interval.clone();
+        let beside = interval.or_else(|| headline.note.clone()).unwrap_or_default();
+        vec![label, format!("**{}**", escaped(&headline.cell.value)), escaped(&beside)]
+    });
+    let interval = format!("{} % interval", experiments::CONFIDENCE * 100.0);
+    grid(out, &["", "value", &interval], rows);
+    for statement in &sections.calibration {
+        line(out, &format!("**Calibration** {}", escaped(statement)));
+    }
+}
+
+fn objectives(out: &mut String, sections: &Sections) {
+    if sections.objectives.is_empty() {
+        return;
+    }
+    let rows = sections.objectives.iter().map(|judged| {
+        let note = judged.note.as_deref().unwrap_or_default();
+        let cells = [judged.mark(), &judged.promise, &judged.found, note];
+        cells.map(escaped).into()
+    });
+    grid(out, &["", "objective", "found", ""], rows);
+}
+
+fn advice(out: &mut String, sections: &Sections) {
+    for (at, entry) in sections.advice.iter().enumerate() {
+        let advice = entry.advice.as_deref().map_or_else(String::new, |text| format!(" → {text}"));
+        let _ = writeln!(out, "{}. {}{}", at + 1, escaped(&entry.message), escaped(&advice));
+    }
+    if !sections.advice.is_empty() {
+        out.push('\n');
+    }
+}
+
+fn details(out: &mut String, table: &Table) {
+    line(out, &format!("**{}**", table.title));
+    let headers: Vec<&str> = std::iter::once("").chain(table.headers.iter().copied()).collect();
+    let rows = table.rows.iter().map(|row| {
+        let cells = row.cells.iter().map(|cell| escaped(&cell.inline()));
+        std::iter::once(escaped(row.name.trim())).chain(cells).collect()
+    });
+    grid(out, &headers, rows);
+    table.notes.iter().for_each(|note| line(out, &format!("_{}_", escaped(note))));
+}
+
+fn provenance(out: &mut String, report: &Report<'_>) {
+    let rows = report
+        .provenance
+        .iter()
+        .map(|row| [&row.key, &row.value, &row.origin].map(|text| escaped(text)).into());
+    grid(out, &["input", "value", "from"], rows);
+}
+
+/// A section that opens on a click; the empty lines let Markdown in again.
+fn fold(out: &mut String, summary: &str, content: impl FnOnce(&mut String)) {
+    line(out, &format!("<details><summary>{summary}</summary>"));
+    content(out);
+    line(out, "</details>");
+}
+
+/// A table: the first column to the left, the others as they come.
+fn grid(out: &mut String, headers: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let _ = writeln!(out, "| {} |", headers.join(" | "));
+    let _ = writeln!(out, "|{}", " --- |".repeat(headers.len()));
+    rows.for_each(|row| {
+        let _ = writeln!(out, "| {} |", row.join(" | "));
+    });
+    out.push('\n');
+}
+
+/// Text that Markdown shows as it is.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,367 @@
+//! What a report for people says, in its order, before it has a look.
+//!
+//! The headline is the whiteboard three: cost per successful task, margin per task, p95 task
+//! latency. Tables follow from the outside in: what became of tasks, how long things took and
+//! what that is made of, what the pools did, what it cost.
+//!
+//! Invariants: every number has its unit, and its interval or a note that says why it has none;
+//! text and Markdown show the same sections.
+//!
+//! Deliberately absent: wrapping, alignment, colour and escaping.
+
+use crate::format::{Unit, count, money, number, span};
+use crate::report::Report;
+use crate::table::why_absent;
+use experiments::{ObjectiveResult, StopReason, Verdict};
+
+pub use crate::table::{Cell, Row, Table};
+pub use crate::warnings::Advice;
+
+/// Digits of the result's digest that are shown to people.
+const DIGEST_DIGITS: usize = 12;
+
+/// One of the whiteboard three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headline {
+    /// What it is.
+    pub label: &'static str,
+    /// Which task, where there is one per task.
+    pub of: Option<String>,
+    /// The number.
+    pub cell: Cell,
+    /// Why the value or the interval is absent.
+    pub note: Option<String>,
+}
+
+/// How an objective fared, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Met, missed, or undecided.
+    pub met: Option<bool>,
+    /// The metric's path and the target as the user wrote them.
+    pub promise: String,
+    /// What was found.
+    pub found: String,
+    /// Why it is undecided, or missed without a number.
+    pub note: Option<String>,
+}
+
+impl Judgement {
+    /// `✓`, `✗` or `?`.
+    #[must_use]
+    pub fn mark(&self) -> &'static str {
+        match self.met {
+            Some(true) => "✓",
+            Some(false) => "✗",
+            None => "?",
+        }
+    }
+}
+
+/// Everything a report for people shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sections {
+    /// Name of the scenario.
+    pub name: String,
+    /// Its question.
+    pub question: Option<String>,
+    /// The answer in a sentence.
+    pub sentence: String,
+    /// What changes the meaning of all numbers.
+    pub banners: Vec<String>,
+    /// The whiteboard three.
+    pub headlines: Vec<Headline>,
+    /// How well step times are known, one line per statement.
+    pub calibration: Vec<String>,
+    /// Objectives in the scenario's order.
+    pub objectives: Vec<Judgement>,
+    /// Whether the backlog stays bounded, and the numbers behind that.
+    pub stability: String,
+    /// All tables, in order.
+    pub tables: Vec<Table>,
+    /// Warnings, then notes from loading.
+    pub advice: Vec<Advice>,
+    /// How the numbers were made.
+    pub origin: Vec<String>,
+}
+
+impl Sections {
+    /// Puts a report into sections.
+    #[must_use]
+    pub fn of(report: &Report<'_>) -> Sections {
+        let objectives: Vec<_> = report.result.objectives.iter().map(judgement).collect();
+        Sections {
+            name: report.scenario.name.clone(),
+            question: report.scenario.question.clone(),
+            sentence: sentence(report, &objectives),
+            banners: crate::warnings::banners(report),
+            headlines: headlines(report),
+            calibration: calibration(report),
+            objectives,
+            stability: stability(report),
+            tables: [outcomes, service, latency, drivers, pools, spend]
+                .into_iter()
+                .map(|table| table(report))
+                .filter(|table| !table.rows.is_empty())
+                .collect(),
+            advice: crate::warnings::list(report),
+            origin: origin(report),
+        }
+    }
+}
+
+fn headlines(report: &Report<'_>) -> Vec<Headline> {
+    let result = report.result;
+    let line = |label, of, estimate, unit| Headline {
+        label,
+        of,
+        cell: Cell::of(estimate, unit),
+        note: why_absent(estimate),
+    };
+    let cost = &result.spend.per_successful_task_usd;
+    let mut all = vec![
+        line("Cost per successful task", None, cost, Unit::Dollars),
+        line("Margin per task", None, &result.margin.per_task_usd, Unit::Dollars),
+    ];
+    all.extend(result.tasks.iter().map(|task| {
+        line("p95 task latency", Some(task.name.clone()), &task.latency.p95, Unit::Seconds)
+    }));
+    all
+}
+
+/// The answer in a sentence: cost, the slowest task's p95, and the objectives.
+fn sentence(report: &Report<'_>, objectives: &[Judgement]) -> String {
+    let result = report.result;
+    let mut parts = Vec::new();
+    match result.spend.per_successful_task_usd.value {
+        Some(cost) => {
+            parts.push(format!("a successful task costs {}", number(cost, Unit::Dollars)));
+        }
+        None => parts.push("no task succeeded".into()),
+    }
+    let slowest = result
+        .tasks
+        .iter()
+        .filter_map(|task| Some((task.latency.p95.value?, &task.name)))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match slowest {
+        _ if result.stability.verdict == Some(Verdict::Unstable) => {
+            parts.push("the system is unstable, so it has no p95".into());
+        }
+        Some((p95, name)) => {
+            parts.push(format!("p95 of {name} is {}", number(p95, Unit::Seconds)));
+        }
+        None => {}
+    }
+    if !objectives.is_empty() {
+        let with = |met| objectives.iter().filter(|o| o.met == met).count();
+        let all = objectives.len();
+        parts.push(match (with(Some(false)), with(None)) {
+            (0, 0) => format!("all objectives are met ({all} of {all})"),
+            (0, open) => format!("objectives undecided: {open} of {all}"),
+            (missed, 0) => format!("objectives missed: {missed} of {all}"),
+            (missed, open) => format!("objectives missed: {missed}, undecided: {open}, of {all}"),
+        });
+    }
+    let text = parts.join("; ");
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+/// Statements about calibration, each with the keys it holds for.
+fn calibration(report: &Report<'_>) -> Vec<String> {
+    let mut statements: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in report.provenance.iter().filter(|row| row.is_calibration()) {
+        let of = row.key.strip_suffix(".calibration").unwrap_or("all step times");
+        match statements.iter_mut().find(|(value, _)| *value == row.value) {
+            Some((_, keys)) => keys.push(of),
+            None => statements.push((&row.value, vec![of])),
+        }
+    }
+    if statements.is_empty() {
+        return vec!["not stated".into()];
+    }
+    statements.iter().map(|(value, keys)| format!("{value}: {}", keys.join(", "))).collect()
+}
+
+fn judgement(judged: &ObjectiveResult) -> Judgement {
+    let (objective, estimate) = (&judged.objective, &judged.estimate);
+    let unit = match objective.metric.unit() {
+        "s" => Unit::Seconds,
+        "USD" => Unit::Dollars,
+        "1/s" => Unit::PerSecond,
+        _ => Unit::Share,
+    };
+    let straddles = || judged.met.is_none().then(|| "the interval straddles the target".into());
+    Judgement {
+        met: judged.met,
+        promise: format!("{} {}", objective.name, objective.text),
+        found: Cell::of(estimate, unit).inline(),
+        note: estimate.reason.clone().or_else(straddles),
+    }
+}
+
+fn stability(report: &Report<'_>) -> String {
+    let stability = &report.result.stability;
+    let mut text = match stability.verdict {
+        Some(Verdict::Stable) => format!("stable: {}.", stability.why),
+        Some(Verdict::Unstable) => format!("unstable: {}.", stability.why),
+        None => format!("{}.", stability.why),
+    };
+    if let Some(demand) = stability.demand_per_s {
+        text += &format!(" Demand {}", number(demand, Unit::PerSecond));
+        match stability.capacity_per_s {
+            Some(most) => text += &format!(", capacity {}.", number(most, Unit::PerSecond)),
+            None => text += ", capacity not reached.",
+        }
+    }
+    text
+}
+
+fn outcomes(report: &Report<'_>) -> Table {
+    let mut table = Table::new(
+        "Tasks",
+        &["arrived", "succeeded", "failed", "rejected", "abandoned", "in flight"],
+    );
+    for task in &report.result.tasks {
+        let n = task.counts;
+        let all = [n.arrived, n.succeeded, n.failed, n.rejected, n.abandoned, n.in_flight];
+        table.row(&task.name, all.map(|n| Cell::plain(count(n))).into());
+    }
+    table
+}
+
+fn service(report: &Report<'_>) -> Table {
+    let mut table = Table::new("Service", &["success rate", "within SLO", "goodput"]);
+    for task in &report.result.tasks {
+        let shares = [(&task.success_rate, Unit::Share), (&task.slo_attainment, Unit::Share)];
+        table.estimates(&task.name, [shares[0], shares[1], (&task.goodput, Unit::PerSecond)]);
+    }
+    table
+}
+
+fn latency(report: &Report<'_>) -> Table {
+    let mut table = Table::new("Latency", &["p50", "p90", "p95", "p99"]);
+    let mut add = |name: String, d: &experiments::Distribution| {
+        table.estimates(name, [&d.p50, &d.p90, &d.p95, &d.p99].map(|q| (q, Unit::Seconds)));
+    };
+    for task in &report.result.tasks {
+        add(format!("{} task", task.name), &task.latency);
+    }
+    for model in &report.result.models {
+        let times = [
+            ("TTFT", &model.ttft),
+            ("TPOT", &model.tpot),
+            ("end to end", &model.e2e),
+            ("queue", &model.queue),
+        ];
+        times.into_iter().for_each(|(time, d)| add(format!("{} {time}", model.name), d));
+    }
+    table
+}
+
+fn drivers(report: &Report<'_>) -> Table {
+    let headers = ["mean", "queue", "prefill", "decode", "other"];
+    let mut table = Table::new("What a call's time is made of", &headers);
+    for model in &report.result.models {
+        table.explain(&model.e2e.mean);
+        let mut cells = vec![Cell::of(&model.e2e.mean, Unit::Seconds)];
+        match model.drivers {
+            Some(s) => cells.extend(
+                [s.queue, s.prefill, s.decode, s.other]
+                    .map(|share| Cell::plain(number(share, Unit::Share))),
+            ),
+            None => cells.extend((0..4).map(|_| Cell::plain("n/a"))),
+        }
+        table.row(&model.name, cells);
+    }
+    table
+}
+
+fn pools(report: &Report<'_>) -> Table {
+    let headers =
+        ["replicas", "utilisation", "KV usage", "preemptions", "hit tokens", "hit/request"];
+    let mut table = Table::new("Pools", &headers);
+    for pool in &report.result.pools {
+        let hits = [&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request];
+        let ratios = [&pool.utilisation, &pool.kv_usage_mean, hits[0], hits[1]];
+        ratios.into_iter().for_each(|ratio| table.explain(ratio));
+        let share = |ratio| Cell::of(ratio, Unit::Share);
+        table.row(
+            &pool.name,
+            vec![
+                Cell::plain(count(pool.replicas)),
+                share(&pool.utilisation),
+                share(&pool.kv_usage_mean),
+                Cell::plain(count(pool.preemptions)),
+                share(hits[0]),
+                share(hits[1]),
+            ],
+        );
+    }
+    table
+}
+
+fn spend(report: &Report<'_>) -> Table {
+    let (spend, margin) = (&report.result.spend, &report.result.margin);
+    let mut table = Table::new("Money", &["per run", "per day", "per month"]);
+    let rate = |exact, estimate: &experiments::Estimate| Cell {
+        value: money(exact),
+        interval: Cell::of(estimate, Unit::Dollars).interval,
+    };
+    table.explain(&spend.per_day_usd);
+    table.row(
+        "spend",
+        vec![
+            Cell::plain(money(spend.total)),
+            rate(spend.per_day, &spend.per_day_usd),
+            rate(spend.per_month, &spend.per_month_usd),
+        ],
+    );
+    let by = spend.by;
+    let causes = [
+        ("GPUs", by.gpu),
+        ("tokens", by.tokens),
+        ("tools", by.tools),
+        ("human review", by.human_review),
+    ];
+    for (cause, amount) in causes.into_iter().filter(|(_, amount)| amount.0 != 0) {
+        let cells = vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
+        table.row(format!("  of which {cause}"), cells);
+    }
+    let month = margin.per_month.map_or_else(|| "n/a".into(), money);
+    table.explain(&margin.per_task_usd);
+    table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);
+    table
+}
+
+fn origin(report: &Report<'_>) -> Vec<String> {
+    let result = report.result;
+    let stopped = match &result.stopped {
+        StopReason::Fixed => "as asked for".into(),
+        StopReason::PrecisionReached => "precision reached".into(),
+        StopReason::PrecisionNotReached(widest) => format!("precision not reached, {widest}"),
+        StopReason::Unstable => "stopped because unstable".into(),
+        StopReason::Interrupted => "interrupted".into(),
+    };
+    let digest = crate::digest::result_sha256(result);
+    vec![
+        format!(
+            "{} {} of {} ({stopped}); seed {}",
+            result.replications,
+            if result.replications == 1 { "replication" } else { "replications" },
+            span(result.horizon),
+            result.seed
+        ),
+        format!(
+            "{} measured after {} of warm-up; {} events; intervals are {} %",
+            span(result.measured),
+            span(result.warm_up),
+            count(result.events),
+            experiments::CONFIDENCE * 100.0
+        ),
+        format!("result {}; surgeline {}", &digest[..DIGEST_DIGITS], report.version),
+    ]
+}

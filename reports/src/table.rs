@@ -1,0 +1,99 @@
+//! A table before it has a look: names, headers, cells and footnotes.
+//!
+//! Invariant: a row has as many cells as the table has headers.
+//!
+//! Deliberately absent: alignment, borders and escaping, which each exporter does in its own way.
+
+use crate::format::{Unit, parts};
+use experiments::Estimate;
+
+/// Rows of the same kind of numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// Headers of the cells; the column of names has none.
+    pub headers: Vec<&'static str>,
+    /// One line of cells each.
+    pub rows: Vec<Row>,
+    /// Why cells are empty, each reason once.
+    pub notes: Vec<String>,
+}
+
+/// One line of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What the row is about.
+    pub name: String,
+    /// Its numbers.
+    pub cells: Vec<Cell>,
+}
+
+/// One number and its interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The value with its unit, or `n/a`.
+    pub value: String,
+    /// The interval in the same unit.
+    pub interval: Option<String>,
+}
+
+impl Cell {
+    /// A cell without an interval.
+    #[must_use]
+    pub fn plain(value: impl Into<String>) -> Cell {
+        Cell { value: value.into(), interval: None }
+    }
+
+    /// The cell of an estimate.
+    #[must_use]
+    pub fn of(estimate: &Estimate, unit: Unit) -> Cell {
+        let (value, interval) = parts(estimate, unit);
+        Cell { value, interval }
+    }
+
+    /// On one line: `1.23 s (1.19–1.27)`.
+    #[must_use]
+    pub fn inline(&self) -> String {
+        match &self.interval {
+            Some(interval) => format!("{} ({interval})", self.value),
+            None => self.value.clone(),
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn new(title: &str, headers: &[&'static str]) -> Table {
+        Table { title: title.into(), headers: headers.into(), rows: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds a row of ready cells.
+    pub(crate) fn row(&mut self, name: impl Into<String>, cells: Vec<Cell>) {
+        self.rows.push(Row { name: name.into(), cells });
+    }
+
+    /// Adds a row of estimates and keeps the reasons of those that lack something.
+    pub(crate) fn estimates<const N: usize>(
+        &mut self,
+        name: impl Into<String>,
+        cells: [(&Estimate, Unit); N],
+    ) {
+        cells.iter().for_each(|(estimate, _)| self.explain(estimate));
+        self.row(name, cells.iter().map(|(estimate, unit)| Cell::of(estimate, *unit)).collect());
+    }
+
+    /// Notes why an estimate lacks its value or its interval, unless that was said before.
+    pub(crate) fn explain(&mut self, estimate: &Estimate) {
+        if let Some(note) = why_absent(estimate)
+            && !self.notes.contains(&note)
+        {
+            self.notes.push(note);
+        }
+    }
+}
+
+/// Why an estimate lacks its value or its interval.
+pub(crate) fn why_absent(estimate: &Estimate) -> Option<String> {
+    let reason = estimate.reason.as_deref()?;
+    Some(if estimate.value.is_none() { format!("n/a: {reason}") } else { reason.into() })
+}
