@@ -49,13 +49,18 @@ impl Progress for Bar {
 
 static STOP: OnceLock<&'static AtomicBool> = OnceLock::new();
 
+#[expect(clippy::disallowed_methods, reason = "whoever asks twice wants out at once")]
+fn exit_now() {
+    std::process::exit(130);
+}
+
 /// A flag that the first Ctrl-C sets; the second one ends the process at once.
 pub(crate) fn stop_flag() -> &'static AtomicBool {
     STOP.get_or_init(|| {
         static FLAG: AtomicBool = AtomicBool::new(false);
         let handler = || {
             if FLAG.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+                exit_now();
             }
             eprintln!("surgeline: stopping; finished replications are kept (again: stop at once)");
         };

@@ -2,7 +2,7 @@
 //!
 //! Invariants: an interval is written in the unit and with the decimals of its value, and gets up
 //! to three more decimals when its ends would otherwise read alike; a value that is not zero never
-//! reads as zero while six decimals can tell; [`dollars_exact`] loses nothing.
+//! reads as zero while nine decimals can tell; [`dollars_exact`] loses nothing.
 //!
 //! Deliberately absent: locales. Thousands are set off by commas, decimals by a point.
 
@@ -20,6 +20,8 @@ pub enum Unit {
     Share,
     /// Events per second.
     PerSecond,
+    /// A number whose header names its unit.
+    Plain,
 }
 
 /// How one value is scaled and labelled.
@@ -50,6 +52,7 @@ impl Unit {
             Unit::Dollars => (1.0, "$", ""),
             Unit::Share => (100.0, "", " %"),
             Unit::PerSecond => (1.0, "", "/s"),
+            Unit::Plain => (1.0, "", ""),
         };
         let scaled = value * factor;
         let decimals = match self {
@@ -83,7 +86,8 @@ pub fn number(value: f64, unit: Unit) -> String {
     scale.written(value, scale.decimals)
 }
 
-/// An estimate's value, or `n/a`, and its interval without the unit (`1.19–1.27`).
+/// An estimate's value, or `n/a`, and its interval without the unit: `1.19–1.27`, or `±0` where
+/// the replications agree.
 #[must_use]
 pub fn parts(estimate: &Estimate, unit: Unit) -> (String, Option<String>) {
     let Some(value) = estimate.value else { return ("n/a".into(), None) };
@@ -91,10 +95,13 @@ pub fn parts(estimate: &Estimate, unit: Unit) -> (String, Option<String>) {
     let (Some(low), Some(high)) = (estimate.low, estimate.high) else {
         return (scale.written(value, scale.decimals), None);
     };
+    if low == high {
+        return (scale.written(value, scale.decimals), Some("±0".into()));
+    }
     let mut decimals = scale.decimals;
     let alike = |decimals| scale.digits(low, decimals) == scale.digits(high, decimals);
     let most = (scale.decimals + EXTRA).min(MOST);
-    while low != high && decimals < most && alike(decimals) {
+    while decimals < most && alike(decimals) {
         decimals += 1;
     }
     // A dash between negative numbers reads as one more sign.
@@ -146,7 +153,7 @@ pub fn count(count: u64) -> String {
 #[must_use]
 pub fn money(money: Money) -> String {
     let per_cent = Money::PICO_PER_DOLLAR / 100;
-    if money.0.abs() < Money::PICO_PER_DOLLAR && money.0 % per_cent != 0 {
+    if money.0.unsigned_abs() < Money::PICO_PER_DOLLAR.unsigned_abs() && money.0 % per_cent != 0 {
         return number(money.as_dollars_f64(), Unit::Dollars);
     }
     let cents = money.cents_half_even();

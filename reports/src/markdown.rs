@@ -77,13 +77,15 @@ fn objectives(out: &mut String, sections: &Sections) {
 }
 
 fn advice(out: &mut String, sections: &Sections) {
+    if sections.advice.is_empty() {
+        return;
+    }
+    line(out, "**Know before use**");
     for (at, entry) in sections.advice.iter().enumerate() {
         let advice = entry.advice.as_deref().map_or_else(String::new, |text| format!(" → {text}"));
         let _ = writeln!(out, "{}. {}{}", at + 1, escaped(&entry.message), escaped(&advice));
     }
-    if !sections.advice.is_empty() {
-        out.push('\n');
-    }
+    out.push('\n');
 }
 
 fn details(out: &mut String, table: &Table) {

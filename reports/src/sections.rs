@@ -11,7 +11,6 @@
 
 use crate::format::{Unit, count, money, number, span};
 use crate::report::Report;
-use crate::table::why_absent;
 use experiments::{ObjectiveResult, StopReason, Verdict};
 
 pub use crate::table::{Cell, Row, Table};
@@ -99,7 +98,7 @@ impl Sections {
             calibration: calibration(report),
             objectives,
             stability: stability(report),
-            tables: [outcomes, service, latency, drivers, pools, spend]
+            tables: [outcomes, service, latency, drivers, pools, prefix_cache, spend]
                 .into_iter()
                 .map(|table| table(report))
                 .filter(|table| !table.rows.is_empty())
@@ -116,7 +115,7 @@ fn headlines(report: &Report<'_>) -> Vec<Headline> {
         label,
         of,
         cell: Cell::of(estimate, unit),
-        note: why_absent(estimate),
+        note: estimate.reason.clone(),
     };
     let cost = &result.spend.per_successful_task_usd;
     let mut all = vec![
@@ -281,25 +280,31 @@ fn drivers(report: &Report<'_>) -> Table {
 }
 
 fn pools(report: &Report<'_>) -> Table {
-    let headers =
-        ["replicas", "utilisation", "KV usage", "preemptions", "hit tokens", "hit/request"];
+    let headers = ["replicas", "utilisation", "KV usage", "preemptions", "GPU hours"];
     let mut table = Table::new("Pools", &headers);
     for pool in &report.result.pools {
+        let (busy, kv) = (&pool.utilisation, &pool.kv_usage_mean);
+        [busy, kv].into_iter().for_each(|ratio| table.explain(ratio));
+        let cells = vec![
+            Cell::plain(count(pool.replicas)),
+            Cell::of(busy, Unit::Share),
+            Cell::of(kv, Unit::Share),
+            Cell::plain(count(pool.preemptions)),
+            Cell::plain(number(pool.gpu_hours, Unit::Plain)),
+        ];
+        table.row(&pool.name, cells);
+    }
+    table
+}
+
+fn prefix_cache(report: &Report<'_>) -> Table {
+    let mut table = Table::new("Prefix cache", &["hits by token", "hits by request", "evictions"]);
+    for pool in &report.result.pools {
         let hits = [&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request];
-        let ratios = [&pool.utilisation, &pool.kv_usage_mean, hits[0], hits[1]];
-        ratios.into_iter().for_each(|ratio| table.explain(ratio));
-        let share = |ratio| Cell::of(ratio, Unit::Share);
-        table.row(
-            &pool.name,
-            vec![
-                Cell::plain(count(pool.replicas)),
-                share(&pool.utilisation),
-                share(&pool.kv_usage_mean),
-                Cell::plain(count(pool.preemptions)),
-                share(hits[0]),
-                share(hits[1]),
-            ],
-        );
+        hits.into_iter().for_each(|ratio| table.explain(ratio));
+        let mut cells: Vec<_> = hits.iter().map(|ratio| Cell::of(ratio, Unit::Share)).collect();
+        cells.push(Cell::plain(count(pool.evictions)));
+        table.row(&pool.name, cells);
     }
     table
 }

@@ -93,7 +93,7 @@ impl Table {
 }
 
 /// Why an estimate lacks its value or its interval.
-pub(crate) fn why_absent(estimate: &Estimate) -> Option<String> {
+fn why_absent(estimate: &Estimate) -> Option<String> {
     let reason = estimate.reason.as_deref()?;
     Some(if estimate.value.is_none() { format!("n/a: {reason}") } else { reason.into() })
 }

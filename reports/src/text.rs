@@ -49,7 +49,7 @@ struct Page {
 }
 
 impl Page {
-    /// One line, cleaned of control characters and of space at its end.
+    /// One line, without the space at its end.
     fn line(&mut self, text: &str) {
         self.out.push_str(text.trim_end());
         self.out.push('\n');

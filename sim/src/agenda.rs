@@ -114,7 +114,7 @@ impl<T: Copy> Agenda<T> {
     }
 
     /// The next event. A slot keeps its key until it is set again; a one-off is removed.
-    pub fn next(&mut self) -> Option<(Time, Next<T>)> {
+    pub fn take_next(&mut self) -> Option<(Time, Next<T>)> {
         let first = self.tree[1];
         if let Some(Reverse(one_off)) = self.one_offs.peek() {
             // After every slot of the same time and rank.
@@ -153,7 +153,7 @@ mod tests {
         agenda.push(Time(6), 'c');
         assert_eq!(agenda.next_time_besides(4), Time(6));
         let mut seen = Vec::new();
-        while let Some((at, next)) = agenda.next() {
+        while let Some((at, next)) = agenda.take_next() {
             if let Next::Slot(slot, _) = next {
                 agenda.set(slot, Time::NEVER, 0);
             }
@@ -177,7 +177,7 @@ mod tests {
         agenda.set(0, Time(5), 0);
         agenda.set(1, Time(6), 0);
         agenda.set(0, Time(8), 0);
-        assert_eq!(agenda.next(), Some((Time(6), Next::Slot(1, 0))));
+        assert_eq!(agenda.take_next(), Some((Time(6), Next::Slot(1, 0))));
         assert_eq!(agenda.next_time_besides(1), Time(8));
     }
 }

@@ -17,11 +17,12 @@ pub struct Outcome {
     pub pools: Vec<PoolOutcome>,
     /// Quantities to be priced, and their price so far.
     pub ledger: Ledger,
-    /// The whole system, window by window (warm-up included).
+    /// The whole system, window by window: the warm-up included, the drain left out.
     pub series: Series,
     /// Events handled.
     pub events: u64,
-    /// Hash over every arrival, finish, rejection and preemption with its instant, in order.
+    /// Hash over every arrival, rejection and end with its instant (and an end's first token), in
+    /// order.
     pub log_hash: u64,
     /// What the audit found wrong; empty in a correct simulation.
     pub audit: Vec<String>,
@@ -82,7 +83,8 @@ pub struct PoolOutcome {
     pub busy: Span,
     /// Iterations (whole run).
     pub iterations: u64,
-    /// Preemptions (whole run).
+    /// Preemptions (whole run); with asynchronous scheduling some hit a sequence that has already
+    /// ended, which no call counts.
     pub preemptions: u64,
     /// Prompt tokens served from the prefix cache at first admission (whole run).
     pub prefix_hit_tokens: u64,

@@ -162,7 +162,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if self.audit.in_system() == 0 && self.observer.is_done() && self.is_drained() {
             return None;
         }
-        let (at, next) = self.agenda.next()?;
+        let (at, next) = self.agenda.take_next()?;
         Some(match next {
             Next::OneOff(handle) => (at, Event::FollowUp, Some(handle)),
             Next::Slot(slot, rank) => (at, self.slots.event(slot, rank), None),

@@ -19,13 +19,14 @@ const STEP: Span = Span(1_000);
 #[derive(Deserialize)]
 struct Golden {
     case: Case,
-    result: BTreeMap<String, serde_json::Value>,
+    result: Totals,
     #[serde(default)]
     trace: Vec<Step>,
 }
 
+/// Settings of an engine and the requests it gets.
 #[derive(Deserialize)]
-struct Case {
+pub(crate) struct Case {
     cfg: Config,
     reqs: Vec<Request>,
 }
@@ -145,12 +146,11 @@ impl Case {
     }
 }
 
-/// Totals of one run in the golden format.
-fn totals<E: Engine>(
-    case: &Case,
-    engine: &mut E,
-    log: &mut Vec<(u64, StepLog)>,
-) -> BTreeMap<String, serde_json::Value> {
+/// Totals of one run in the golden format, by name.
+pub(crate) type Totals = BTreeMap<String, serde_json::Value>;
+
+/// Totals of one run.
+fn totals<E: Engine>(case: &Case, engine: &mut E, log: &mut Vec<(u64, StepLog)>) -> Totals {
     let ended = drive(engine, case.submissions(), &[], |engine, now| {
         log.push((now.0 / STEP.0, engine.step_log()));
     });
@@ -178,18 +178,22 @@ fn totals<E: Engine>(
     ])
 }
 
-fn check(name: &str, golden: &Golden) {
-    let spec = golden.case.spec();
+/// Totals of the reference and of the fast engine, and what the reference did step by step.
+pub(crate) fn run_on_both(case: &Case) -> (Totals, Totals, Vec<(u64, StepLog)>) {
+    let spec = case.spec();
     let step_time = StepTime::constant(STEP).expect("a nanosecond is a valid step");
     let mut log = Vec::new();
     let mut reference = ReferenceReplica::new(spec.clone(), step_time.clone());
-    let result = totals(&golden.case, &mut reference, &mut log);
-    assert_eq!(result, golden.result, "reference engine, {name}");
-    check_trace(name, golden, &log);
+    let slow = totals(case, &mut reference, &mut log);
+    let fast = totals(case, &mut Fast::new(spec, step_time), &mut Vec::new());
+    (slow, fast, log)
+}
 
-    let mut fast = Fast::new(spec, step_time);
-    let result = totals(&golden.case, &mut fast, &mut Vec::new());
-    assert_eq!(result, golden.result, "fast engine, {name}");
+fn check(name: &str, golden: &Golden) {
+    let (reference, fast, log) = run_on_both(&golden.case);
+    assert_eq!(reference, golden.result, "reference engine, {name}");
+    check_trace(name, golden, &log);
+    assert_eq!(fast, golden.result, "fast engine, {name}");
 }
 
 fn check_trace(name: &str, golden: &Golden, log: &[(u64, StepLog)]) {

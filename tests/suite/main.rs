@@ -2,8 +2,14 @@
 //!
 //! Unit tests stay beside the code they test. A module here is named after what it defends.
 
+mod conservation;
+mod determinism;
 mod engines;
 mod golden;
 mod leap;
+mod oracle;
+mod station;
 mod support;
+mod swarm;
+mod theory;
 mod tidy;

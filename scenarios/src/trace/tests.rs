@@ -1,8 +1,6 @@
 //! Shipped files against their published statistics, bad rows against their positions, hostile
 //! files against the limits, and mutated files against panics.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use super::*;
 use sim::units::{Span, Time};
 use std::io::Write;

@@ -7,7 +7,7 @@ use crate::units::Span;
 pub struct Series {
     /// Width of a window.
     pub width: Span,
-    /// The windows, without gaps.
+    /// The windows, without gaps; one that had not ended when the run was over is left out.
     pub windows: Vec<Window>,
 }
 

@@ -22,6 +22,10 @@ pub(super) struct Call {
     origin: Origin,
 }
 
+/// What a client waits at least before it asks again after a refusal: without it a client that
+/// never thinks would ask for ever at one instant.
+const REFUSED_PAUSE: Span = Span::from_secs(1);
+
 /// What of an arrival, rejection or end goes into the log.
 const LOG_ARRIVED: u64 = 1;
 const LOG_REJECTED: u64 = 2;
@@ -52,7 +56,7 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         self.audit.leave(now, now);
         self.log(LOG_REJECTED, now, request.number);
-        self.follow_up(request.source, request.origin, None, now);
+        self.follow_up(request.source, request.origin, None, now.after(REFUSED_PAUSE));
     }
 
     /// The replica of a pool that takes the request; `None` when it is rejected there.

@@ -16,7 +16,6 @@ use crate::units::{Span, Time};
 #[derive(Clone, Debug)]
 pub(super) struct Observer {
     window: Window,
-    window_ends: Time,
     warm_up: Time,
     horizon: Time,
     passed: Mark,
@@ -36,7 +35,6 @@ impl Observer {
     pub(super) fn new(scenario: &Scenario) -> Observer {
         Observer {
             window: Window::default(),
-            window_ends: Time(scenario.window.0),
             warm_up: Time(scenario.warm_up.0),
             horizon: Time(scenario.horizon.0),
             passed: Mark::None,
@@ -81,7 +79,7 @@ pub(super) fn empty_outcome(scenario: &Scenario) -> Outcome {
 
 impl<R: Recorder> Simulation<'_, R> {
     pub(super) fn open_observers(&mut self) {
-        self.agenda.set(self.slots.window, self.observer.window_ends, RANK_OBSERVE);
+        self.agenda.set(self.slots.window, Time(self.scenario.window.0), RANK_OBSERVE);
         self.agenda.set(self.slots.mark, self.observer.warm_up, RANK_OBSERVE);
         for pool in 0..self.routers.len() as u32 {
             self.plan_refresh(PoolId(pool), Time::ZERO);
@@ -123,8 +121,10 @@ impl<R: Recorder> Simulation<'_, R> {
             }
         }
         self.outcome.series.windows.push(window);
-        self.observer.window_ends = now.after(self.scenario.window);
-        self.agenda.set(self.slots.window, self.observer.window_ends, RANK_OBSERVE);
+        // Nobody looks at the drain window by window, and it may last long.
+        let over = now >= self.observer.horizon;
+        let next = if over { Time::NEVER } else { now.after(self.scenario.window) };
+        self.agenda.set(self.slots.window, next, RANK_OBSERVE);
     }
 
     /// The warm-up or the measured time ends.

@@ -61,7 +61,7 @@ mod tests {
         let series: Vec<f64> = (0..1_000)
             .map(|i| {
                 let noise = ((i * 7_919 + 104_729) % 1_000) as f64 / 1_000.0;
-                ((10.0 * (-f64::from(i) / 120.0).exp() + noise) * 1e6).round() / 1e6
+                ((10.0 * libm::exp(-f64::from(i) / 120.0) + noise) * 1e6).round() / 1e6
             })
             .collect();
         let cut = mser5(&series).expect("enough values");

@@ -1,0 +1,77 @@
+//! Whole documents against committed files, and what must hold of any document.
+//!
+//! `SURGELINE_UPDATE_GOLDEN=1 cargo test -p reports` writes the files anew; read the difference
+//! before it is committed.
+
+use crate::fixture;
+use reports::{json, markdown, text};
+use std::path::Path;
+
+fn compare(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("SURGELINE_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, found).expect("the golden folder is writable");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == found,
+        "{name} differs; SURGELINE_UPDATE_GOLDEN=1 writes it anew. Found:\n{found}"
+    );
+}
+
+#[test]
+fn documents_are_as_committed() {
+    for (name, result) in fixture::all() {
+        let report = fixture::report(&result);
+        compare(&format!("{name}.txt"), &text::render(&report, false, 80));
+        compare(&format!("{name}.md"), &markdown::render(&report));
+        compare(&format!("{name}.json"), &json::render(&report));
+    }
+}
+
+/// Text without what a terminal takes as a command.
+fn uncoloured(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |out, part| out + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
+#[test]
+fn no_line_is_wider_than_asked_for() {
+    for (name, mut result) in fixture::all() {
+        result.tasks[0].name = "a_task_with_a_name_that_is_far_longer_than_its_column_is".repeat(2);
+        result.pools[0].name = "日本語の名前".into();
+        for width in [text::LEAST_WIDTH, 60, 80, 81, 132] {
+            let page = text::render(&fixture::report(&result), false, width);
+            for line in page.lines() {
+                let columns = textwrap::core::display_width(line);
+                assert!(columns <= width, "{name} at {width}: {columns} columns: {line}");
+                assert_eq!(line, line.trim_end(), "{name}: space at the end of a line");
+            }
+        }
+    }
+}
+
+#[test]
+fn colour_adds_nothing_but_colour() {
+    for (name, result) in fixture::all() {
+        let report = fixture::report(&result);
+        let coloured = text::render(&report, true, 80);
+        let plain = text::render(&report, false, 80);
+        assert!(coloured.contains('\u{1b}') && !plain.contains('\u{1b}'), "{name}");
+        let stripped = uncoloured(&coloured);
+        let stripped: Vec<_> = stripped.lines().map(str::trim_end).collect();
+        assert_eq!(stripped, plain.lines().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn names_are_shown_and_not_obeyed() {
+    let mut result = fixture::stable();
+    result.tasks[0].name = "\u{1b}[2Jwiped | <b>bold</b> *x*\n# title".into();
+    let report = fixture::report(&result);
+    assert!(!text::render(&report, false, 80).contains('\u{1b}'));
+    let markdown = markdown::render(&report);
+    assert!(!markdown.contains("<b>") && !markdown.contains("\n# title"), "{markdown}");
+    assert!(markdown.contains(r"wiped \| &lt;b&gt;bold&lt;/b&gt; \*x\*"), "{markdown}");
+}

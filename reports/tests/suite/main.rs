@@ -1,0 +1,7 @@
+//! Documents as their readers see them: a result in, text out.
+
+mod fixture;
+mod golden;
+mod json;
+mod numbers;
+mod simulated;

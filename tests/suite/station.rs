@@ -1,0 +1,468 @@
+//! Queueing stations built from the simulator's own parts, and estimates of what they do.
+//!
+//! A server is a sequence of an engine that runs `servers` of them at once; a job is a request with
+//! a prompt of one token whose answer has as many tokens as its service has steps, every iteration
+//! being one step long. A second of simulated time is the mean service time, which is [`STEPS`]
+//! steps.
+//!
+//! Discretisation: a service law is rounded to whole steps (at least one), which moves its mean by
+//! less than a step, relative error `1/STEPS`. With one server nothing else is rounded: an idle
+//! engine starts at once. With several, a job that finds the engine running begins at the next
+//! step: at most one step late.
+//!
+//! A station may share instead: every iteration takes a step for each job in it, so that the jobs
+//! present progress at equal shares of a constant total rate. A job joins at the next iteration,
+//! later by at most a step for each job present.
+//!
+//! Invariants: replications are independent and put back by index; an estimate stops growing when
+//! every half-width is reached or [`MOST_REPLICATIONS`] are spent, and says how many it took.
+
+use rayon::prelude::*;
+use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
+use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::ids::{ModelId, PoolId, TaskId};
+use sim::metrics::{BucketCounts, Histogram};
+use sim::record::{CallRecord, Recorder};
+use sim::scenario::{ModelSpec, Scenario, TaskSpec};
+use sim::stats::{Interval, jackknife, t_interval};
+use sim::units::{Blocks, Money, PS_PER_SEC, Span, Tokens};
+use sim::workload::{Arrivals, Gaps, RateCurve, Scaling, SourceSpec};
+use sim::{Outcome, Simulation};
+
+/// Steps of a mean service.
+pub(crate) const STEPS: f64 = 4_000.0;
+/// Length of a step: [`STEPS`] of them are a second.
+pub(crate) const STEP: Span = Span(PS_PER_SEC / STEPS as u64);
+/// Longest service in steps; the laws used here exceed it with a probability below 1e-50.
+const LONGEST: u32 = 1 << 22;
+/// Replications of the first batch and of each further one.
+const BATCH: usize = 32;
+/// Replications after which the precision counts as not reached.
+const MOST_REPLICATIONS: usize = 512;
+
+/// A stream of jobs.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    /// Time in seconds, as everywhere here: mean services.
+    pub(crate) arrivals: Arrivals,
+    /// Law of the service in steps.
+    pub(crate) service: LengthLaw,
+    /// Class of its jobs, 0 the first to be served where priorities count.
+    pub(crate) class: u32,
+}
+
+/// Servers with their queues, and what comes in.
+#[derive(Clone, Debug)]
+pub(crate) struct Station {
+    pub(crate) flows: Vec<Flow>,
+    /// Servers behind each queue.
+    pub(crate) servers: u32,
+    /// Queues.
+    pub(crate) replicas: u32,
+    /// How jobs choose a queue.
+    pub(crate) strategy: Strategy,
+    /// Jobs a queue holds beside those in service; `None`: any number.
+    pub(crate) queue_limit: Option<u32>,
+    pub(crate) policy: SchedulingPolicy,
+    /// Whether the servers behind a queue share the speed of one.
+    pub(crate) shares: bool,
+    /// Simulated seconds of one replication; a tenth is not measured.
+    pub(crate) seconds: f64,
+}
+
+/// A quantity to estimate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Measure {
+    /// Of a time in seconds, of all jobs or of one class.
+    Time { of: Interest, class: Option<u32>, at: Stat },
+    /// Share of time a queue has at least so many jobs, those in service included.
+    AtLeast(u32),
+    /// Mean number of jobs at all queues.
+    InSystem,
+    /// Quantile over time of the number of jobs at all queues.
+    InSystemQuantile(f64),
+    /// Share of jobs that wait for longer than a step.
+    Waited,
+    /// Share of jobs that are refused.
+    Rejected,
+    /// Jobs served a second.
+    Throughput,
+    /// Share of time the servers' engines run.
+    Busy,
+    /// Variance over mean of the arrivals in a hundredth of the replication.
+    Dispersion,
+}
+
+/// Which time of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Before its service.
+    Waiting,
+    /// From arrival to end.
+    Sojourn,
+}
+
+/// What of a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stat {
+    Mean,
+    Quantile(f64),
+}
+
+/// Poisson arrivals, `rate` a second.
+pub(crate) fn poisson(rate: f64) -> Arrivals {
+    renewal(Gaps::Exponential, rate)
+}
+
+pub(crate) fn renewal(gaps: Gaps, rate: f64) -> Arrivals {
+    Arrivals::Renewal { gaps, rate: RateCurve::constant(rate) }
+}
+
+/// An exponential service of `mean` seconds.
+pub(crate) fn exponential(mean: f64) -> LengthLaw {
+    LengthLaw::Gamma { shape: 1.0, scale: mean * STEPS }
+}
+
+/// A pool at a price of one dollar per GPU hour whose router always knows the present.
+pub(crate) fn pool(
+    engine: EngineSpec,
+    step_time: StepTime,
+    replicas: u32,
+    strategy: Strategy,
+) -> PoolSpec {
+    PoolSpec {
+        name: "pool".to_owned(),
+        replicas,
+        gpus_per_replica: 1,
+        price_per_gpu_hour: Money(Money::PICO_PER_DOLLAR),
+        engine,
+        step_time,
+        balancing: Balancing { strategy, signal_age: Span::ZERO, count_own_dispatches: true },
+    }
+}
+
+/// A scenario with one task and one model for each of `classes`, all served by the first pool.
+pub(crate) fn scenario(
+    sources: Vec<SourceSpec>,
+    classes: u32,
+    pools: Vec<PoolSpec>,
+    (warm_up, horizon): (Span, Span),
+) -> Scenario {
+    let task = |class| TaskSpec {
+        name: format!("task {class}"),
+        model: ModelId(class),
+        value: None,
+        latency_slo: None,
+    };
+    let model =
+        |class: u32| ModelSpec { name: format!("model {class}"), served_by: vec![PoolId(0)] };
+    Scenario {
+        horizon,
+        warm_up,
+        tasks: (0..classes).map(task).collect(),
+        sources,
+        models: (0..classes).map(model).collect(),
+        pools,
+        // A run drains after its horizon however short that was, window by window.
+        window: Span(horizon.0 / 100).max(Span::from_secs(1)),
+    }
+}
+
+impl Station {
+    /// One queue with `servers` servers.
+    pub(crate) fn single(servers: u32, flows: Vec<Flow>, seconds: f64) -> Station {
+        Station {
+            flows,
+            servers,
+            replicas: 1,
+            strategy: Strategy::RoundRobin,
+            queue_limit: None,
+            policy: SchedulingPolicy::Fcfs,
+            shares: false,
+            seconds,
+        }
+    }
+
+    /// As the simulator takes it.
+    pub(crate) fn scenario(&self) -> Scenario {
+        let engine = EngineSpec {
+            // Room for every sequence at its longest is not needed; a preemption would show.
+            kv_blocks: Blocks(1 << 22),
+            block_size: Tokens(16),
+            max_num_batched_tokens: Tokens(self.servers.max(2)),
+            max_num_seqs: self.servers,
+            max_model_len: Tokens(LONGEST + 2),
+            prefix_caching: false,
+            policy: self.policy,
+            watermark: Blocks(0),
+            reserve_full_isl: true,
+            long_prefill_token_threshold: Tokens(0),
+            chunked_prefill: true,
+            async_scheduling: false,
+            max_num_queued_reqs: self.queue_limit,
+        };
+        let knots =
+            vec![(1, STEP.0), (self.servers.max(2), STEP.0 * u64::from(self.servers.max(2)))];
+        let step = if self.shares {
+            StepTime::new(0, 0, knots, 0, 0, Vec::new())
+        } else {
+            StepTime::constant(STEP)
+        };
+        let step = step.expect("a step is longer than nothing");
+        let sources = self.flows.iter().enumerate().map(source).collect();
+        let classes = self.flows.iter().map(|flow| flow.class + 1).max().unwrap_or(1);
+        let horizon = Span::from_secs_f64(self.seconds);
+        let pools = vec![pool(engine, step, self.replicas, self.strategy)];
+        scenario(sources, classes, pools, (Span(horizon.0 / 10), horizon))
+    }
+
+    /// Estimates every measure until its half-width (if one is asked for) is reached. Returns the
+    /// 95 % intervals and the number of replications.
+    pub(crate) fn estimate(
+        &self,
+        wanted: &[(Measure, Option<f64>)],
+        seed: u64,
+    ) -> Result<(Vec<Interval>, usize), String> {
+        let scenario = self.scenario();
+        let presence = wanted.iter().any(|(measure, _)| measure.needs_presence());
+        let mut samples: Vec<Sample> = Vec::new();
+        loop {
+            let next = samples.len() as u32..(samples.len() + BATCH) as u32;
+            let more: Result<Vec<Sample>, String> = next
+                .into_par_iter()
+                .map(|replication| Sample::take(&scenario, seed, replication, presence))
+                .collect();
+            samples.extend(more?);
+            let mut intervals = Vec::new();
+            for (measure, _) in wanted {
+                let interval = measure.estimate(self, &samples);
+                intervals.push(interval.ok_or_else(|| format!("nothing seen of {measure:?}"))?);
+            }
+            let reached = intervals.iter().zip(wanted).all(|(interval, (_, half_width))| {
+                half_width.is_none_or(|half| interval.high - interval.low <= 2.0 * half)
+            });
+            if reached || samples.len() >= MOST_REPLICATIONS {
+                return Ok((intervals, samples.len()));
+            }
+        }
+    }
+}
+
+fn source((number, flow): (usize, &Flow)) -> SourceSpec {
+    SourceSpec {
+        name: format!("flow {number}"),
+        key: number as u64 + 1,
+        task: TaskId(flow.class),
+        arrivals: flow.arrivals.clone(),
+        lengths: LengthsSpec {
+            input: LengthDist { law: LengthLaw::Fixed(1), min: 1, max: 1 },
+            output: LengthDist { law: flow.service.clone(), min: 1, max: LONGEST },
+            correlation: 0.0,
+        },
+        ends_by_eos: false,
+        max_tokens: None,
+        priority: flow.class as i32,
+        prefix: None,
+        session: None,
+        scaling: Scaling::default(),
+    }
+}
+
+/// One replication, reduced to what can be asked.
+struct Sample {
+    outcome: Outcome,
+    /// Waiting and sojourn, by class.
+    times: [Vec<BucketCounts>; 2],
+    /// Share of time with exactly so many jobs: at a queue, at all.
+    at_one: Vec<f64>,
+    at_all: Vec<f64>,
+}
+
+impl Sample {
+    fn take(
+        scenario: &Scenario,
+        seed: u64,
+        replication: u32,
+        presence: bool,
+    ) -> Result<Sample, String> {
+        let recorder = Presence { on: presence, stays: Vec::new() };
+        let simulation = Simulation::recording(scenario, seed, replication, recorder);
+        let (outcome, Presence { stays, .. }) = simulation.run_with(&|| false);
+        let mut outcome = outcome.ok_or("stopped")?;
+        if !outcome.audit.is_empty() || outcome.pools[0].preemptions > 0 {
+            return Err(format!("audit: {:?}, {:?}", outcome.audit, outcome.pools[0]));
+        }
+        let models = std::mem::take(&mut outcome.models);
+        let times = [
+            models.iter().map(|model| model.queue.to_counts()).collect(),
+            models.iter().map(|model| model.e2e.to_counts()).collect(),
+        ];
+        let measured = (scenario.warm_up.0, scenario.horizon.0);
+        let queues = scenario.pools[0].replicas;
+        let (at_one, at_all) = if presence {
+            let together = stays.iter().map(|&(_, from, to)| (0, from, to)).collect();
+            (occupancy(stays, queues, measured), occupancy(together, 1, measured))
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        Ok(Sample { outcome, times, at_one, at_all })
+    }
+}
+
+/// Remembers where each job was from when to when.
+struct Presence {
+    on: bool,
+    stays: Vec<(u32, u64, u64)>,
+}
+
+impl Recorder for Presence {
+    fn call(&mut self, record: &CallRecord) {
+        if self.on {
+            self.stays.push((record.replica, record.arrived.0, record.ended.0));
+        }
+    }
+}
+
+/// Share of the time in `[from, to)` during which a place has exactly `k` jobs, over all places.
+fn occupancy(stays: Vec<(u32, u64, u64)>, places: u32, (from, to): (u64, u64)) -> Vec<f64> {
+    let mut changes: Vec<(u32, u64, bool)> = stays
+        .into_iter()
+        .flat_map(|(place, start, end)| [(place, start, true), (place, end, false)])
+        .collect();
+    changes.sort_unstable();
+    let mut time = vec![0u128; 1];
+    let mut changes = changes.into_iter().peekable();
+    for place in 0..places {
+        let (mut last, mut jobs) = (from, 0i64);
+        while let Some((_, at, arrives)) = changes.next_if(|change| change.0 == place) {
+            let at = at.clamp(from, to);
+            // Ends sort before arrivals of the same instant, so a count may dip for no time.
+            let index = jobs.max(0) as usize;
+            time.resize(time.len().max(index + 1), 0);
+            time[index] += u128::from(at - last);
+            last = at;
+            jobs += if arrives { 1 } else { -1 };
+        }
+        time[0] += u128::from(to - last);
+    }
+    let all = u128::from(places) * u128::from(to - from);
+    time.into_iter().map(|span| span as f64 / all as f64).collect()
+}
+
+impl Measure {
+    fn needs_presence(&self) -> bool {
+        matches!(self, Measure::AtLeast(_) | Measure::InSystem | Measure::InSystemQuantile(_))
+    }
+
+    fn estimate(&self, station: &Station, samples: &[Sample]) -> Option<Interval> {
+        match *self {
+            Measure::Time { of, class, at } => time_interval(samples, of, class, at),
+            Measure::Waited => waited(samples),
+            _ => {
+                let values: Option<Vec<f64>> =
+                    samples.iter().map(|sample| self.of_one(station, sample)).collect();
+                Some(t_interval(&values?, 0.95)?.interval())
+            }
+        }
+    }
+
+    fn of_one(&self, station: &Station, sample: &Sample) -> Option<f64> {
+        let outcome = &sample.outcome;
+        let measured = outcome.measured.as_secs_f64();
+        let tasks = |count: fn(&sim::outcome::TaskOutcome) -> u64| {
+            outcome.tasks.iter().map(count).sum::<u64>() as f64
+        };
+        Some(match *self {
+            Measure::AtLeast(k) => sample.at_one.iter().skip(k as usize).sum(),
+            Measure::InSystem => {
+                sample.at_all.iter().enumerate().map(|(k, share)| k as f64 * share).sum()
+            }
+            Measure::InSystemQuantile(p) => {
+                let mut below = 0.0;
+                sample.at_all.iter().position(|share| {
+                    below += share;
+                    below >= p
+                })? as f64
+            }
+            Measure::Rejected => tasks(|task| task.rejected) / tasks(|task| task.arrived),
+            Measure::Throughput => tasks(|task| task.succeeded) / measured,
+            Measure::Busy => {
+                outcome.pools[0].busy.as_secs_f64() / measured / f64::from(station.replicas)
+            }
+            Measure::Dispersion => {
+                // The tenth before the warm-up ends and what drains after the horizon are left out.
+                let windows = outcome.series.windows.get(10..100)?;
+                let n = windows.len() as f64;
+                let mean = windows.iter().map(|w| w.arrived as f64).sum::<f64>() / n;
+                let square = |w: &sim::metrics::Window| (w.arrived as f64 - mean).powi(2);
+                windows.iter().map(square).sum::<f64>() / (n - 1.0) / mean
+            }
+            Measure::Time { .. } | Measure::Waited => return None,
+        })
+    }
+}
+
+/// Of the jobs of all replications together, leaving one replication out at a time.
+fn time_interval(
+    samples: &[Sample],
+    of: Interest,
+    class: Option<u32>,
+    at: Stat,
+) -> Option<Interval> {
+    let total = pooled(samples, of, class);
+    jackknife(samples.len(), 0.95, |left_out| {
+        let rest = without(&total, samples, of, class, left_out)?;
+        match at {
+            Stat::Mean => rest.mean_secs(),
+            Stat::Quantile(p) => rest.quantile_secs(p),
+        }
+    })
+}
+
+fn waited(samples: &[Sample]) -> Option<Interval> {
+    let total = pooled(samples, Interest::Waiting, None);
+    jackknife(samples.len(), 0.95, |left_out| {
+        let rest = without(&total, samples, Interest::Waiting, None, left_out)?;
+        Some(1.0 - rest.count_at_most(STEP) / rest.count() as f64)
+    })
+}
+
+fn parts(sample: &Sample, of: Interest, class: Option<u32>) -> impl Iterator<Item = &BucketCounts> {
+    let classes = &sample.times[usize::from(of == Interest::Sojourn)];
+    let wanted = move |number: usize| class.is_none_or(|class| class as usize == number);
+    classes.iter().enumerate().filter(move |(number, _)| wanted(*number)).map(|(_, part)| part)
+}
+
+fn pooled(samples: &[Sample], of: Interest, class: Option<u32>) -> Histogram {
+    let mut total = Histogram::default();
+    for part in samples.iter().flat_map(|sample| parts(sample, of, class)) {
+        total.add(part);
+    }
+    total
+}
+
+fn without(
+    total: &Histogram,
+    samples: &[Sample],
+    of: Interest,
+    class: Option<u32>,
+    left_out: Option<usize>,
+) -> Option<Histogram> {
+    let mut rest = total.clone();
+    if let Some(index) = left_out {
+        for part in parts(&samples[index], of, class) {
+            rest = rest.without(part)?;
+        }
+    }
+    Some(rest)
+}
+
+#[test]
+fn occupancy_is_the_share_of_time() {
+    // Place 0: one job in [0, 4), another in [2, 6); place 1: none. Measured: [1, 5).
+    let shares = occupancy(vec![(0, 0, 4), (0, 2, 6)], 2, (1, 5));
+    assert_eq!(shares, [0.5, 2.0 / 8.0, 2.0 / 8.0]);
+    // A job ends as another arrives.
+    assert_eq!(occupancy(vec![(0, 0, 2), (0, 2, 4)], 1, (0, 4)), [0.0, 1.0]);
+}
