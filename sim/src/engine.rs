@@ -111,6 +111,12 @@ impl Replica {
         self.flight.boundary
     }
 
+    /// Whether nothing is running, waiting or lingering.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.live == 0 && self.queue.len() == 0
+    }
+
     /// Requests waiting and requests running.
     #[must_use]
     pub fn load(&self) -> (u32, u32) {

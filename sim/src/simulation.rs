@@ -169,11 +169,11 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         })
     }
 
-    /// Whether nobody will arrive and no iteration is under way.
+    /// Whether nobody will arrive and every engine is idle (after a last EOS one lingers).
     fn is_drained(&self) -> bool {
         self.agenda.one_offs() == 0
             && self.upcoming.iter().all(Option::is_none)
-            && self.replicas.iter().all(|replica| replica.boundary() == Time::NEVER)
+            && self.replicas.iter().all(Replica::is_idle)
     }
 
     fn handle(&mut self, now: Time, event: Event, handle: Option<Handle>) {

@@ -2,6 +2,8 @@
 //!
 //! Every test starts the real binary in a folder of its own, which goes away with the test.
 
+mod run_json;
+
 use sim::Simulation;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
