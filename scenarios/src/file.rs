@@ -14,9 +14,11 @@ mod policy;
 mod traffic;
 
 pub(crate) use fleet::{PoolFile, StepTimeFile};
-pub(crate) use lengths::Lengths;
+pub(crate) use lengths::{CV, Lengths};
 pub(crate) use policy::{ObjectiveFile, PolicyFile};
-pub(crate) use traffic::{ArrivalsFile, ClientFile, Spike, TraceFile, TrafficFile};
+pub(crate) use traffic::{
+    ArrivalsFile, ClientFile, MixFile, Spike, TraceFile, TrafficFile, WEIBULL_SHAPE,
+};
 
 use crate::kinds::Count;
 use lengths::{duration_dist, lengths};

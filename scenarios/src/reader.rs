@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: relations between keys of different tables (see `resolve`).
 
+mod either;
 mod shape;
 
 use crate::document::{Node, Table, Value, bare_value};
@@ -420,23 +421,6 @@ impl<'a> Reader<'a> {
         };
         self.note(site.key.clone(), text.clone(), Origin::Written(site.place));
         read(self)
-    }
-
-    /// A value that is either of a scalar kind or a table.
-    pub(crate) fn either<K: Kind, T>(
-        &mut self,
-        key: &'static str,
-        kind: K,
-        read: ReadTable<T>,
-        doc: &str,
-    ) -> Option<Result<At<K::Value>, T>> {
-        let schema = || json!({"anyOf": [kind.schema(), schema_of(read)]});
-        self.describe(key, schema, doc, None);
-        let (node, site) = self.node(key)?;
-        match &node.value {
-            Value::Table(_) => read_table(self.context, node, site, read).map(Err),
-            _ => self.read(&kind, node, site).map(Ok),
-        }
     }
 
     /// Keys of planned features: refused, never ignored.

@@ -8,6 +8,7 @@
 use crate::library::{DATA, Data};
 use crate::problem::did_you_mean;
 use crate::quantity::show_span;
+use crate::trace::servegen::{self, Client};
 use crate::trace::{self, ReadResult as TraceResult, TraceFormat};
 use sim::units::Span;
 use sim::workload::Trace;
@@ -55,6 +56,13 @@ impl SourceFiles {
         }
         let path = self.inside(file).map_err(|message| vec![message])?;
         loaded(trace::read_file(format, &path))
+    }
+
+    /// Reads a client mix from the scenario's folder; none is shipped.
+    pub(crate) fn clients(&self, file: &str) -> Result<Vec<Client>, Vec<String>> {
+        let path = self.inside(file).map_err(|message| vec![message])?;
+        servegen::read_path(&path, &trace::Limits::default())
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
     }
 
     /// The real path of a file in the scenario's folder.

@@ -2,9 +2,11 @@
 //!
 //! Unit tests stay beside the code they test. A module here is named after what it defends.
 
+mod cli;
 mod conservation;
 mod determinism;
 mod engines;
+mod fuzz;
 mod golden;
 mod leap;
 mod oracle;

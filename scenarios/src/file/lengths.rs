@@ -16,7 +16,7 @@ const Z95: f64 = 1.644_853_626_951_472_2;
 /// A token count as a parameter: its own range is the law's business.
 const SIZE: Number = Number::within(0.1, 10_000_000.0);
 /// A coefficient of variation.
-pub(super) const CV: Number = Number { min: 0.01, max: 1_000.0, above: false, factor: false };
+pub(crate) const CV: Number = Number { min: 0.01, max: 1_000.0, above: false, factor: false };
 
 /// A distribution of token counts whose upper end may still depend on the engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,15 @@ impl Lengths {
             LengthLaw::Empirical(table) => Some(table.quantile(1.0)),
             _ => None,
         }
+    }
+
+    /// A histogram of `(tokens, weight)`, cut at `most`; `None` without a positive weight.
+    pub(crate) fn histogram(weighted: &[(u32, f64)], most: u32, site: &Site) -> Option<Lengths> {
+        let table = Empirical::new(weighted.to_vec())?;
+        let max = At { value: table.quantile(1.0).min(most).max(1), site: site.clone() };
+        let law = LengthLaw::Empirical(table);
+        let table_len = weighted.len();
+        Some(Lengths { law, min: 1, max: Some(max), site: site.clone(), table_len })
     }
 
     /// Entries of its table, for the cap on what a scenario expands to.

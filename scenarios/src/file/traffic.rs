@@ -24,6 +24,7 @@ pub(crate) struct TrafficFile {
     pub(crate) task: Option<At<String>>,
     pub(crate) arrivals: Option<ArrivalsFile>,
     pub(crate) clients: Vec<ClientFile>,
+    pub(crate) mix: Option<MixFile>,
     pub(crate) trace: Option<TraceFile>,
     pub(crate) profile: Option<Profile>,
     pub(crate) spikes: Vec<Spike>,
@@ -65,6 +66,17 @@ pub(crate) struct TraceFile {
     pub(crate) ends_by_eos: Option<At<bool>>,
 }
 
+/// A recorded mix of clients, in place of arrivals.
+pub(crate) struct MixFile {
+    pub(crate) file: Option<At<String>>,
+    pub(crate) format: Option<At<()>>,
+    pub(crate) from: Option<At<Span>>,
+    pub(crate) largest: Option<At<u32>>,
+    pub(crate) scale: Option<At<f64>>,
+    pub(crate) how: Option<At<ScaleHow>>,
+    pub(crate) site: Site,
+}
+
 /// A rate curve: multipliers of the rate over time.
 pub(crate) struct Profile {
     pub(crate) points: Vec<(Span, f64)>,
@@ -99,12 +111,16 @@ const HOW: Choice<ScaleHow> = Choice(&[
     ("burstier", ScaleHow::Burstier),
 ]);
 
+/// What [`HOW`] is for.
+const HOW_DOC: &str = "What the factor means. Default: more-users.";
+
 pub(super) fn traffic(r: &mut Reader<'_>) -> TrafficFile {
-    let how_doc = "What the factor means. Default: more-users.";
+    let (clients, mix) = r.list_or_table("clients", CLIENTS_DOC, client, mix);
     let traffic = TrafficFile {
         task: r.need("task", NAME, "The task each request starts."),
         arrivals: r.table("arrivals", "When requests begin.", arrivals).flatten(),
-        clients: r.list("clients", "Parts of the traffic; their shares are of its rate.", client),
+        clients,
+        mix,
         trace: r.table("trace", "A recorded trace, in place of arrivals.", trace),
         profile: r
             .either("profile", PROFILES, profile, "Multipliers of the rate over time.")
@@ -115,7 +131,7 @@ pub(super) fn traffic(r: &mut Reader<'_>) -> TrafficFile {
             .flatten()
             .collect(),
         scale: r.may("scale", SCALE, "Factor of the whole traffic, `2.0` or \"2x\"."),
-        how: r.may("how", HOW, how_doc),
+        how: r.may("how", HOW, HOW_DOC),
         prefix: r.table("prefix", "Prompt prefixes that requests share.", prefix).flatten(),
         sessions: r.table("sessions", "Conversations of several turns.", sessions).flatten(),
         max_tokens: r.may("max_tokens", TOKENS, "Cap on the tokens written."),
@@ -128,8 +144,10 @@ pub(super) fn traffic(r: &mut Reader<'_>) -> TrafficFile {
         ends_by_eos: r.may("ends_by", ENDS_BY, "How drawn requests end. Default: eos."),
         site: r.site().clone(),
     };
-    if r.has("arrivals") == r.has("trace") {
-        r.refuse(ProblemKind::Conflict, "a source has either `arrivals` or `trace`");
+    let begins = [r.has("arrivals"), r.has("trace"), traffic.mix.is_some()];
+    if begins.iter().filter(|&&begins| begins).count() != 1 {
+        let message = "a source has one of `arrivals`, `trace` and `clients = { file = … }`";
+        r.refuse(ProblemKind::Conflict, message);
     }
     traffic
 }
@@ -158,9 +176,12 @@ fn renewal(r: &mut Reader<'_>, gaps: Option<Gaps>) -> Option<ArrivalsFile> {
     Some(ArrivalsFile::Renewal { gaps: gaps?, rate: rate.value, site: r.site().clone() })
 }
 
+/// A Weibull shape.
+pub(crate) const WEIBULL_SHAPE: Number =
+    Number { min: 0.2, max: 20.0, above: false, factor: false };
+
 fn weibull(r: &mut Reader<'_>) -> Option<ArrivalsFile> {
-    let range = Number { min: 0.2, max: 20.0, above: false, factor: false };
-    let shape = r.may("shape", range, "Weibull shape; below 1 is burstier than Poisson.");
+    let shape = r.may("shape", WEIBULL_SHAPE, "Weibull shape; below 1 is burstier than Poisson.");
     let cv_range = Number { min: 0.07, max: 15.0, above: false, factor: false };
     let cv = r.may("cv", cv_range, "Coefficient of variation of the gaps, in place of shape.");
     let shape = match (shape, cv) {
@@ -245,8 +266,28 @@ fn trace(r: &mut Reader<'_>) -> TraceFile {
             "Width over which recorded times are spread, when the recording rounded them.",
         ),
         scale: r.may("scale", SCALE, "Factor of the traffic, `2.0` or \"2x\"."),
-        how: r.may("how", HOW, "What the factor means. Default: more-users."),
+        how: r.may("how", HOW, HOW_DOC),
         ends_by_eos: r.or("ends_by", ENDS_BY, "length", "How replayed requests end."),
+    }
+}
+
+const CLIENTS_DOC: &str = "Parts of the traffic, with shares of the rate of `arrivals`; or a file \
+                           of clients, which brings arrivals and lengths.";
+
+fn mix(r: &mut Reader<'_>) -> MixFile {
+    let file_doc = "An archive (tar, gzip and Zstandard too) or a folder, beside this file.";
+    MixFile {
+        file: r.need("file", crate::kinds::SENTENCE, file_doc),
+        format: r.need("format", Choice(&[("servegen", ())]), "Format of the file."),
+        from: r.or("from", DURATION, "0s", "Instant of the mix at which the run begins."),
+        largest: r.may(
+            "largest",
+            Count { min: 1, max: 10_000 },
+            "Use only the clients that send most, so many of them. Default: all.",
+        ),
+        scale: r.may("scale", SCALE, "Factor of the traffic, `2.0` or \"2x\"."),
+        how: r.may("how", HOW, HOW_DOC),
+        site: r.site().clone(),
     }
 }
 

@@ -19,6 +19,12 @@ const WRITTEN_LIKE: &str = "h100-sxm";
 /// Longest request of a pool with written step times, unless written too.
 const WRITTEN_LENGTH: u32 = 8_192;
 
+/// Blocks of one request and of one replica that the simulator's prefix cache can number.
+const MOST_BLOCKS_OF_REQUEST: u32 = 1 << 20;
+const MOST_BLOCKS_OF_REPLICA: u32 = (1 << 24) - 1;
+/// Blocks of all replicas of a pool with prefix caching; each takes up to 32 bytes.
+const MOST_BLOCKS_OF_POOL: u64 = 1 << 28;
+
 /// An engine and how far its step times can be trusted.
 pub(super) struct Engine {
     pub(super) spec: EngineSpec,
@@ -29,7 +35,7 @@ pub(super) struct Engine {
 impl Resolver<'_> {
     /// The engine of a pool.
     pub(super) fn engine(&self, name: &At<String>, file: &PoolFile) -> Option<Engine> {
-        match (&file.gpu, &file.step_time) {
+        let engine = match (&file.gpu, &file.step_time) {
             (Some(gpu), _) => self.catalogued(name, file, gpu),
             (None, Some(step_time)) => self.written(name, file, step_time),
             (None, None) => {
@@ -38,7 +44,37 @@ impl Resolver<'_> {
                 self.push(problem.help("name a GPU of the catalogue, like \"h100-sxm\""));
                 None
             }
+        }?;
+        self.addressable(file, &engine.spec)?;
+        Some(engine)
+    }
+
+    /// Refuses a prefix cache that the simulator cannot number, or that would take more than about
+    /// 8 GiB of memory; without prefix caching, blocks are only counted.
+    fn addressable(&self, file: &PoolFile, spec: &EngineSpec) -> Option<()> {
+        if !spec.prefix_caching {
+            return Some(());
         }
+        let args = &file.args;
+        let site = |at: &Option<At<u32>>| at.as_ref().map_or(&file.site, |at| &at.site).clone();
+        let of_request = spec.max_model_len.0.div_ceil(spec.block_size.0.max(1));
+        let replicas = file.replicas.as_ref().map_or(1, |replicas| replicas.value);
+        let of_pool = u64::from(spec.kv_blocks.0) * u64::from(replicas);
+        let (site, message) = if of_request >= MOST_BLOCKS_OF_REQUEST {
+            let message = format!("a request of {of_request} KV blocks cannot be cached");
+            (site(&args.max_model_len), message)
+        } else if spec.kv_blocks.0 >= MOST_BLOCKS_OF_REPLICA || of_pool > MOST_BLOCKS_OF_POOL {
+            let message = format!(
+                "{} KV blocks in each of {replicas} replicas are too many to cache prefixes in",
+                spec.kv_blocks.0
+            );
+            (site(&args.num_gpu_blocks_override), message)
+        } else {
+            return Some(());
+        };
+        let problem = Problem::new(ProblemKind::BadValue, &site, message);
+        self.push(problem.help("use larger blocks or enable_prefix_caching = false"));
+        None
     }
 
     /// GPU, model and preset from the catalogue; a written step time replaces its step time.

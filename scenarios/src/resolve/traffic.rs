@@ -5,6 +5,9 @@
 //!
 //! Deliberately absent: drawing anything.
 
+mod fit;
+mod mix;
+
 use super::{Resolver, mean_rate};
 use crate::file::{ArrivalsFile, CallFile, ClientFile, Lengths, TraceFile, TrafficFile};
 use crate::problem::{At, Problem, ProblemKind, Site};
@@ -51,6 +54,16 @@ enum LengthSource<'a> {
     Recorded { trace: Arc<Trace>, jitter: Span },
 }
 
+/// When the requests of a source begin.
+enum Begins {
+    /// As the file says.
+    Written(ArrivalsFile),
+    /// As a client of a mix was measured.
+    Measured(Gaps, RateCurve),
+    /// At the instants of its recording.
+    Recorded,
+}
+
 /// What all sources of one `[traffic.NAME]` share.
 struct Common<'a> {
     file: &'a TrafficFile,
@@ -91,16 +104,17 @@ impl Resolver<'_> {
         Some(Common { file, task, model, call, scaling, horizon, room })
     }
 
-    /// The traffic factor, written beside the trace or beside the source.
+    /// The traffic factor, written beside the trace or mix, or beside the source.
     fn scaling(&self, file: &TrafficFile) -> Option<Scaling> {
-        let trace = file.trace.as_ref();
-        let inner = trace.and_then(|trace| trace.scale.as_ref());
+        let (trace, mix) = (file.trace.as_ref(), file.mix.as_ref());
+        let inner = trace.and_then(|t| t.scale.as_ref()).or(mix.and_then(|m| m.scale.as_ref()));
         if let (Some(inner), Some(_)) = (inner, &file.scale) {
-            let message = "`scale` is written twice, in the source and in its trace";
+            let message = "`scale` is written twice, in the source and in its trace or clients";
             self.refuse(ProblemKind::Conflict, &inner.site, message);
             return None;
         }
-        let how = trace.and_then(|trace| trace.how.as_ref()).or(file.how.as_ref());
+        let inner_how = trace.and_then(|t| t.how.as_ref()).or(mix.and_then(|m| m.how.as_ref()));
+        let how = inner_how.or(file.how.as_ref());
         let factor = inner.or(file.scale.as_ref());
         let scaling = Scaling {
             factor: factor.map_or(1.0, |factor| factor.value),
@@ -128,15 +142,18 @@ impl Resolver<'_> {
             self.refuse_beside_trace(file);
             let (Some(trace), Some(jitter)) = (trace, jitter) else { return };
             let lengths = LengthSource::Recorded { trace: trace.clone(), jitter: jitter.value };
-            all.extend(self.source(&name.value, common, None, &lengths));
+            all.extend(self.source(&name.value, common, Begins::Recorded, &lengths));
+            return;
+        }
+        if let Some(mix) = &file.mix {
+            self.expand_mix(name, common, mix, all);
             return;
         }
         let Some(arrivals) = &file.arrivals else { return };
         if file.clients.is_empty() {
             let lengths = self.drawn(common.call, None, &name.site);
-            all.extend(
-                lengths.and_then(|l| self.source(&name.value, common, Some(arrivals.clone()), &l)),
-            );
+            let begins = Begins::Written(arrivals.clone());
+            all.extend(lengths.and_then(|l| self.source(&name.value, common, begins, &l)));
             return;
         }
         let total: f64 =
@@ -152,33 +169,33 @@ impl Resolver<'_> {
             let arrivals = self.client_arrivals(arrivals, client, share.value / total);
             let lengths = self.drawn(common.call, Some(client), &client.site);
             if let (Some(arrivals), Some(lengths)) = (arrivals, lengths) {
-                all.extend(self.source(&full_name, common, Some(arrivals), &lengths));
+                all.extend(self.source(&full_name, common, Begins::Written(arrivals), &lengths));
             }
         }
     }
 
     fn refuse_beside_trace(&self, file: &TrafficFile) {
-        let refuse = |site: &Site, key: &str| {
-            let message = format!("`{key}` does not go with a trace, which brings its own");
-            self.refuse(ProblemKind::Conflict, site, message);
-        };
-        if let Some(client) = file.clients.first() {
-            refuse(&client.site, "clients");
-        }
-        if let Some(profile) = &file.profile {
-            refuse(&profile.site, "profile");
-        }
-        if !file.spikes.is_empty() {
-            refuse(&file.site, "spikes");
-        }
-        if file.sessions.is_some() {
-            refuse(&file.site, "sessions");
-        }
-        if let Some(prefix) = &file.prefix {
-            refuse(&prefix.tokens.site, "prefix");
-        }
-        if let Some(ends_by) = &file.ends_by_eos {
-            refuse(&ends_by.site, "ends_by");
+        let site = |at: Option<&Site>| at.cloned();
+        self.refuse_beside_recording(
+            "trace",
+            &[
+                ("clients", site(file.clients.first().map(|client| &client.site))),
+                ("profile", site(file.profile.as_ref().map(|profile| &profile.site))),
+                ("spikes", site((!file.spikes.is_empty()).then_some(&file.site))),
+                ("sessions", site(file.sessions.as_ref().map(|_| &file.site))),
+                ("prefix", site(file.prefix.as_ref().map(|prefix| &prefix.tokens.site))),
+                ("ends_by", site(file.ends_by_eos.as_ref().map(|ends_by| &ends_by.site))),
+            ],
+        );
+    }
+
+    /// Keys that a recording leaves no room for.
+    fn refuse_beside_recording(&self, what: &str, keys: &[(&str, Option<Site>)]) {
+        for (key, site) in keys {
+            if let Some(site) = site {
+                let message = format!("`{key}` does not go with a {what}, which brings its own");
+                self.refuse(ProblemKind::Conflict, site, message);
+            }
         }
     }
 
@@ -224,11 +241,11 @@ impl Resolver<'_> {
         &self,
         name: &str,
         common: &Common<'_>,
-        arrivals: Option<ArrivalsFile>,
+        begins: Begins,
         lengths: &LengthSource<'_>,
     ) -> Option<Source> {
         let file = common.file;
-        self.charge(file, lengths)?;
+        self.charge(file, &begins, lengths)?;
         let prefix_tokens = file.prefix.as_ref().map_or(0, |prefix| prefix.tokens.value);
         let lengths_spec = match lengths {
             LengthSource::Drawn { input, output, correlation } => {
@@ -240,12 +257,13 @@ impl Resolver<'_> {
                 LengthsSpec { input: one.clone(), output: one, correlation: 0.0 }
             }
         };
-        let arrivals_spec = match (lengths, arrivals) {
+        let arrivals_spec = match (lengths, begins) {
             (LengthSource::Recorded { trace, jitter }, _) => {
                 Arrivals::Replay { trace: trace.clone(), jitter: *jitter }
             }
-            (_, Some(arrivals)) => self.arrivals(&arrivals, file)?,
-            (_, None) => return None,
+            (_, Begins::Written(arrivals)) => self.arrivals(&arrivals, file)?,
+            (_, Begins::Measured(gaps, rate)) => Arrivals::Renewal { gaps, rate },
+            (_, Begins::Recorded) => return None,
         };
         let ends_by_eos = match &file.trace {
             Some(trace) => trace.ends_by_eos.as_ref().is_some_and(|eos| eos.value),
@@ -277,8 +295,16 @@ impl Resolver<'_> {
     }
 
     /// Counts what a source expands to; `None` beyond the cap.
-    fn charge(&self, file: &TrafficFile, lengths: &LengthSource<'_>) -> Option<()> {
-        let points = file.profile.as_ref().map_or(0, |profile| profile.points.len());
+    fn charge(
+        &self,
+        file: &TrafficFile,
+        begins: &Begins,
+        lengths: &LengthSource<'_>,
+    ) -> Option<()> {
+        let points = match begins {
+            Begins::Measured(_, rate) => rate.knots.len(),
+            _ => file.profile.as_ref().map_or(0, |profile| profile.points.len()),
+        };
         let tables = match lengths {
             LengthSource::Drawn { input, output, .. } => input.size() + output.size(),
             LengthSource::Recorded { .. } => 0,
@@ -292,7 +318,8 @@ impl Resolver<'_> {
                 "the sources together have more than {MOST_EXPANDED} points, spikes and histogram \
                  entries"
             );
-            self.refuse(ProblemKind::BadValue, &file.site, message);
+            let problem = Problem::new(ProblemKind::BadValue, &file.site, message);
+            self.push(problem.help("fewer clients would fit; of a mix, the `largest`"));
         }
         (after <= MOST_EXPANDED).then_some(())
     }
@@ -314,80 +341,6 @@ impl Resolver<'_> {
                 Some(Arrivals::ClosedLoop { users: *users, think: think.clone() })
             }
         }
-    }
-
-    /// Cuts drawn lengths to what the engines admit; fixed ones have to fit as they are.
-    fn fit_drawn(
-        &self,
-        input: &Lengths,
-        output: &Lengths,
-        correlation: f64,
-        prefix: u32,
-        room: Option<u32>,
-    ) -> Option<LengthsSpec> {
-        // Without a known engine the other problems are still worth finding.
-        let room = room.unwrap_or(u32::MAX);
-        let fixed = |lengths: &Lengths| match lengths.law {
-            LengthLaw::Fixed(tokens) => Some(tokens),
-            _ => None,
-        };
-        let written = fixed(output).unwrap_or(1);
-        let most_input = room.saturating_sub(prefix).saturating_sub(written);
-        if most_input == 0 || fixed(input).is_some_and(|tokens| tokens > most_input) {
-            let message = format!(
-                "a request of {} prompt tokens{} and {written} output tokens does not fit \
-                 max_model_len = {room}",
-                fixed(input).unwrap_or(input.min),
-                if prefix > 0 { format!(" after a prefix of {prefix}") } else { String::new() },
-            );
-            let problem = Problem::new(ProblemKind::DoesNotFit, &input.site, message);
-            self.push(problem.help(format!("at most {most_input} prompt tokens would fit")));
-            return None;
-        }
-        let least_input = fixed(input).unwrap_or(input.min);
-        let most_output = room.saturating_sub(prefix).saturating_sub(least_input).max(1);
-        for (lengths, most, what) in
-            [(input, most_input, "prompt"), (output, most_output, "output")]
-        {
-            let wanted = lengths.max.as_ref().map(|max| max.value).or(lengths.law_max());
-            if let Some(wanted) = wanted.filter(|&wanted| wanted > most) {
-                let message = format!(
-                    "{what} lengths up to {wanted} are cut at {most}, what max_model_len = {room} admits"
-                );
-                self.warn(&lengths.site, message);
-            }
-        }
-        let spec = LengthsSpec {
-            input: input.cut_at(most_input),
-            output: output.cut_at(most_output),
-            correlation,
-        };
-        for (lengths, dist) in [(input, &spec.input), (output, &spec.output)] {
-            if lengths.max.is_none() && fixed(lengths).is_none() {
-                let how = "what max_model_len leaves".to_owned();
-                self.derived(&lengths.site.child("max").key, dist.max.to_string(), how);
-            }
-        }
-        Some(spec)
-    }
-
-    /// Every recorded request has to fit, prompt and answer together.
-    fn fit_recorded(&self, trace: &Trace, file: &TrafficFile, room: Option<u32>) {
-        let Some(room) = room else { return };
-        let size = |row: &sim::workload::TraceRow| u64::from(row.input) + u64::from(row.output);
-        let too_long = trace.rows.iter().filter(|row| size(row) > u64::from(room)).count();
-        if too_long == 0 {
-            return;
-        }
-        let largest = trace.rows.iter().map(size).max().unwrap_or(0);
-        let site =
-            file.trace.as_ref().and_then(|t| t.file.as_ref()).map_or(&file.site, |f| &f.site);
-        let message = format!(
-            "{too_long} of {} recorded requests do not fit max_model_len = {room}",
-            trace.rows.len()
-        );
-        let problem = Problem::new(ProblemKind::DoesNotFit, site, message);
-        self.push(problem.help(format!("max_model_len = {largest} would admit all of them")));
     }
 
     /// Reads the trace of each `[traffic.NAME]` that has one.
@@ -433,9 +386,13 @@ fn curve(file: &TrafficFile, rate: f64) -> RateCurve {
         curve.knots = profile.points.iter().map(knot).collect();
         curve.period = profile.period;
     }
-    let spike = |s: &crate::file::Spike| (Time::ZERO.after(s.at), s.length, s.factor);
-    curve.spikes = file.spikes.iter().map(spike).collect();
+    curve.spikes = spikes(file);
     curve
+}
+
+fn spikes(file: &TrafficFile) -> Vec<(Time, Span, f64)> {
+    let spike = |s: &crate::file::Spike| (Time::ZERO.after(s.at), s.length, s.factor);
+    file.spikes.iter().map(spike).collect()
 }
 
 fn demand(

@@ -1,34 +1,9 @@
 //! Scenarios in folders: policy files, traces, and paths that lead elsewhere.
 
-use crate::support::SMALL;
+use crate::support::{Folder, SMALL};
 use scenarios::{ProblemKind, load_file};
 use sim::fleet::Strategy;
-use std::fs;
 use std::path::PathBuf;
-
-/// A folder that goes away with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("surgeline-{name}-{}", std::process::id()));
-        fs::create_dir_all(path.join("inner")).expect("a scratch folder");
-        Folder(path)
-    }
-
-    fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(file);
-        fs::write(&path, bytes).expect("a scratch file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder left behind harms nobody.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 #[test]
 fn a_policy_comes_from_beside_the_scenario_or_from_the_caller() {

@@ -267,6 +267,7 @@ fn extreme_but_allowed_values_do_not_overflow() {
     let times = times.map(|key| format!("pools.h100.step_time.{key}=1h"));
     let others = [
         "pools.h100.engine_args.num_gpu_blocks_override=100000000",
+        "pools.h100.engine_args.enable_prefix_caching=false",
         "pools.h100.engine_args.block_size=4096",
         "pools.h100.engine_args.max_num_batched_tokens=10000000",
         "pools.h100.engine_args.max_num_seqs=1000000",
@@ -292,6 +293,28 @@ fn extreme_but_allowed_values_do_not_overflow() {
     let slow: Vec<&str> = times.iter().map(String::as_str).chain(others).collect();
     let problems = small(&slow).expect_err("an iteration of more than a day");
     assert!(problems.to_string().contains("more than a day"), "{problems}");
+}
+
+/// The simulator numbers cached blocks in few bits and keeps a table of them.
+#[test]
+fn a_prefix_cache_beyond_numbering_or_memory_is_refused() {
+    let blocks = |count: u32| format!("pools.h100.engine_args.num_gpu_blocks_override={count}");
+    let size = |size: u32| format!("pools.h100.engine_args.block_size={size}");
+    let length = "pools.h100.engine_args.max_model_len=10000000".to_owned();
+    let cases = [
+        [blocks(16_777_215), size(16), "pools.h100.replicas=1".to_owned()],
+        [blocks(8_000_000), size(16), "pools.h100.replicas=34".to_owned()],
+        [blocks(12_000_000), size(1), length.clone()],
+    ];
+    for case in &cases {
+        let changes: Vec<&str> = case.iter().map(String::as_str).collect();
+        let problems = small(&changes).expect_err("refused");
+        assert!(problems.to_string().contains("cache"), "{problems}");
+        positions_are_there(&problems);
+        let without = "pools.h100.engine_args.enable_prefix_caching=false";
+        assert!(small(&[changes.as_slice(), &[without]].concat()).is_ok(), "{case:?}");
+    }
+    assert!(small(&[&blocks(2_000_000), &size(10), &length]).is_ok());
 }
 
 #[test]

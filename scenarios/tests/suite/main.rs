@@ -2,6 +2,7 @@
 
 mod files;
 mod hostile;
+mod mixes;
 mod problems;
 mod resolving;
 mod schema;

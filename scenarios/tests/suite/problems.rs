@@ -63,7 +63,7 @@ fn each_mistake_is_named() {
         ("tasks.chat.steps.0.model_call.output.kind=normal", Kind::BadValue, "not a choice"),
         ("traffic.web.prefix={ tokens = 9000 }", Kind::DoesNotFit, "does not fit"),
         ("traffic.web.scale=0.5x", Kind::BadValue, "burstier"),
-        ("traffic.web.trace={ file = 'x', format = 'azure-2023' }", Kind::Conflict, "either"),
+        ("traffic.web.trace={ file = 'x', format = 'azure-2023' }", Kind::Conflict, "one of"),
         ("load_balancing.h100.strategy=fastest", Kind::BadValue, "not a choice"),
         ("load_balancing.h200.strategy=random", Kind::UnknownName, "no pool is called"),
         ("pools.h100.engine_args.max_model_len=200000", Kind::DoesNotFit, "would not start"),

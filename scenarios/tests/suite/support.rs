@@ -1,6 +1,9 @@
-//! A small scenario to start from, with step times written out so that no catalogue is needed.
+//! A small scenario to start from, with step times written out so that no catalogue is needed, and
+//! scratch folders.
 
 use scenarios::{Problems, Resolved, load_str};
+use std::fs;
+use std::path::PathBuf;
 
 /// Everything a scenario needs and nothing more.
 pub(crate) const SMALL: &str = r#"
@@ -41,4 +44,28 @@ pub(crate) fn load(text: &str, overrides: &[&str]) -> Result<Resolved, Problems>
 /// Loads [`SMALL`] with overrides.
 pub(crate) fn small(overrides: &[&str]) -> Result<Resolved, Problems> {
     load(SMALL, overrides)
+}
+
+/// A folder that goes away with the test.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("surgeline-{name}-{}", std::process::id()));
+        fs::create_dir_all(path.join("inner")).expect("a scratch folder");
+        Folder(path)
+    }
+
+    pub(crate) fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(file);
+        fs::write(&path, bytes).expect("a scratch file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder left behind harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

@@ -44,10 +44,22 @@ pub(super) struct PrefixCache {
 }
 
 /// The blocks one sequence computed, in order.
+///
+/// As long as nobody else uses one of them they share one fate: all held, or all released at
+/// once and evicted from the end. Only a node that somebody else hit keeps a record per block.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    blocks: Vec<Block>,
-    /// Blocks that are held or have content.
+    /// Hashes of its blocks' contents, from the first; 0: evicted (of a shared node).
+    hashes: Vec<u64>,
+    /// Blocks it has: held ones, or released ones that are still cached.
+    len: u32,
+    /// Whether its sequence holds them; of a shared node the blocks know.
+    held: bool,
+    /// Release at which they last became free.
+    stamp: u32,
+    /// One record per block once somebody else used one; otherwise empty.
+    shared: Vec<Block>,
+    /// Blocks of a shared node that are held or have content.
     alive: u32,
 }
 
@@ -60,13 +72,46 @@ struct Head {
     end: u32,
 }
 
+/// A block of a shared node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
-    /// Hash of the content; 0: none.
-    hash: u64,
     refs: u32,
     /// Release at which it last became free.
     stamp: u32,
+}
+
+impl Node {
+    fn is_shared(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
+    /// Whether block `index` has content.
+    fn has_content(&self, index: u32) -> bool {
+        self.hashes.get(index as usize).is_some_and(|&hash| hash != 0)
+    }
+
+    fn is_free(&self, index: u32) -> bool {
+        match self.shared.get(index as usize) {
+            Some(block) => block.refs == 0,
+            None => !self.held,
+        }
+    }
+
+    /// Starts a record per block.
+    fn share(&mut self) {
+        if !self.is_shared() {
+            // Those behind were evicted.
+            self.hashes.truncate(self.len as usize);
+            let block = Block { refs: u32::from(self.held), stamp: self.stamp };
+            self.shared.resize(self.len as usize, block);
+            self.alive = self.len;
+        }
+    }
+
+    /// Blocks that are held or have content.
+    fn alive(&self) -> u32 {
+        if self.is_shared() { self.alive } else { self.len }
+    }
 }
 
 /// Blocks `from..to` of a node, released together; the last is evicted first.
@@ -131,7 +176,9 @@ impl KvCache {
         let Some(prefix) = &mut self.prefix else { return };
         debug_assert_eq!(holding.len(), 0, "hits come first");
         for &hit in hits {
-            let block = prefix.block_mut(hit);
+            let node = &mut prefix.nodes[hit.node() as usize];
+            node.share();
+            let block = &mut node.shared[hit.index() as usize];
             self.free -= u32::from(block.refs == 0);
             block.refs += 1;
         }
@@ -154,16 +201,18 @@ impl KvCache {
     /// Recounts everything from the nodes: what must hold between iterations.
     pub(super) fn check(&self) {
         let Some(prefix) = &self.prefix else { return };
-        let blocks = || prefix.nodes.iter().flat_map(|node| &node.blocks);
-        let cached_free = blocks().filter(|b| b.refs == 0 && b.hash != 0).count() as u32;
-        assert_eq!(prefix.blank + cached_free, self.free, "free blocks leak or double");
-        for block in blocks().filter(|block| block.hash != 0) {
-            assert!(prefix.lookup(block.hash).is_some(), "a cached block is not in the map");
-        }
+        let mut cached_free = 0;
         for node in &prefix.nodes {
-            let alive = node.blocks.iter().filter(|b| b.refs > 0 || b.hash != 0).count();
-            assert_eq!(alive, node.alive as usize, "a node lives too long or too short");
+            let blocks = node.shared.len().max(node.len as usize) as u32;
+            let alive = |&at: &u32| node.has_content(at) || !node.is_free(at);
+            assert_eq!((0..blocks).filter(alive).count(), node.alive() as usize, "{node:?}");
+            for at in (0..blocks).filter(|&at| node.has_content(at)) {
+                let found = prefix.lookup(node.hashes[at as usize]);
+                assert!(found.is_some(), "a cached block is not in the map");
+                cached_free += u32::from(node.is_free(at));
+            }
         }
+        assert_eq!(prefix.blank + cached_free, self.free, "free blocks leak or double");
     }
 }
 
@@ -184,23 +233,17 @@ impl PrefixCache {
     /// The cached block with this content, if any; the oldest of several.
     pub(super) fn lookup(&self, hash: u64) -> Option<BlockRef> {
         let same = |at: BlockRef, generation: u8| {
-            let node = at.node() as usize;
-            self.heads[node].generation == generation
-                && self.nodes[node].blocks.get(at.index() as usize).is_some_and(|b| b.hash == hash)
+            let head = self.heads[at.node() as usize];
+            let hashes = &self.nodes[at.node() as usize].hashes;
+            head.generation == generation
+                && at.index() < head.end
+                && hashes.get(at.index() as usize) == Some(&hash)
         };
         self.map.find(hash, same)
     }
 
     pub(super) fn is_free(&self, at: BlockRef) -> bool {
-        self.block(at).refs == 0
-    }
-
-    fn block(&self, at: BlockRef) -> &Block {
-        &self.nodes[at.node() as usize].blocks[at.index() as usize]
-    }
-
-    fn block_mut(&mut self, at: BlockRef) -> &mut Block {
-        &mut self.nodes[at.node() as usize].blocks[at.index() as usize]
+        self.nodes[at.node() as usize].is_free(at.index())
     }
 
     /// Makes `holding` hold `count` blocks in all; the new ones were taken from the free ones.
@@ -219,9 +262,13 @@ impl PrefixCache {
         });
         let node = &mut self.nodes[own.0 as usize];
         own.1 += missing;
-        node.alive += missing;
+        node.held = true;
+        node.len = own.1;
         self.heads[own.0 as usize].end = own.1;
-        node.blocks.resize(own.1 as usize, Block { refs: 1, ..Block::default() });
+        if node.is_shared() {
+            node.alive += missing;
+            node.shared.resize(own.1 as usize, Block { refs: 1, stamp: 0 });
+        }
     }
 
     /// Gives the held blocks from `index` on their content.
@@ -234,12 +281,13 @@ impl PrefixCache {
             head.generation != generation || at.index() >= head.end
         };
         let generation = heads[node as usize].generation;
-        let blocks = &mut self.nodes[node as usize].blocks[index..];
+        let known = &mut self.nodes[node as usize].hashes;
+        debug_assert_eq!(known.len(), index, "blocks get their content in order");
+        known.extend_from_slice(hashes);
         for (number, chunk) in hashes.chunks(AT_ONCE).enumerate() {
             self.map.touch(chunk);
             for (at, &hash) in chunk.iter().enumerate() {
                 let at = number * AT_ONCE + at;
-                blocks[at].hash = hash;
                 let block = BlockRef::new(node, (index + at) as u32);
                 self.map.insert(hash, block, generation, stale);
             }
@@ -257,39 +305,42 @@ impl PrefixCache {
             };
             let number = extent.node;
             let node = &mut self.nodes[number as usize];
-            touch(&node.blocks, extent.to.saturating_sub(left).max(extent.from), extent.to);
-            while left > 0 && extent.to > extent.from {
-                extent.to -= 1;
-                // A node whose blocks were all evicted may be shorter by now.
-                let Some(block) = node.blocks.get_mut(extent.to as usize) else { continue };
-                if block.refs == 0 && block.stamp == extent.stamp && block.hash != 0 {
-                    block.hash = 0;
-                    node.alive -= 1;
-                    left -= 1;
-                }
+            if node.is_shared() {
+                left -= node.evict_one_by_one(extent, left);
+            } else if !node.held && node.stamp == extent.stamp {
+                let taken = left.min(extent.to - extent.from);
+                extent.to -= taken;
+                node.len = extent.to;
+                left -= taken;
+            } else {
+                extent.to = extent.from; // Of a sequence that used the node before.
             }
             let head = &mut self.heads[number as usize];
-            let gone = |block: &Block| block.refs == 0 && block.hash == 0;
-            while head.end > 0 && node.blocks.get(head.end as usize - 1).is_none_or(gone) {
+            let gone = |at: u32| node.is_free(at) && !node.has_content(at);
+            head.end = head.end.min(node.len);
+            while node.is_shared() && head.end > 0 && gone(head.end - 1) {
                 head.end -= 1;
             }
-            let done = extent.to == extent.from;
-            if node.alive == 0 && !node.blocks.is_empty() {
-                self.vacate(number);
-            }
-            if done {
+            let (over, empty) = (extent.to == extent.from, node.alive() == 0 && head.end == 0);
+            if over {
                 self.released.pop_front();
+            }
+            if empty && !self.nodes[number as usize].hashes.is_empty() {
+                self.vacate(number);
             }
         }
     }
 
     /// Nothing of a node is left: another sequence may use it.
-    fn vacate(&mut self, node: u32) {
-        self.nodes[node as usize].blocks.clear();
-        let head = &mut self.heads[node as usize];
+    fn vacate(&mut self, number: u32) {
+        let node = &mut self.nodes[number as usize];
+        node.hashes.clear();
+        node.shared.clear();
+        (node.len, node.alive, node.held) = (0, 0, false);
+        let head = &mut self.heads[number as usize];
         head.generation = head.generation.wrapping_add(1);
         head.end = 0;
-        self.vacant.push(node);
+        self.vacant.push(number);
     }
 
     /// Lets go of all blocks of a sequence, last first; returns how many became free.
@@ -297,11 +348,15 @@ impl PrefixCache {
         self.stamp = self.stamp.wrapping_add(1);
         let mut freed = 0;
         if let Some((node, count)) = holding.own.take() {
-            touch(&self.nodes[node as usize].blocks, 0, count);
-            for index in (0..count).rev() {
-                freed += u32::from(self.let_go(BlockRef::new(node, index)));
+            if self.nodes[node as usize].is_shared() {
+                self.nodes[node as usize].held = false;
+                for index in (0..count).rev() {
+                    freed += u32::from(self.let_go(BlockRef::new(node, index)));
+                }
+            } else {
+                freed += self.let_go_together(node);
             }
-            if self.nodes[node as usize].alive == 0 {
+            if self.nodes[node as usize].alive() == 0 {
                 self.vacate(node);
             }
         }
@@ -311,48 +366,71 @@ impl PrefixCache {
         freed
     }
 
-    /// One holder less; whether the block became free.
+    /// Lets go of all blocks of a node that nobody else uses.
+    fn let_go_together(&mut self, number: u32) -> u32 {
+        let stamp = self.stamp;
+        let node = &mut self.nodes[number as usize];
+        let (held, cached) = (node.len, node.hashes.len() as u32);
+        (node.len, node.held, node.stamp) = (cached, false, stamp);
+        self.heads[number as usize].end = cached;
+        self.blank += held - cached;
+        if cached > 0 {
+            self.released.push_back(Extent { node: number, from: 0, to: cached, stamp });
+        }
+        held
+    }
+
+    /// One holder of a shared node's block less; whether the block became free.
     fn let_go(&mut self, at: BlockRef) -> bool {
         let stamp = self.stamp;
-        let node = &mut self.nodes[at.node() as usize];
-        let block = &mut node.blocks[at.index() as usize];
+        let (number, index) = (at.node(), at.index());
+        let node = &mut self.nodes[number as usize];
+        let block = &mut node.shared[index as usize];
         block.refs -= 1;
         if block.refs > 0 {
             return false;
         }
-        if block.hash == 0 {
+        block.stamp = stamp;
+        if !node.has_content(index) {
             node.alive -= 1;
             self.blank += 1;
             return true;
         }
-        block.stamp = stamp;
         match self.released.back_mut() {
-            Some(last)
-                if last.node == at.node() && last.stamp == stamp && last.from == at.index() + 1 =>
-            {
-                last.from = at.index();
+            Some(last) if last.node == number && last.stamp == stamp && last.from == index + 1 => {
+                last.from = index;
             }
             _ => {
-                let (node, from) = (at.node(), at.index());
-                self.released.push_back(Extent { node, from, to: from + 1, stamp });
+                let extent = Extent { node: number, from: index, to: index + 1, stamp };
+                self.released.push_back(extent);
             }
         }
         true
     }
 }
 
+impl Node {
+    /// Evicts up to `most` blocks of a shared node's extent that are still where it says; returns
+    /// how many.
+    fn evict_one_by_one(&mut self, extent: &mut Extent, most: u32) -> u32 {
+        let mut evicted = 0;
+        while evicted < most && extent.to > extent.from {
+            extent.to -= 1;
+            // A node that another sequence used since may be shorter.
+            let Some(block) = self.shared.get(extent.to as usize) else { continue };
+            let in_place = block.refs == 0 && block.stamp == extent.stamp;
+            if in_place && self.has_content(extent.to) {
+                self.hashes[extent.to as usize] = 0;
+                self.alive -= 1;
+                evicted += 1;
+            }
+        }
+        evicted
+    }
+}
+
 /// Hashes entered into the map after their lines were asked for together.
 const AT_ONCE: usize = 16;
-
-/// Asks for the cache lines of `blocks[from..to]` all at once: they were written long ago, and the
-/// walk that follows would otherwise wait for one after the other.
-fn touch(blocks: &[Block], from: u32, to: u32) {
-    let to = (to as usize).min(blocks.len());
-    let from = (from as usize).min(to);
-    // Four blocks share a line.
-    let seen = blocks[from..to].iter().step_by(4).fold(0, |seen, block| seen ^ block.hash);
-    std::hint::black_box(seen);
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,53 @@
+//! Keys whose value may be written in two ways.
+//!
+//! Invariants: the way is told by the value's type alone; the schema names both.
+
+use super::{MOST_ITEMS, ReadTable, Reader, read_table, schema_of};
+use crate::document::Value;
+use crate::kinds::Kind;
+use crate::problem::At;
+use serde_json::json;
+
+impl Reader<'_> {
+    /// A value that is either of a scalar kind or a table.
+    pub(crate) fn either<K: Kind, T>(
+        &mut self,
+        key: &'static str,
+        kind: K,
+        read: ReadTable<T>,
+        doc: &str,
+    ) -> Option<Result<At<K::Value>, T>> {
+        let schema = || json!({"anyOf": [kind.schema(), schema_of(read)]});
+        self.describe(key, schema, doc, None);
+        let (node, site) = self.node(key)?;
+        match &node.value {
+            Value::Table(_) => read_table(self.context, node, site, read).map(Err),
+            _ => self.read(&kind, node, site).map(Ok),
+        }
+    }
+
+    /// A list of tables, or one table of another kind in its place.
+    pub(crate) fn list_or_table<T, U>(
+        &mut self,
+        key: &'static str,
+        doc: &str,
+        item: ReadTable<T>,
+        table: ReadTable<U>,
+    ) -> (Vec<T>, Option<U>) {
+        let schema = || {
+            let list = json!({"type": "array", "items": schema_of(item), "maxItems": MOST_ITEMS});
+            json!({"anyOf": [list, schema_of(table)]})
+        };
+        self.describe(key, schema, doc, None);
+        match self.node(key) {
+            Some((node, site)) if matches!(node.value, Value::Table(_)) => {
+                (Vec::new(), read_table(self.context, node, site, table))
+            }
+            _ => {
+                let context = self.context;
+                let read = |(node, site)| read_table(context, node, site, item);
+                (self.items(key).into_iter().filter_map(read).collect(), None)
+            }
+        }
+    }
+}
