@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// Simulation and capacity planning for LLM inference.
 ///
 /// Exit codes: 0 fine · 1 an objective is missed · 2 usage or input error · 3 an objective is
-/// undecided (its interval straddles the target) · 130 interrupted, what was finished is reported.
+/// undecided (its interval straddles the target) · 101 a bug of surgeline · 130 interrupted, what
+/// was finished is reported.
 #[derive(Debug, Parser)]
 #[command(name = "surgeline", version, about, long_about, max_term_width = 100)]
 pub(crate) struct Args {

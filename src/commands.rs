@@ -53,5 +53,13 @@ fn load(source: &Source) -> Result<Resolved, Error> {
         }
         return Ok(scenarios::load_library(shipped, &source.set)?);
     }
+    if !source.scenario.exists() {
+        let shipped: Vec<&str> = library::all().iter().map(|shipped| shipped.name).collect();
+        return Err(Error::Usage(format!(
+            "{} is neither a file nor a shipped scenario; shipped are: {}",
+            source.scenario.display(),
+            shipped.join(", ")
+        )));
+    }
     Ok(scenarios::load_file(&source.scenario, source.policy.as_deref(), &source.set)?)
 }

@@ -188,6 +188,19 @@ pub fn judge(flows: &[Flow]) -> Stability {
             demand_per_s: Some(demand),
             capacity_per_s: Some(completed),
         }
+    } else if material {
+        // The traffic itself grew: averaged over the run it would be carried, at its end it is
+        // not. Such a latency holds for this horizon alone, and the reader must know.
+        Stability {
+            verdict: Some(Verdict::Stable),
+            why: format!(
+                "over the whole run, but the traffic outgrew the capacity towards its end: on \
+                 average {second:.1} requests are in the system in the second quarter of the run \
+                 and {last:.1} in the last, so the latency holds for this horizon alone"
+            ),
+            demand_per_s: Some(demand),
+            capacity_per_s: Some(completed),
+        }
     } else {
         Stability {
             verdict: Some(Verdict::Stable),

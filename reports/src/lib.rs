@@ -3,7 +3,7 @@
 //!
 //! [`text`] and [`markdown`] render the same [`sections`], so neither can say what the other
 //! leaves out; [`json`] is the full record. Numbers get their units and their rounding in
-//! [`format`] and nowhere else.
+//! [`mod@format`] and nowhere else.
 //!
 //! Invariants: a document is a function of the [`Report`] alone; a number that is absent is
 //! absent in every document and says why; no document rounds money in JSON.

@@ -7,9 +7,9 @@
 //! at the next iteration boundary and cut a leap there. At one instant the order is: complete,
 //! cancel, submit, schedule.
 //!
-//! Steadily decoding sequences are kept as aggregates ([`batch`]); only those with anything
+//! Steadily decoding sequences are kept as aggregates (`batch`); only those with anything
 //! special about them (a prefill chunk, a stall, the extra step after EOS) are *explicit*, with a
-//! token count of their own. `docs/model/engine-scheduler.md` has the rules, [`reference`] the
+//! token count of their own. `docs/model/engine-scheduler.md` has the rules, [`mod@reference`] the
 //! same engine without aggregates.
 //!
 //! Invariants: a slot in `running` is Explicit, Decoding or Lingering; `explicit` lists the first
