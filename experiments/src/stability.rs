@@ -177,7 +177,8 @@ pub fn judge(flows: &[Flow]) -> Stability {
     let arrived_between = mean(&|f| f.arrived as f64) / 2.0;
     let material = last - second > MATERIAL * arrived_between;
     let would_not_drain = demand - completed > MATERIAL * demand;
-    if material && would_not_drain && rises(flows, arrived_between) {
+    let grows = material && rises(flows, arrived_between);
+    if grows && would_not_drain {
         Stability {
             verdict: Some(Verdict::Unstable),
             why: format!(
@@ -188,7 +189,7 @@ pub fn judge(flows: &[Flow]) -> Stability {
             demand_per_s: Some(demand),
             capacity_per_s: Some(completed),
         }
-    } else if material {
+    } else if grows {
         // The traffic itself grew: averaged over the run it would be carried, at its end it is
         // not. Such a latency holds for this horizon alone, and the reader must know.
         Stability {

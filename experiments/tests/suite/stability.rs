@@ -13,11 +13,9 @@ fn alarms(queue: Queue, horizon: u64, replications: u32, cases: u64) -> usize {
         };
         let flows: Vec<Flow> = (0..replications).map(flow).collect();
         let stability = judge(&flows);
-        assert_eq!(
-            stability.capacity_per_s.is_some(),
-            stability.verdict == Some(Verdict::Unstable)
-        );
-        stability.verdict == Some(Verdict::Unstable)
+        let unstable = stability.verdict == Some(Verdict::Unstable);
+        assert!(stability.capacity_per_s.is_some() || !unstable);
+        unstable
     };
     (0..cases).filter(unstable).count()
 }
