@@ -68,7 +68,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Independent replications, instead of the scenario's.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) replications: Option<u32>,
     /// Threads; the result does not depend on it. Default: all cores.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_024))]

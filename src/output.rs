@@ -19,6 +19,10 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 /// Writes a file beside its place and renames it there, so that nobody ever sees half of it.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_path_buf(), source };
+    // A link, a pipe or a device is written through: a rename would replace it.
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, text).map_err(failed);
+    }
     let beside = beside(path);
     let write = || {
         let mut file = fs::File::create(&beside)?;
@@ -31,6 +35,18 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
         let _ = fs::remove_file(&beside);
         failed(error)
     })
+}
+
+/// Refuses a file whose folder does not exist, before any work is done for it.
+pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => {
+            Err(Error::Usage(format!("{}: there is no such folder", folder.display())))
+        }
+        _ if path.is_dir() => Err(Error::Usage(format!("{} is a folder", path.display()))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an output folder that holds something already: nothing of the user's is overwritten.

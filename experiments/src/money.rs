@@ -54,24 +54,23 @@ pub(crate) fn spend(records: &[Record]) -> SpendResult {
         tools: mean(|by| by.tools),
         human_review: mean(|by| by.human_review),
     };
-    let all = Money(records.iter().map(|r| spent(r).0).sum());
-    let time = nanoseconds(records);
-    // Each replication's rate is exact to the pico-dollar, so a constant one keeps its digits.
-    let rate = |length: i128| {
-        let per = |r: &Record| {
-            let time = i128::from(r.outcome.measured.0 / PS_PER_NS);
-            scaled(spent(r), length, time).map(|money| (money.0, 1))
-        };
-        let rates: Option<Vec<Part>> = records.iter().map(per).collect();
-        dollars(ratio(&rates.unwrap_or_default(), "no time was measured"))
+    let rates = |length: i128| -> Vec<Part> {
+        let per = |r: &Record| rate(r, length).map(|money| (money.0, 1));
+        records.iter().map(per).collect::<Option<Vec<Part>>>().unwrap_or_default()
     };
-    let per_task: Vec<Part> = records.iter().map(|r| (spent(r).0, succeeded(r))).collect();
+    let total = |rates: &[Part]| {
+        let sum: i128 = rates.iter().map(|rate| rate.0).sum();
+        Money(sum.checked_div(rates.len() as i128).unwrap_or(0))
+    };
+    let (days, months) = (rates(NS_PER_DAY), rates(NS_PER_MONTH));
+    let estimate = |rates: &[Part]| dollars(ratio(rates, "no time was measured"));
+    let per_task: Vec<Part> = records.iter().map(|r| (spent(r).0, completed(r))).collect();
     SpendResult {
         total: by.gpu + by.tokens + by.tools + by.human_review,
-        per_day: scaled(all, NS_PER_DAY, time).unwrap_or(Money::ZERO),
-        per_month: scaled(all, NS_PER_MONTH, time).unwrap_or(Money::ZERO),
-        per_day_usd: rate(NS_PER_DAY),
-        per_month_usd: rate(NS_PER_MONTH),
+        per_day: total(&days),
+        per_month: total(&months),
+        per_day_usd: estimate(&days),
+        per_month_usd: estimate(&months),
         per_successful_task_usd: dollars(ratio(&per_task, NOTHING_SUCCEEDED)),
         by,
     }
@@ -81,8 +80,29 @@ fn dollars(pico: Estimate) -> Estimate {
     pico.map(|pico| pico / Money::PICO_PER_DOLLAR as f64)
 }
 
-fn succeeded(record: &Record) -> i128 {
-    record.outcome.tasks.iter().map(|t| i128::from(t.succeeded)).sum()
+/// Tasks of a replication that ended well in the time the fleet is paid for: those that a backlog
+/// leaves for the drain after the horizon were not paid for, and must not make the others cheap.
+fn completed(record: &Record) -> i128 {
+    record.outcome.tasks.iter().map(|t| i128::from(t.completed)).sum()
+}
+
+/// What a replication spends in `length` nanoseconds. A fleet that is constant is priced by its
+/// GPUs, not by its truncated bill, so its digits are exact.
+fn rate(record: &Record, length: i128) -> Option<Money> {
+    const NS_PER_HOUR: i128 = 3_600_000_000_000;
+    let outcome = &record.outcome;
+    let mut sum = Money::ZERO;
+    for account in &outcome.ledger.gpu {
+        let gpus = account.gpu_time.checked_div(u128::from(outcome.measured.0))?;
+        if gpus * u128::from(outcome.measured.0) == account.gpu_time {
+            let hourly = i128::try_from(gpus).ok()?.checked_mul(account.per_gpu_hour.0)?;
+            sum += scaled(Money(hourly), length, NS_PER_HOUR)?;
+        } else {
+            let time = i128::from(outcome.measured.0 / PS_PER_NS);
+            sum += scaled(account.spend(), length, time)?;
+        }
+    }
+    Some(sum)
 }
 
 /// What all replications earn.
@@ -93,9 +113,9 @@ pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec]) -> Margin {
     }
     let earned = |r: &Record| -> i128 {
         let values = tasks.iter().filter_map(|task| task.value);
-        r.outcome.tasks.iter().zip(values).map(|(t, value)| i128::from(t.succeeded) * value.0).sum()
+        r.outcome.tasks.iter().zip(values).map(|(t, value)| i128::from(t.completed) * value.0).sum()
     };
-    let parts: Vec<Part> = records.iter().map(|r| (earned(r) - spent(r).0, succeeded(r))).collect();
+    let parts: Vec<Part> = records.iter().map(|r| (earned(r) - spent(r).0, completed(r))).collect();
     let total = Money(parts.iter().map(|part| part.0).sum());
     Margin {
         per_task_usd: dollars(ratio(&parts, NOTHING_SUCCEEDED)),

@@ -39,6 +39,9 @@ use sim::units::Span;
 const MIN_WINDOWS: usize = 16;
 /// Share of the arrivals that a rise, and share of the demand that a shortfall, must exceed.
 const MATERIAL: f64 = 0.02;
+/// Share of the arrivals still in the system at the end from which a run too short to be judged
+/// says nothing about latency.
+const LEFT_AT_THE_END: f64 = 0.25;
 /// Replications from which the t interval decides.
 const MIN_FOR_T: usize = 5;
 
@@ -60,7 +63,11 @@ pub struct Stability {
     pub why: String,
     /// Requests that arrived per second of judged time, mean over replications.
     pub demand_per_s: Option<f64>,
-    /// When unstable: requests completed per second in the last quarter, while backlogged, which
+    /// Whether there is evidence that the latency depends on how long the run lasts: always when
+    /// unstable, and without a verdict when the backlog rises more than chance but too little, too
+    /// late or for too short a time to call it unbounded.
+    pub horizon_matters: bool,
+    /// When that is so: requests completed per second in the last quarter, while backlogged, which
     /// is the load of this kind that the system can carry.
     pub capacity_per_s: Option<f64>,
 }
@@ -88,6 +95,8 @@ pub struct Flow {
     pub rise_in_last_quarter: f64,
     /// Requests completed per second of the last quarter.
     pub completed_per_s: f64,
+    /// Share of the arrivals that is still in the system at the end of the last window.
+    pub left_share: f64,
 }
 
 impl Flow {
@@ -98,8 +107,11 @@ impl Flow {
         let skipped = warm_up.0.div_ceil(series.width.0.max(1));
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(windows.len());
         let windows = &windows[skipped..];
+        let arrived: u64 = windows.iter().map(|w| w.arrived).sum();
+        let left = windows.last().map_or(0.0, in_system);
+        let left_share = if arrived > 0 { left / arrived as f64 } else { 0.0 };
         if windows.len() < MIN_WINDOWS {
-            return Flow { windows: windows.len(), ..Flow::default() };
+            return Flow { windows: windows.len(), left_share, ..Flow::default() };
         }
         let width = series.width.as_secs_f64();
         let quarter = windows.len() / 4;
@@ -109,7 +121,8 @@ impl Flow {
         Flow {
             windows: windows.len(),
             seconds: windows.len() as f64 * width,
-            arrived: windows.iter().map(|w| w.arrived).sum(),
+            arrived,
+            left_share,
             second_quarter: mean(second, in_system),
             last_quarter: mean(last, in_system),
             waiting_rise: mean(last, waiting) - mean(second, waiting),
@@ -163,8 +176,11 @@ fn slope(windows: &[Window]) -> f64 {
 pub fn judge(flows: &[Flow]) -> Stability {
     let least = flows.iter().map(|f| f.windows).min().unwrap_or(0);
     if least < MIN_WINDOWS {
+        // A share that the engines cannot have been expected to finish by then.
+        let left = flows.iter().map(|f| f.left_share).sum::<f64>() / flows.len().max(1) as f64;
         return Stability {
             verdict: None,
+            horizon_matters: left > LEFT_AT_THE_END,
             why: format!("not judged: {least} windows, and {MIN_WINDOWS} are needed"),
             demand_per_s: None,
             capacity_per_s: None,
@@ -177,10 +193,11 @@ pub fn judge(flows: &[Flow]) -> Stability {
     let arrived_between = mean(&|f| f.arrived as f64) / 2.0;
     let material = last - second > MATERIAL * arrived_between;
     let would_not_drain = demand - completed > MATERIAL * demand;
-    let grows = material && rises(flows, arrived_between);
-    if grows && would_not_drain {
+    let grows = rises(flows, arrived_between);
+    if grows && material && would_not_drain {
         Stability {
             verdict: Some(Verdict::Unstable),
+            horizon_matters: true,
             why: format!(
                 "the backlog grows by {:.3} requests per second: {demand:.3} arrive and \
                  {completed:.3} are completed while backlogged, the stable capacity",
@@ -190,14 +207,14 @@ pub fn judge(flows: &[Flow]) -> Stability {
             capacity_per_s: Some(completed),
         }
     } else if grows {
-        // The traffic itself grew: averaged over the run it would be carried, at its end it is
-        // not. Such a latency holds for this horizon alone, and the reader must know.
+        // Averaged over the run the load may just be carried, at its end it is not.
         Stability {
-            verdict: Some(Verdict::Stable),
+            verdict: None,
+            horizon_matters: true,
             why: format!(
-                "over the whole run, but the traffic outgrew the capacity towards its end: on \
-                 average {second:.1} requests are in the system in the second quarter of the run \
-                 and {last:.1} in the last, so the latency holds for this horizon alone"
+                "not decided: the backlog rises, from {second:.1} requests in the system in the \
+                 second quarter of the run to {last:.1} in the last, so the latency holds for \
+                 this horizon alone"
             ),
             demand_per_s: Some(demand),
             capacity_per_s: Some(completed),
@@ -205,6 +222,7 @@ pub fn judge(flows: &[Flow]) -> Stability {
     } else {
         Stability {
             verdict: Some(Verdict::Stable),
+            horizon_matters: false,
             why: format!(
                 "on average {second:.1} requests are in the system in the second quarter of the \
                  run and {last:.1} in the last"

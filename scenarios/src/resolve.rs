@@ -300,11 +300,19 @@ impl<'a> Resolver<'a> {
                 self.refuse(ProblemKind::BadValue, &site, "the trace is longer than 100 days");
                 None
             }
+            Some(span) if span < Span::from_secs(1) => {
+                let problem = "the trace is shorter than a second, so the horizon must be stated";
+                let problem = Problem::new(ProblemKind::MissingKey, &site, problem);
+                self.push(problem.help("say how long requests arrive, like \"10m\""));
+                None
+            }
             Some(span) => {
                 let shown = format!("{:.3}s", span.as_secs_f64());
                 self.derived(&site.key, shown, "the longest trace".to_owned());
                 Some(span)
             }
+            // The horizon of a trace that could not be read is not what is wrong.
+            None if self.file.traffic.iter().any(|(_, file)| file.trace.is_some()) => None,
             None => {
                 let problem = Problem::new(ProblemKind::MissingKey, &site, "the key is missing");
                 self.push(problem.help("say how long requests arrive, like \"24h\""));

@@ -45,6 +45,9 @@ pub struct TaskOutcome {
     pub in_flight: u64,
     /// Succeeded tasks within their latency SLO (all of them when there is none).
     pub within_slo: u64,
+    /// Tasks that ended well between the end of the warm-up and the horizon, whenever they
+    /// arrived: what the fleet did in the time it is paid for.
+    pub completed: u64,
     /// From arrival to end, succeeded tasks.
     pub latency: Histogram,
 }

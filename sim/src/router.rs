@@ -76,7 +76,7 @@ impl Router {
         let outstanding = |replica: &usize| {
             if aged { known[*replica].outstanding } else { live_outstanding(*replica) }
         };
-        let chosen = match self.balancing.strategy {
+        match self.balancing.strategy {
             Strategy::RoundRobin => {
                 self.turn = (self.turn + 1) % count as u32;
                 (self.turn as usize + count - 1) % count
@@ -103,11 +103,15 @@ impl Router {
                 let ahead = outstanding(&favoured).saturating_sub(outstanding(&least));
                 if ahead > max_imbalance { least } else { favoured }
             }
-        };
-        if aged && self.balancing.count_own_dispatches {
-            self.known[chosen].outstanding += 1;
         }
-        chosen
+    }
+
+    /// The chosen replica took the request: until the next scrape says otherwise it waits there.
+    pub fn sent(&mut self, replica: usize) {
+        if self.balancing.signal_age > Span::ZERO && self.balancing.count_own_dispatches {
+            self.known[replica].outstanding += 1;
+            self.known[replica].waiting += 1;
+        }
     }
 }
 
@@ -157,7 +161,9 @@ mod tests {
         let live = |_: usize| -> Signal { unreachable!("aged signals never look") };
         let load = |_: usize| -> u32 { unreachable!("aged signals never look") };
         assert_eq!(router.choose(visible(0), load, live), 0);
+        router.sent(0);
         assert_eq!(router.choose(visible(0), load, live), 1);
+        router.sent(1);
         router.refresh(Time(1), |r, _| Signal { outstanding: 5 - r as u32, ..Signal::default() });
         assert_eq!(router.choose(visible(0), load, live), 1);
     }

@@ -216,8 +216,8 @@ impl<'a, R: Recorder> Simulation<'a, R> {
 
     fn start_iteration(&mut self, replica: ReplicaId, now: Time) {
         let engine = &mut self.replicas[replica.index()];
-        // Nobody is cancelled yet, so nothing can end here.
         engine.schedule(now, &mut self.ended);
+        assert!(self.ended.is_empty(), "only a cancelled call can end here, and nobody cancels");
         self.agenda.set(replica.0, engine.boundary(), RANK_BOUNDARY);
     }
 }

@@ -27,6 +27,9 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
     if let Some(folder) = &args.out {
         output::check_folder(folder)?;
     }
+    for file in [&args.json, &args.md, &args.calls].into_iter().flatten() {
+        output::check_file(file)?;
+    }
     if !args.quiet {
         for warning in &resolved.warnings {
             eprintln!("warning: {}: {}", warning.site.place, warning.message);

@@ -60,6 +60,7 @@ fn hour(calls: u64) -> Outcome {
     let mut task = TaskOutcome {
         arrived: calls + 10,
         succeeded: calls,
+        completed: calls,
         failed: 5,
         rejected: 3,
         abandoned: 1,

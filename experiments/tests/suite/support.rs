@@ -53,6 +53,7 @@ impl Queue {
             let begins = if self.endless { now } else { free_at.max(now) };
             free_at = begins + random.exponential();
             log.visit(now, begins, free_at);
+            task.completed += u64::from(free_at >= warm_up && free_at <= horizon);
             if now >= warm_up {
                 task.arrived += 1;
                 task.succeeded += 1;

@@ -131,6 +131,7 @@ pub(crate) fn stable() -> RunResult {
         },
         stability: Stability {
             verdict: Some(Verdict::Stable),
+            horizon_matters: false,
             why: "on average 12.1 requests are in the system in the second quarter of the run \
                   and 12.3 in the last"
                 .into(),
@@ -165,6 +166,7 @@ pub(crate) fn unstable() -> RunResult {
     result.stopped = StopReason::Unstable;
     result.stability = Stability {
         verdict: Some(Verdict::Unstable),
+        horizon_matters: true,
         why: "the backlog grows by 0.250 requests per second: 0.710 arrive and 0.460 are \
               completed while backlogged, the stable capacity"
             .into(),
@@ -227,6 +229,7 @@ pub(crate) fn sparse() -> RunResult {
         Margin { per_task_usd: Estimate::absent("the task summary has no value"), per_month: None };
     result.stability = Stability {
         verdict: None,
+        horizon_matters: false,
         why: "not judged: 3 windows, and 16 are needed".into(),
         demand_per_s: None,
         capacity_per_s: None,

@@ -81,8 +81,11 @@ impl<R: Recorder> Simulation<'_, R> {
         let chosen = self.routers[pool.index()].choose(visible, load, live);
         let replica = first + chosen as u32;
         let waiting = self.replicas[replica as usize].load().0;
-        let full = spec.engine.max_num_queued_reqs.is_some_and(|most| waiting >= most);
-        (!full).then_some(ReplicaId(replica))
+        if spec.engine.max_num_queued_reqs.is_some_and(|most| waiting >= most) {
+            return None;
+        }
+        self.routers[pool.index()].sent(chosen);
+        Some(ReplicaId(replica))
     }
 
     fn dispatch(
@@ -138,6 +141,9 @@ impl<R: Recorder> Simulation<'_, R> {
         self.observer.finished(latency, end.preemptions);
         self.audit.leave(now, call.born);
         self.log(LOG_ENDED, now, call.number ^ (end.first_token.0 << 1));
+        if self.is_measured(now) && now.0 <= self.scenario.horizon.0 {
+            self.outcome.tasks[call.task.index()].completed += 1;
+        }
         if self.is_measured(call.born) {
             self.count(&call, end, latency);
         }
@@ -192,8 +198,8 @@ impl<R: Recorder> Simulation<'_, R> {
         }
     }
 
-    fn is_measured(&self, born: Time) -> bool {
-        born.0 >= self.scenario.warm_up.0
+    fn is_measured(&self, at: Time) -> bool {
+        at.0 >= self.scenario.warm_up.0
     }
 
     fn log(&mut self, kind: u64, now: Time, number: u64) {
