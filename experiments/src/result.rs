@@ -181,7 +181,7 @@ pub struct SpendResult {
     pub per_day_usd: Estimate,
     /// The mean of `per_month` in dollars, likewise.
     pub per_month_usd: Estimate,
-    /// Dollars of spend over successful tasks of all kinds.
+    /// Dollars of spend over tasks of all kinds that ended well in the measured time.
     pub per_successful_task_usd: Estimate,
     /// `total` by cause.
     pub by: SpendBy,
