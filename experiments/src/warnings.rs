@@ -117,7 +117,9 @@ impl Warning {
             }
             Warning::Interrupted { .. } => "Run again to the end before deciding on it.",
             Warning::SingleReplication => "Ask for at least 10 replications.",
-            Warning::NothingFinished { .. } => "Check its traffic, and whether its prompts fit.",
+            Warning::NothingFinished { .. } => {
+                "Check its traffic, the queue limit, and whether its prompts fit."
+            }
             Warning::QuantileNotSupported { .. } => {
                 "Make the horizon longer or add replications, or use a lower quantile."
             }
