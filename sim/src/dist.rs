@@ -12,6 +12,7 @@
 mod quantile;
 
 use crate::dice::{Dice, Purpose};
+use crate::stats::special::normal_cdf;
 use crate::units::Span;
 use quantile::Table;
 
@@ -306,7 +307,7 @@ impl Marginal {
         match self {
             Marginal::Fixed(tokens) => f64::from(*tokens),
             Marginal::Lognormal { mu, sigma } => libm::exp(mu + sigma * score),
-            Marginal::Empirical(table) => f64::from(table.quantile(quantile::normal_cdf(score))),
+            Marginal::Empirical(table) => f64::from(table.quantile(normal_cdf(score))),
             Marginal::Tabulated(table) => table.at(score),
         }
     }

@@ -4,17 +4,12 @@
 //!
 //! Deliberately absent: tables for drawing independent values; those have direct methods.
 
-use std::f64::consts::SQRT_2;
+use crate::stats::special::normal_cdf;
 
 /// Scores run from −`REACH` to `REACH`; a draw of 53 bits never leaves this range by much.
 const REACH: f64 = 8.0;
 /// Steps of the table per unit of score.
 const STEPS_PER_UNIT: usize = 64;
-
-/// Φ(z), the standard normal distribution function; exact in the lower tail.
-pub(super) fn normal_cdf(z: f64) -> f64 {
-    0.5 * libm::erfc(-z / SQRT_2)
-}
 
 /// Quantiles of a positive law at evenly spaced normal scores, 1,025 of them.
 #[derive(Clone, Debug)]
