@@ -337,7 +337,7 @@ impl Replica {
         };
         let (from, to) = (identity.registered, full as usize);
         if from < to {
-            identity.hash(to - 1, self.spec.block_size.0);
+            identity.hashes(to, self.spec.block_size.0);
             prefix.register(&identity.holding, from, identity.chain.known(from, to));
             identity.registered = to;
         }

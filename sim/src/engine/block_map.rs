@@ -1,12 +1,12 @@
 //! From the hash of a block's content to the block.
 //!
 //! A bucket is one cache line of eight entries, so that a visit costs at most one miss. Evicting a
-//! block leaves its entry behind: entries are hints, the caller verifies the full hash, and a full
-//! bucket drops the entries whose block is gone before anything spills into the side table.
-//! Entries keep the order in which they came: of several blocks with equal content the oldest is
-//! found, as in vLLM.
+//! block leaves its entry behind: entries are hints, the caller says what a block holds now, and a
+//! full bucket drops the entries whose block is gone before anything spills into the side table.
+//! Entries of equal content keep the order in which they came: the oldest block is found, as in
+//! vLLM.
 //!
-//! Deliberately absent: the blocks themselves; the caller says which entries are stale.
+//! Deliberately absent: the blocks themselves.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,6 @@ const REF_BITS: u32 = INDEX_BITS + NODE_BITS;
 const GENERATION_BITS: u32 = 8;
 const TAG_SHIFT: u32 = REF_BITS + GENERATION_BITS;
 const LANES: usize = 8;
-const SPILLED: u8 = 16;
 
 impl BlockRef {
     pub(super) fn new(node: u32, index: u32) -> BlockRef {
@@ -35,6 +34,10 @@ impl BlockRef {
     pub(super) fn index(self) -> u32 {
         self.0 as u32 & ((1 << INDEX_BITS) - 1)
     }
+    /// The block behind it in its node.
+    pub(super) fn next(self) -> BlockRef {
+        BlockRef::new(self.node(), self.index() + 1)
+    }
 }
 
 /// `tag | generation | block` from high to low.
@@ -42,6 +45,8 @@ impl BlockRef {
 struct Entry(u64);
 
 impl Entry {
+    const NONE: Entry = Entry(0);
+
     fn new(hash: u64, generation: u8, block: BlockRef) -> Entry {
         Entry((hash >> TAG_SHIFT) << TAG_SHIFT | u64::from(generation) << REF_BITS | block.0)
     }
@@ -59,110 +64,112 @@ impl Entry {
 struct Bucket([Entry; LANES]);
 
 /// Block by content.
+///
+/// `content(block, generation)` is what a block holds, `None` for an entry that is stale.
 #[derive(Clone, Debug)]
 pub(super) struct BlockMap {
     buckets: Vec<Bucket>,
-    /// Filled lanes per bucket, plus [`SPILLED`] where entries had to spill; kept apart so that
-    /// inserting need not wait for the bucket's line.
-    filled: Vec<u8>,
-    mask: u64,
     /// Entries whose bucket was full of live ones.
     spill: BTreeMap<u64, Vec<Entry>>,
     spilled: usize,
-    /// Spilled entries at which the stale ones are dropped.
+    /// Spilled entries at which the map is built anew.
     spill_limit: usize,
 }
 
+impl Default for BlockMap {
+    fn default() -> BlockMap {
+        BlockMap::with_buckets(64)
+    }
+}
+
 impl BlockMap {
-    /// A map for up to `blocks` live entries: about four to a bucket.
-    pub(super) fn new(blocks: u32) -> BlockMap {
-        let buckets = (blocks as usize / 4).next_power_of_two();
+    fn with_buckets(buckets: usize) -> BlockMap {
         BlockMap {
             buckets: vec![Bucket::default(); buckets],
-            filled: vec![0; buckets],
-            mask: buckets as u64 - 1,
             spill: BTreeMap::new(),
             spilled: 0,
-            spill_limit: buckets / 8 + 64,
+            spill_limit: 16,
         }
     }
 
-    /// The oldest block under `hash` for which `same(block, generation)` holds: it compares the
-    /// full hash and refuses stale entries.
-    pub(super) fn find(&self, hash: u64, same: impl Fn(BlockRef, u8) -> bool) -> Option<BlockRef> {
-        let home = (hash & self.mask) as usize;
-        let filled = self.filled[home];
-        let same = |entry: &&Entry| same(entry.block(), entry.generation());
-        let mut lanes = self.buckets[home].0[..usize::from(filled % SPILLED)].iter();
-        if let Some(entry) = lanes.find(|e| e.0 >> TAG_SHIFT == hash >> TAG_SHIFT && same(e)) {
+    /// The oldest block with this content.
+    pub(super) fn find(
+        &self,
+        hash: u64,
+        content: impl Fn(BlockRef, u8) -> Option<u64>,
+    ) -> Option<BlockRef> {
+        let same = |entry: &&Entry| content(entry.block(), entry.generation()) == Some(hash);
+        let mut lanes = self.buckets[self.home(hash)].0.iter();
+        let tagged =
+            |entry: &&Entry| **entry != Entry::NONE && entry.0 >> TAG_SHIFT == hash >> TAG_SHIFT;
+        if let Some(entry) = lanes.find(|entry| tagged(entry) && same(entry)) {
             return Some(entry.block());
-        }
-        if filled < SPILLED {
-            return None;
         }
         self.spill.get(&hash)?.iter().find(same).map(|entry| entry.block())
     }
 
-    /// Asks for the cache lines that entering these hashes will need, all at once: the insertions
-    /// that follow would otherwise wait for one after the other.
-    pub(super) fn touch(&self, hashes: &[u64]) {
-        let line = |hash: &u64| self.buckets[(hash & self.mask) as usize].0[0].0;
-        std::hint::black_box(hashes.iter().fold(0, |seen, hash| seen ^ line(hash)));
-    }
-
-    /// Adds an entry. `stale(block, generation)` tells which older entries may be dropped.
+    /// Adds an entry.
     pub(super) fn insert(
         &mut self,
         hash: u64,
         block: BlockRef,
         generation: u8,
-        stale: impl Fn(BlockRef, u8) -> bool,
+        content: impl Fn(BlockRef, u8) -> Option<u64>,
     ) {
-        let home = (hash & self.mask) as usize;
-        let entry = Entry::new(hash, generation, block);
-        if usize::from(self.filled[home] % SPILLED) == LANES {
-            self.tidy(home, &stale);
+        self.place(hash, Entry::new(hash, generation, block), &content);
+        if self.spilled > self.spill_limit {
+            self.rebuild(&content);
         }
-        let filled = usize::from(self.filled[home] % SPILLED);
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.buckets.len() - 1)
+    }
+
+    fn place(&mut self, hash: u64, entry: Entry, content: &impl Fn(BlockRef, u8) -> Option<u64>) {
+        let home = self.home(hash);
+        let lanes = &mut self.buckets[home].0;
         // Behind an older block of the same content that had to spill, a younger one spills too.
-        let follows_a_spilled = self.filled[home] >= SPILLED && self.spill.contains_key(&hash);
-        if filled < LANES && !follows_a_spilled {
-            self.buckets[home].0[filled] = entry;
-            self.filled[home] += 1;
-            return;
+        if self.spill.is_empty() || !self.spill.contains_key(&hash) {
+            if lanes[LANES - 1] != Entry::NONE {
+                tidy(lanes, content);
+            }
+            if let Some(lane) = lanes.iter_mut().find(|lane| **lane == Entry::NONE) {
+                *lane = entry;
+                return;
+            }
         }
-        self.filled[home] |= SPILLED;
         self.spill.entry(hash).or_default().push(entry);
         self.spilled += 1;
-        if self.spilled > self.spill_limit {
-            self.tidy_spill(&stale);
-        }
     }
 
-    /// Drops the stale entries of a bucket; the others keep their order.
-    fn tidy(&mut self, home: usize, stale: &impl Fn(BlockRef, u8) -> bool) {
-        let lanes = &mut self.buckets[home].0;
-        let mut kept = 0;
-        for lane in 0..LANES {
-            let entry = lanes[lane];
-            lanes[kept] = entry;
-            kept += usize::from(!stale(entry.block(), entry.generation()));
+    /// Keeps the live entries, one to two in a bucket.
+    fn rebuild(&mut self, content: &impl Fn(BlockRef, u8) -> Option<u64>) {
+        let lanes = self.buckets.iter().flat_map(|bucket| bucket.0);
+        // Of equal content, those in the bucket are the older ones.
+        let live: Vec<_> = lanes
+            .filter(|&entry| entry != Entry::NONE)
+            .chain(self.spill.values().flatten().copied())
+            .filter_map(|entry| Some((content(entry.block(), entry.generation())?, entry)))
+            .collect();
+        *self = BlockMap::with_buckets((live.len() / 2).next_power_of_two().max(64));
+        for (hash, entry) in live {
+            self.place(hash, entry, content);
         }
-        self.filled[home] = self.filled[home] & SPILLED | kept as u8;
-    }
-
-    fn tidy_spill(&mut self, stale: &impl Fn(BlockRef, u8) -> bool) {
-        self.spill.retain(|_, entries| {
-            entries.retain(|entry| !stale(entry.block(), entry.generation()));
-            !entries.is_empty()
-        });
-        self.spilled = self.spill.values().map(Vec::len).sum();
-        self.filled.iter_mut().for_each(|filled| *filled %= SPILLED);
-        for hash in self.spill.keys() {
-            self.filled[(hash & self.mask) as usize] |= SPILLED;
-        }
-        // Live entries may fill half of it; tidying then pays for itself.
+        // Contents with many copies stay spilled; rebuilding must pay for itself.
         self.spill_limit = self.spill_limit.max(2 * self.spilled);
+    }
+}
+
+/// Drops the stale entries of a bucket; the others keep their order.
+fn tidy(lanes: &mut [Entry; LANES], content: &impl Fn(BlockRef, u8) -> Option<u64>) {
+    let mut kept = 0;
+    for lane in 0..LANES {
+        let entry = std::mem::replace(&mut lanes[lane], Entry::NONE);
+        if content(entry.block(), entry.generation()).is_some() {
+            lanes[kept] = entry;
+            kept += 1;
+        }
     }
 }
 
@@ -172,22 +179,38 @@ mod tests {
 
     #[test]
     fn the_oldest_live_block_of_equal_content_is_found_through_spills() {
-        let mut map = BlockMap::new(16);
-        // One home bucket for all: most spill.
+        let mut map = BlockMap::default();
+        // One home bucket for all, whatever the size: most spill.
         let hashes: Vec<u64> = (0..400).map(|i| 3 + (i % 3) * (1 << 60)).collect();
-        let alive = |dead: usize, at: BlockRef| at.node() as usize >= dead;
+        let forty_youngest = |step: usize| {
+            let hashes = &hashes;
+            move |at: BlockRef, _: u8| {
+                let node = at.node() as usize;
+                (node + 40 > step).then(|| hashes[node])
+            }
+        };
         for step in 0..400usize {
-            // The forty youngest are alive.
-            let dead = step.saturating_sub(40);
             let block = BlockRef::new(step as u32, 7);
-            map.insert(hashes[step], block, 1, |at, _| !alive(dead, at));
+            map.insert(hashes[step], block, 1, forty_youngest(step));
             for hash in &hashes[..3] {
-                let oldest = (dead..=step).find(|&j| hashes[j] == *hash);
-                let same =
-                    |at: BlockRef, _: u8| alive(dead, at) && hashes[at.node() as usize] == *hash;
-                assert_eq!(map.find(*hash, same).map(|at| at.node() as usize), oldest);
+                let oldest = (step.saturating_sub(39)..=step).find(|&j| hashes[j] == *hash);
+                let found = map.find(*hash, forty_youngest(step));
+                assert_eq!(found.map(|at| at.node() as usize), oldest);
             }
         }
         assert!(map.spilled <= map.spill_limit);
+    }
+
+    #[test]
+    fn a_growing_map_loses_nothing() {
+        let mut map = BlockMap::default();
+        let hash = |node: u32| u64::from(node + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let content = |at: BlockRef, _: u8| Some(hash(at.node()));
+        for node in 0..20_000 {
+            map.insert(hash(node), BlockRef::new(node, 0), 0, content);
+        }
+        let found = |node: u32| map.find(hash(node), content).map(|at| at.node());
+        assert!((0..20_000).all(|node| found(node) == Some(node)));
+        assert!(map.buckets.len() > 2_000);
     }
 }

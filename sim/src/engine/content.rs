@@ -26,8 +26,35 @@ impl Chain {
         self.offset = 0;
     }
 
-    /// Hash of block `index`; extends the chain as far as needed. The tokens behind the last
-    /// segment belong to the answer `output`.
+    /// Extends the chain to `blocks` blocks. The tokens behind the last segment belong to the
+    /// answer `output`.
+    pub(super) fn extend(
+        &mut self,
+        blocks: usize,
+        block_size: u32,
+        segments: &[Segment],
+        output: u64,
+    ) {
+        let mut hash = self.hashes.last().copied().unwrap_or(0);
+        while let missing @ 1.. = blocks.saturating_sub(self.hashes.len()) {
+            // The usual case: whole blocks inside one segment.
+            let left = segments.get(self.segment).map_or(0, |s| s.tokens - self.offset);
+            let whole = (left / block_size).min(missing as u32);
+            if let Some(segment) = segments.get(self.segment).filter(|_| whole > 0) {
+                let starts = (0..whole).map(|block| self.offset + block * block_size);
+                self.hashes.extend(starts.map(|start| {
+                    hash = combine(hash, segment.id, start, block_size).max(1);
+                    hash
+                }));
+                self.offset += whole * block_size;
+            } else {
+                hash = self.pieces(hash, block_size, segments, output);
+                self.hashes.push(hash);
+            }
+        }
+    }
+
+    /// Hash of block `index`; extends the chain as far as needed.
     pub(super) fn hash(
         &mut self,
         index: usize,
@@ -35,11 +62,7 @@ impl Chain {
         segments: &[Segment],
         output: u64,
     ) -> u64 {
-        while self.hashes.len() <= index {
-            let before = self.hashes.last().copied().unwrap_or(0);
-            let hash = self.next_block(before, block_size, segments, output);
-            self.hashes.push(hash);
-        }
+        self.extend(index + 1, block_size, segments, output);
         self.hashes[index]
     }
 
@@ -48,14 +71,8 @@ impl Chain {
         &self.hashes[from..to]
     }
 
-    fn next_block(&mut self, before: u64, size: u32, segments: &[Segment], output: u64) -> u64 {
-        // The usual case: the whole block lies inside one segment.
-        if let Some(segment) = segments.get(self.segment).filter(|s| s.tokens - self.offset > size)
-        {
-            let hash = combine(before, segment.id, self.offset, size);
-            self.offset += size;
-            return hash.max(1);
-        }
+    /// Hash of the next block where segments meet inside it or the answer has begun.
+    fn pieces(&mut self, before: u64, size: u32, segments: &[Segment], output: u64) -> u64 {
         let mut hash = before;
         let mut missing = size;
         while missing > 0 {
@@ -79,16 +96,20 @@ impl Chain {
     }
 }
 
-/// Mixes a piece of a segment into a hash: one 64×64→128 multiplication, folded.
+/// Mixes a piece of a segment into a hash. What depends on the piece alone is computed first, so
+/// that in a chain each block waits for one multiplication of the block before.
 fn combine(hash: u64, id: u64, offset: u32, tokens: u32) -> u64 {
     const FIRST: u64 = 0x9E37_79B9_7F4A_7C15;
     const SECOND: u64 = 0xD6E8_FEB8_6659_FD93;
-    let place = (u64::from(offset) << 32 | u64::from(tokens)).wrapping_mul(SECOND);
-    let left = hash.rotate_left(29) ^ FIRST;
-    let right = id.wrapping_add(place) ^ SECOND;
-    let product = u128::from(left ^ right.rotate_left(32)).wrapping_mul(u128::from(right | 1));
-    let folded = (product as u64) ^ ((product >> 64) as u64);
-    (folded ^ left).wrapping_mul(FIRST).rotate_left(31)
+    let place = u64::from(offset) << 32 | u64::from(tokens);
+    let piece = fold(id ^ FIRST, place ^ SECOND).wrapping_mul(FIRST) | 1;
+    fold(hash ^ SECOND, piece) ^ piece
+}
+
+/// Both halves of a 64×64→128 multiplication.
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    (product as u64) ^ ((product >> 64) as u64)
 }
 
 #[cfg(test)]
@@ -99,7 +120,8 @@ mod tests {
         let segments: Vec<_> =
             segments.iter().map(|&(id, tokens)| Segment { id, tokens }).collect();
         let mut chain = Chain::default();
-        (0..blocks).map(|b| chain.hash(b, 16, &segments, output)).collect()
+        chain.extend(blocks, 16, &segments, output);
+        chain.hashes
     }
 
     #[test]

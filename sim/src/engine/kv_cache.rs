@@ -2,15 +2,20 @@
 //!
 //! Without prefix caching blocks are anonymous and only counted. With it a block's entry lives in
 //! the *node* of the sequence that computed it, beside its neighbours, so that releasing and
-//! evicting walk memory in order; only entering a block into the map from content to block visits
-//! memory at random.
+//! evicting walk memory in order. A look-up walks along a node, too: the map from content to block
+//! is asked where a node begins, not for each block.
 //! Blocks without content are only counted: they are always reused before cached ones, as in vLLM,
 //! where they are put at the front of the free list. Cached blocks that nobody holds stand in a
 //! queue of extents, least recently released first, the last block of a sequence before its first.
 //!
 //! Invariants: `free` + blocks held by at least one sequence = usable blocks; `free` = blank +
-//! cached blocks that nobody holds; a block with a hash is in the map, and an entry of the map
-//! whose block has lost that hash is stale.
+//! cached blocks that nobody holds; an entry of the map whose block has lost its hash is stale.
+//!
+//! Whoever holds a block holds its predecessors, and they are released in one go, last block first.
+//! So content outlives what was built on it: as long as a block is cached, a block with the content
+//! before it is. Blocks whose content nobody else had when they got it (a node's *sole* blocks) are
+//! therefore found from their predecessor: only the first of a node is in the map. A sequence that
+//! computes what is cached already (two equal prompts at once) enters its blocks one by one.
 //!
 //! Deliberately absent: block numbers (nothing depends on them) and token contents (only hashes
 //! arrive here).
@@ -30,8 +35,6 @@ pub(super) struct KvCache {
 #[derive(Clone, Debug)]
 pub(super) struct PrefixCache {
     nodes: Vec<Node>,
-    /// What the map asks about nodes, small enough to stay close.
-    heads: Vec<Head>,
     vacant: Vec<u32>,
     /// Free blocks without content.
     blank: u32,
@@ -51,6 +54,8 @@ pub(super) struct PrefixCache {
 struct Node {
     /// Hashes of its blocks' contents, from the first; 0: evicted (of a shared node).
     hashes: Vec<u64>,
+    /// Leading blocks whose content no other cached block had when they got it.
+    sole: u32,
     /// Blocks it has: held ones, or released ones that are still cached.
     len: u32,
     /// Whether its sequence holds them; of a shared node the blocks know.
@@ -61,15 +66,10 @@ struct Node {
     shared: Vec<Block>,
     /// Blocks of a shared node that are held or have content.
     alive: u32,
-}
-
-/// Tells stale entries of the map.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    /// Sequences the node belonged to before, modulo 256.
+    /// Whether another sequence computed a sole block's content once more.
+    doubled: bool,
+    /// Sequences the node belonged to before, modulo 256: tells stale entries of the map.
     generation: u8,
-    /// Blocks from here on are gone.
-    end: u32,
 }
 
 /// A block of a shared node.
@@ -85,9 +85,10 @@ impl Node {
         !self.shared.is_empty()
     }
 
-    /// Whether block `index` has content.
-    fn has_content(&self, index: u32) -> bool {
-        self.hashes.get(index as usize).is_some_and(|&hash| hash != 0)
+    /// Hash of what block `index` holds, if it is there and has content.
+    fn content(&self, index: u32) -> Option<u64> {
+        let known = self.hashes.len().min(self.len as usize);
+        self.hashes[..known].get(index as usize).copied().filter(|&hash| hash != 0)
     }
 
     fn is_free(&self, index: u32) -> bool {
@@ -204,13 +205,11 @@ impl KvCache {
         let mut cached_free = 0;
         for node in &prefix.nodes {
             let blocks = node.shared.len().max(node.len as usize) as u32;
-            let alive = |&at: &u32| node.has_content(at) || !node.is_free(at);
+            let alive = |&at: &u32| node.content(at).is_some() || !node.is_free(at);
             assert_eq!((0..blocks).filter(alive).count(), node.alive() as usize, "{node:?}");
-            for at in (0..blocks).filter(|&at| node.has_content(at)) {
-                let found = prefix.lookup(node.hashes[at as usize]);
-                assert!(found.is_some(), "a cached block is not in the map");
-                cached_free += u32::from(node.is_free(at));
-            }
+            cached_free += (0..blocks)
+                .filter(|&at| node.content(at).is_some() && node.is_free(at))
+                .count() as u32;
         }
         assert_eq!(prefix.blank + cached_free, self.free, "free blocks leak or double");
     }
@@ -220,26 +219,42 @@ impl PrefixCache {
     fn new(usable: u32) -> PrefixCache {
         PrefixCache {
             nodes: Vec::new(),
-            heads: Vec::new(),
             vacant: Vec::new(),
             blank: usable,
-            map: BlockMap::new(usable),
+            map: BlockMap::default(),
             released: VecDeque::new(),
             stamp: 0,
             evictions: 0,
         }
     }
 
-    /// The cached block with this content, if any; the oldest of several.
-    pub(super) fn lookup(&self, hash: u64) -> Option<BlockRef> {
-        let same = |at: BlockRef, generation: u8| {
-            let head = self.heads[at.node() as usize];
-            let hashes = &self.nodes[at.node() as usize].hashes;
-            head.generation == generation
-                && at.index() < head.end
-                && hashes.get(at.index() as usize) == Some(&hash)
-        };
-        self.map.find(hash, same)
+    /// Appends to `hits` the cached blocks for the first of `hashes`, up to the first that is not
+    /// cached; of several with equal content the oldest.
+    pub(super) fn find_all(&self, hashes: &[u64], hits: &mut Vec<BlockRef>) {
+        let from = hits.len();
+        while let Some(&hash) = hashes.get(hits.len() - from) {
+            let Some(found) = self.find(hits.last().copied(), hash) else { return };
+            hits.push(found);
+            let node = &self.nodes[found.node() as usize];
+            let behind = hashes[hits.len() - from..].iter();
+            let same = (found.index() + 1..node.sole)
+                .zip(behind)
+                .take_while(|&(index, &hash)| node.content(index) == Some(hash))
+                .map(|(index, _)| BlockRef::new(found.node(), index));
+            hits.extend(same);
+        }
+    }
+
+    /// The cached block with this content, if any; the oldest of several. `before` is what this
+    /// found for the content before it, `None` for the first block of a prompt.
+    fn find(&self, before: Option<BlockRef>, hash: u64) -> Option<BlockRef> {
+        if let Some(next) = before.map(BlockRef::next) {
+            let node = &self.nodes[next.node() as usize];
+            if next.index() < node.sole && node.content(next.index()) == Some(hash) {
+                return Some(next);
+            }
+        }
+        self.map.find(hash, |at, generation| content(&self.nodes, at, generation))
     }
 
     pub(super) fn is_free(&self, at: BlockRef) -> bool {
@@ -255,7 +270,6 @@ impl PrefixCache {
         let own = holding.own.get_or_insert_with(|| {
             let node = self.vacant.pop().unwrap_or_else(|| {
                 self.nodes.push(Node::default());
-                self.heads.push(Head::default());
                 self.nodes.len() as u32 - 1
             });
             (node, 0)
@@ -264,7 +278,6 @@ impl PrefixCache {
         own.1 += missing;
         node.held = true;
         node.len = own.1;
-        self.heads[own.0 as usize].end = own.1;
         if node.is_shared() {
             node.alive += missing;
             node.shared.resize(own.1 as usize, Block { refs: 1, stamp: 0 });
@@ -273,25 +286,42 @@ impl PrefixCache {
 
     /// Gives the held blocks from `index` on their content.
     pub(super) fn register(&mut self, holding: &Holding, index: usize, hashes: &[u64]) {
-        let Some((node, _)) = holding.own else { return };
-        let index = index - holding.hits.len();
-        let heads = &self.heads;
-        let stale = |at: BlockRef, generation: u8| {
-            let head = heads[at.node() as usize];
-            head.generation != generation || at.index() >= head.end
-        };
-        let generation = heads[node as usize].generation;
-        let known = &mut self.nodes[node as usize].hashes;
-        debug_assert_eq!(known.len(), index, "blocks get their content in order");
-        known.extend_from_slice(hashes);
-        for (number, chunk) in hashes.chunks(AT_ONCE).enumerate() {
-            self.map.touch(chunk);
-            for (at, &hash) in chunk.iter().enumerate() {
-                let at = number * AT_ONCE + at;
-                let block = BlockRef::new(node, (index + at) as u32);
-                self.map.insert(hash, block, generation, stale);
-            }
+        let (Some((number, _)), Some(&first)) = (holding.own, hashes.first()) else { return };
+        let index = (index - holding.hits.len()) as u32;
+        let doubles = self.doubles(holding, number, index, first);
+        let node = &mut self.nodes[number as usize];
+        debug_assert_eq!(node.hashes.len(), index as usize, "blocks get their content in order");
+        node.hashes.extend_from_slice(hashes);
+        let mut entered = hashes.len();
+        if !doubles {
+            node.sole += hashes.len() as u32;
+            entered = usize::from(index == 0);
         }
+        let generation = node.generation;
+        let content = |at, generation| content(&self.nodes, at, generation);
+        for (at, &hash) in (index..).zip(&hashes[..entered]) {
+            self.map.insert(hash, BlockRef::new(number, at), generation, content);
+        }
+    }
+
+    /// Whether blocks of node `number` from `index` on, the first with content `first`, may have
+    /// content that is cached already.
+    fn doubles(&mut self, holding: &Holding, number: u32, index: u32, first: u64) -> bool {
+        let node = &self.nodes[number as usize];
+        if node.sole < index {
+            return true;
+        }
+        // Nobody could build on the blocks before or compute them again without leaving a mark.
+        if index > 0 && holding.hits.is_empty() && !node.is_shared() && !node.doubled {
+            return false;
+        }
+        let before = match index.checked_sub(1) {
+            Some(last) => Some(BlockRef::new(number, last)),
+            None => holding.hits.last().copied(),
+        };
+        let Some(oldest) = self.find(before, first) else { return false };
+        self.nodes[oldest.node() as usize].doubled = true;
+        true
     }
 
     /// Evicts the `count` cached blocks that were released longest ago.
@@ -315,17 +345,11 @@ impl PrefixCache {
             } else {
                 extent.to = extent.from; // Of a sequence that used the node before.
             }
-            let head = &mut self.heads[number as usize];
-            let gone = |at: u32| node.is_free(at) && !node.has_content(at);
-            head.end = head.end.min(node.len);
-            while node.is_shared() && head.end > 0 && gone(head.end - 1) {
-                head.end -= 1;
-            }
-            let (over, empty) = (extent.to == extent.from, node.alive() == 0 && head.end == 0);
-            if over {
+            let empty = node.alive() == 0 && !node.hashes.is_empty();
+            if extent.to == extent.from {
                 self.released.pop_front();
             }
-            if empty && !self.nodes[number as usize].hashes.is_empty() {
+            if empty {
                 self.vacate(number);
             }
         }
@@ -336,10 +360,9 @@ impl PrefixCache {
         let node = &mut self.nodes[number as usize];
         node.hashes.clear();
         node.shared.clear();
-        (node.len, node.alive, node.held) = (0, 0, false);
-        let head = &mut self.heads[number as usize];
-        head.generation = head.generation.wrapping_add(1);
-        head.end = 0;
+        (node.len, node.sole, node.alive) = (0, 0, 0);
+        (node.held, node.doubled) = (false, false);
+        node.generation = node.generation.wrapping_add(1);
         self.vacant.push(number);
     }
 
@@ -372,7 +395,6 @@ impl PrefixCache {
         let node = &mut self.nodes[number as usize];
         let (held, cached) = (node.len, node.hashes.len() as u32);
         (node.len, node.held, node.stamp) = (cached, false, stamp);
-        self.heads[number as usize].end = cached;
         self.blank += held - cached;
         if cached > 0 {
             self.released.push_back(Extent { node: number, from: 0, to: cached, stamp });
@@ -391,7 +413,7 @@ impl PrefixCache {
             return false;
         }
         block.stamp = stamp;
-        if !node.has_content(index) {
+        if !node.content(index).is_some() {
             node.alive -= 1;
             self.blank += 1;
             return true;
@@ -419,7 +441,7 @@ impl Node {
             // A node that another sequence used since may be shorter.
             let Some(block) = self.shared.get(extent.to as usize) else { continue };
             let in_place = block.refs == 0 && block.stamp == extent.stamp;
-            if in_place && self.has_content(extent.to) {
+            if in_place && self.content(extent.to).is_some() {
                 self.hashes[extent.to as usize] = 0;
                 self.alive -= 1;
                 evicted += 1;
@@ -429,8 +451,11 @@ impl Node {
     }
 }
 
-/// Hashes entered into the map after their lines were asked for together.
-const AT_ONCE: usize = 16;
+/// What an entry of the map points at, unless it is stale.
+fn content(nodes: &[Node], at: BlockRef, generation: u8) -> Option<u64> {
+    let node = &nodes[at.node() as usize];
+    node.content(at.index()).filter(|_| node.generation == generation)
+}
 
 #[cfg(test)]
 mod tests {
@@ -450,8 +475,9 @@ mod tests {
         kv.take(4);
         assert_eq!(kv.evictions(), 1);
         let prefix = kv.prefix.as_ref().expect("prefix caching is on");
-        assert!(prefix.lookup(10).is_some());
-        assert!(prefix.lookup(11).is_none());
+        let first = prefix.find(None, 10);
+        assert!(first.is_some());
+        assert!(prefix.find(first, 11).is_none());
         kv.check();
     }
 
@@ -467,14 +493,16 @@ mod tests {
         }
         kv.release(&mut first);
         kv.release(&mut second);
-        let hit = kv.prefix.as_ref().and_then(|p| p.lookup(10)).expect("it is cached");
+        let hit = kv.prefix.as_ref().and_then(|p| p.find(None, 10)).expect("it is cached");
         let mut again = Holding::default();
         kv.take_hits(&[hit], &mut again);
         kv.take(2);
-        let found = |kv: &KvCache, hash| kv.prefix.as_ref().and_then(|p| p.lookup(hash)).is_some();
+        let found = |before, hash| kv.prefix.as_ref().and_then(|p| p.find(before, hash));
         // 11 and 21 go; 10 is held, 20 is the youngest of the free ones.
-        let left: Vec<_> = [10, 11, 20, 21].into_iter().filter(|&h| found(&kv, h)).collect();
-        assert_eq!(left, [10, 20]);
+        let firsts = [10, 20].map(|hash| found(None, hash));
+        assert!(firsts.iter().all(Option::is_some));
+        let seconds = [(firsts[0], 11), (firsts[1], 21)].map(|(before, hash)| found(before, hash));
+        assert_eq!(seconds, [None, None]);
         kv.release(&mut again);
         kv.check();
     }

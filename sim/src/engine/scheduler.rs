@@ -148,7 +148,6 @@ impl Replica {
     /// other sequences hold (they cost no free block).
     fn find_hits(&mut self, slot: u32) -> u32 {
         self.hits.clear();
-        let mut held_elsewhere = 0;
         let (Some(prefix), Some(identity)) =
             (&self.kv.prefix, self.identities.get_mut(slot as usize))
         else {
@@ -157,12 +156,8 @@ impl Replica {
         let size = self.spec.block_size.0;
         // At least one token is always computed.
         let most = (self.seqs[slot as usize].len() - 1) / size;
-        for index in 0..most as usize {
-            let Some(block) = prefix.lookup(identity.hash(index, size)) else { break };
-            held_elsewhere += u32::from(!prefix.is_free(block));
-            self.hits.push(block);
-        }
-        held_elsewhere
+        prefix.find_all(identity.hashes(most as usize, size), &mut self.hits);
+        self.hits.iter().filter(|&&block| !prefix.is_free(block)).count() as u32
     }
 
     /// Moves a sequence from the queue into the running list with its hits.

@@ -189,7 +189,9 @@ impl Identity {
         self.registered = 0;
     }
 
-    pub(super) fn hash(&mut self, index: usize, block_size: u32) -> u64 {
-        self.chain.hash(index, block_size, &self.segments, self.output_segment)
+    /// Hashes of the first `blocks` blocks.
+    pub(super) fn hashes(&mut self, blocks: usize, block_size: u32) -> &[u64] {
+        self.chain.extend(blocks, block_size, &self.segments, self.output_segment);
+        self.chain.known(0, blocks)
     }
 }
