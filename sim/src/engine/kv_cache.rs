@@ -413,7 +413,7 @@ impl PrefixCache {
             return false;
         }
         block.stamp = stamp;
-        if !node.content(index).is_some() {
+        if node.content(index).is_none() {
             node.alive -= 1;
             self.blank += 1;
             return true;
