@@ -47,6 +47,39 @@ id!(
     /// A sequence inside one replica.
     SeqId
 );
+id!(
+    /// Position in `Scenario::remotes`.
+    RemoteId
+);
+id!(
+    /// Position in `Scenario::tools`.
+    ToolId
+);
+id!(
+    /// Position in `Scenario::intents`: what a model call is for.
+    IntentId
+);
+id!(
+    /// Position in `Scenario::attributes`: something a task declares about itself.
+    AttributeId
+);
+id!(
+    /// Position in `Scenario::symbols`: a word that conditions compare.
+    SymbolId
+);
+id!(
+    /// Position in `Scenario::plans`: what a tenant pays.
+    PlanId
+);
+
+/// A place where a model call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backend {
+    /// Our own GPUs.
+    Pool(PoolId),
+    /// Somebody else's, or the user's own device.
+    Remote(RemoteId),
+}
 
 /// A slot of an [`Arena`] and the generation of the value that was put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

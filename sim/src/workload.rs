@@ -10,12 +10,14 @@
 //! Deliberately absent: reading traces (see `scenarios`) and anything a policy decides.
 
 mod arrivals;
+mod clients;
 mod request;
 mod sessions;
 mod shapes;
 mod source;
 mod trace;
 
+pub use clients::{AttributeLaw, AttributeSpec, ClientSpec, ResubmitSpec, TenantSpec};
 pub use request::{Origin, Request, Segment, Segments};
 pub use source::Source;
 
