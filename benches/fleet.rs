@@ -8,9 +8,10 @@ use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, SourceId, TaskId};
-use sim::scenario::{ModelSpec, TaskSpec};
+use sim::scenario::ModelSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{Blocks, Money, Span, Tokens};
-use sim::workload::{Arrivals, Gaps, RateCurve, Scaling, Source, SourceSpec};
+use sim::workload::{Arrivals, Gaps, People, RateCurve, Scaling, Source, SourceSpec};
 use sim::{Scenario, Simulation};
 use std::hint::black_box;
 
@@ -39,6 +40,7 @@ fn source() -> SourceSpec {
         prefix: None,
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     }
 }
 
@@ -80,15 +82,16 @@ fn pool(prefix_caching: bool) -> PoolSpec {
 }
 
 fn scenario(prefix_caching: bool) -> Scenario {
-    let task = TaskSpec { name: "task".into(), model: ModelId(0), value: None, latency_slo: None };
+    let task = TaskSpec::one_call("task", ModelId(0));
     Scenario {
         horizon: Span::from_secs_f64(REQUESTS as f64 / RATE),
         warm_up: Span::ZERO,
         tasks: vec![task],
         sources: vec![source()],
-        models: vec![ModelSpec { name: "model".into(), served_by: vec![PoolId(0)] }],
+        models: vec![ModelSpec::on_pools("model", &[PoolId(0)])],
         pools: vec![pool(prefix_caching)],
         window: Span::from_secs(1),
+        ..Scenario::default()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::pooled::{Part, ratio};
 use crate::record::Record;
 use crate::result::{Margin, SpendBy, SpendResult};
 use crate::summary::NOTHING_SUCCEEDED;
-use sim::scenario::TaskSpec;
+use sim::tasks::TaskSpec;
 use sim::units::Money;
 
 const PS_PER_NS: u64 = 1_000;

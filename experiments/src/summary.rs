@@ -20,7 +20,8 @@ use crate::warnings::Warning;
 use sim::Scenario;
 use sim::metrics::BucketCounts;
 use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
-use sim::scenario::{ModelSpec, TaskSpec};
+use sim::scenario::ModelSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{PS_PER_SEC, Span};
 
 /// Relative half-width aimed at for the p95 latency of each task.

@@ -22,7 +22,8 @@ use load::mean_rate;
 use sim::Scenario;
 use sim::engine::EngineSpec;
 use sim::ids::{ModelId, PoolId};
-use sim::scenario::{ModelSpec, TaskSpec};
+use sim::scenario::ModelSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{PS_PER_SEC, Span};
 use sim::workload::{ScaleHow, Trace};
 use std::cell::{Cell, RefCell};
@@ -119,6 +120,7 @@ pub(crate) fn resolve(
             models: resolver.models,
             pools: pools.into_iter().map(|pool| pool.spec).collect(),
             window,
+            ..Scenario::default()
         },
         plan: plan?,
         objectives,
@@ -189,8 +191,7 @@ impl<'a> Resolver<'a> {
                 let model = pool.model.as_ref().map_or(&name.value, |model| &model.value);
                 implied.entry(model).or_default().push(pool_id(at));
             }
-            let spec =
-                |(name, served_by): (&str, _)| ModelSpec { name: name.to_owned(), served_by };
+            let spec = |(name, pools): (&str, Vec<PoolId>)| ModelSpec::on_pools(name, &pools);
             return implied.into_iter().map(spec).collect();
         }
         let resolve = |(name, model): &(At<String>, crate::file::ModelFile)| {
@@ -206,7 +207,7 @@ impl<'a> Resolver<'a> {
                 }
                 served_by.push(pool_id(at));
             }
-            ModelSpec { name: name.value.clone(), served_by }
+            ModelSpec::on_pools(&name.value, &served_by)
         };
         declared.iter().map(resolve).collect()
     }
@@ -252,10 +253,9 @@ impl<'a> Resolver<'a> {
                 self.refuse(ProblemKind::BadValue, &name.site, message);
             }
             Some(TaskSpec {
-                name: name.value.clone(),
-                model: (*model)?,
                 value: task.value.as_ref().map(|value| value.value),
                 latency_slo: task.latency_slo.as_ref().map(|slo| slo.value),
+                ..TaskSpec::one_call(&name.value, (*model)?)
             })
         };
         self.file.tasks.iter().zip(&self.task_models).filter_map(spec).collect()
@@ -263,9 +263,9 @@ impl<'a> Resolver<'a> {
 
     /// The engines that may serve a model, as far as they are known.
     fn engines(&self, model: ModelId) -> impl Iterator<Item = &EngineSpec> {
-        let served_by = self.models.get(model.index()).map_or(&[][..], |m| &m.served_by);
-        let pool = |id: &PoolId| self.pools.get(id.index()).and_then(Option::as_ref);
-        served_by.iter().filter_map(pool).map(|pool| &pool.spec.engine)
+        let served_by = self.models.get(model.index()).into_iter().flat_map(ModelSpec::pools);
+        let pool = |id: PoolId| self.pools.get(id.index()).and_then(Option::as_ref);
+        served_by.filter_map(pool).map(|pool| &pool.spec.engine)
     }
 
     /// Prompt plus output tokens that every engine of a model admits.
@@ -374,7 +374,7 @@ impl<'a> Resolver<'a> {
             self.task_models.iter().flatten().map(|model| model.index()).collect();
         let served = models.iter().filter_map(|&model| self.models.get(model));
         let pools: BTreeSet<usize> =
-            served.flat_map(|model| model.served_by.iter().map(|pool| pool.index())).collect();
+            served.flat_map(|model| model.pools().map(PoolId::index)).collect();
         let tasks: BTreeSet<usize> = sources.iter().map(|s| s.spec.task.index()).collect();
         for (at, (name, _)) in file.pools.iter().enumerate() {
             if !pools.contains(&at) {

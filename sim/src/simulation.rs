@@ -18,11 +18,12 @@ use crate::agenda::{Agenda, Next};
 use crate::audit::Audit;
 use crate::engine::{Ended, Replica};
 use crate::event::{Event, EventRecord, RANK_ARRIVE, RANK_BOUNDARY, RANK_SCHEDULE};
-use crate::ids::{Arena, Handle, PoolId, ReplicaId, SourceId};
+use crate::ids::{Arena, Handle, ModelId, PoolId, ReplicaId, SourceId};
 use crate::outcome::Outcome;
 use crate::record::{Discard, Recorder};
 use crate::router::Router;
 use crate::scenario::Scenario;
+use crate::tasks::TaskSpec;
 use crate::units::Time;
 use crate::workload::{Request, Source};
 use calls::Call;
@@ -52,6 +53,8 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     /// Calls sent to each replica and not ended.
     outstanding: Vec<u32>,
     calls: Arena<Call>,
+    /// Model of each kind of task.
+    models: Vec<ModelId>,
     observer: Observer,
     audit: Audit,
     outcome: Outcome,
@@ -96,6 +99,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             pool_of,
             first_replica,
             calls: Arena::default(),
+            models: scenario.tasks.iter().filter_map(TaskSpec::request_model).collect(),
             observer: Observer::new(scenario),
             audit: Audit::default(),
             outcome: observe::empty_outcome(scenario),
@@ -109,10 +113,12 @@ impl<'a, R: Recorder> Simulation<'a, R> {
 
     fn open_sources(&mut self, seed: u64, replication: u32) {
         for (number, spec) in self.scenario.sources.iter().enumerate() {
-            let model = self.scenario.tasks[spec.task.index()].model;
-            let longest = self.scenario.models[model.index()]
-                .served_by
-                .iter()
+            let task = &self.scenario.tasks[spec.task.index()];
+            let models = &self.scenario.models;
+            let longest = task
+                .request_model()
+                .into_iter()
+                .flat_map(|model| models[model.index()].pools())
                 .map(|pool| self.scenario.pools[pool.index()].engine.max_model_len.0)
                 .max();
             let id = SourceId(number as u32);

@@ -28,6 +28,52 @@ pub struct TaskSpec {
     pub graph: Graph,
 }
 
+impl TaskSpec {
+    /// A task that is one call of a model with the lengths of its request, as good as it gets.
+    #[must_use]
+    pub fn one_call(name: &str, model: ModelId) -> TaskSpec {
+        let call = ModelCallSpec {
+            intent: IntentId(0),
+            model: Some(model),
+            lengths: CallLengths::Request,
+            prefix: None,
+            query: None,
+            cacheable: false,
+            decisive: true,
+            background: false,
+        };
+        let step = Step {
+            name: "call".to_owned(),
+            key: 0,
+            after: Vec::new(),
+            join: Join::All,
+            when: None,
+            work: Work::ModelCall(call),
+            repeat: Repeat::Once,
+            required: true,
+            check: None,
+        };
+        TaskSpec {
+            name: name.to_owned(),
+            value: None,
+            harm_cost: None,
+            latency_slo: None,
+            observability: Money::ZERO,
+            budget: TaskBudget::default(),
+            graph: Graph { steps: vec![step] },
+        }
+    }
+
+    /// The model the task calls with the lengths of its request, where a step says so.
+    #[must_use]
+    pub fn request_model(&self) -> Option<ModelId> {
+        self.graph.steps.iter().find_map(|step| match &step.work {
+            Work::ModelCall(call) if call.lengths == CallLengths::Request => call.model,
+            _ => None,
+        })
+    }
+}
+
 /// Steps in an order in which each comes after those it waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {

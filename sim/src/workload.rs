@@ -17,7 +17,7 @@ mod shapes;
 mod source;
 mod trace;
 
-pub use clients::{AttributeLaw, AttributeSpec, ClientSpec, ResubmitSpec, TenantSpec};
+pub use clients::{AttributeLaw, AttributeSpec, ClientSpec, People, ResubmitSpec, TenantSpec};
 pub use request::{Origin, Request, Segment, Segments};
 pub use source::Source;
 
@@ -52,6 +52,8 @@ pub struct SourceSpec {
     pub session: Option<SessionSpec>,
     /// How the traffic is multiplied.
     pub scaling: Scaling,
+    /// Who sends the requests.
+    pub people: People,
 }
 
 /// When requests begin.

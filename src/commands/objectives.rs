@@ -57,8 +57,10 @@ fn call(
     quantile: Quantile,
     stated: &resolved::Objective,
 ) -> Result<Metric, String> {
-    let model = scenario.tasks[task.index()].model;
-    if scenario.tasks.iter().filter(|other| other.model == model).count() > 1 {
+    let Some(model) = scenario.tasks[task.index()].request_model() else {
+        return Err(format!("{}: {}: the task calls no model", stated.site.place, stated.name));
+    };
+    if scenario.tasks.iter().filter(|other| other.request_model() == Some(model)).count() > 1 {
         let name = &scenario.models[model.index()].name;
         return Err(format!(
             "{}: {}: several tasks call the model {name}, and this time is kept per model; \

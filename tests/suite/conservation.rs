@@ -47,8 +47,8 @@ impl Run<'_> {
             let source = &self.scenario.sources[call.source.index()];
             assert_eq!(call.task, source.task);
             assert!(call.output <= source.max_tokens.unwrap_or(u32::MAX), "{call:?}");
-            assert_eq!(call.model, self.scenario.tasks[call.task.index()].model);
-            assert!(self.scenario.models[call.model.index()].served_by.contains(&call.pool));
+            assert_eq!(Some(call.model), self.scenario.tasks[call.task.index()].request_model());
+            assert!(self.scenario.models[call.model.index()].pools().any(|pool| pool == call.pool));
             let pool = &self.scenario.pools[call.pool.index()];
             assert!(call.replica < pool.replicas, "{call:?}");
             assert!(call.input + call.output <= pool.engine.max_model_len.0, "{call:?}");
@@ -84,15 +84,17 @@ impl Run<'_> {
             assert_eq!(model.output_tokens, calls.iter().map(|c| u64::from(c.output)).sum::<u64>());
             // Refused on the way: pools before the one that took it, or all of them.
             let tried = |call: &&CallRecord| -> u64 {
-                let pools = &self.scenario.models[number].served_by;
-                pools.iter().take_while(|&&pool| pool != call.pool).count() as u64 + 1
+                let pools = self.scenario.models[number].pools();
+                pools.take_while(|&pool| pool != call.pool).count() as u64 + 1
             };
             let refused: u64 = self
                 .scenario
                 .tasks
                 .iter()
                 .zip(&self.outcome.tasks)
-                .filter(|(spec, _)| spec.model.index() == number)
+                .filter(|(spec, _)| {
+                    spec.request_model().is_some_and(|model| model.index() == number)
+                })
                 .map(|(_, task)| task.rejected)
                 .sum();
             let attempts: u64 = calls.iter().map(tried).sum();

@@ -24,10 +24,11 @@ use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::metrics::{BucketCounts, Histogram};
 use sim::record::{CallRecord, Recorder};
-use sim::scenario::{ModelSpec, Scenario, TaskSpec};
+use sim::scenario::{ModelSpec, Scenario};
 use sim::stats::{Interval, jackknife, t_interval};
+use sim::tasks::TaskSpec;
 use sim::units::{Blocks, Money, PS_PER_SEC, Span, Tokens};
-use sim::workload::{Arrivals, Gaps, RateCurve, Scaling, SourceSpec};
+use sim::workload::{Arrivals, Gaps, People, RateCurve, Scaling, SourceSpec};
 use sim::{Outcome, Simulation};
 
 /// Steps of a mean service.
@@ -149,14 +150,8 @@ pub(crate) fn scenario(
     pools: Vec<PoolSpec>,
     (warm_up, horizon): (Span, Span),
 ) -> Scenario {
-    let task = |class| TaskSpec {
-        name: format!("task {class}"),
-        model: ModelId(class),
-        value: None,
-        latency_slo: None,
-    };
-    let model =
-        |class: u32| ModelSpec { name: format!("model {class}"), served_by: vec![PoolId(0)] };
+    let task = |class| TaskSpec::one_call(&format!("task {class}"), ModelId(class));
+    let model = |class: u32| ModelSpec::on_pools(&format!("model {class}"), &[PoolId(0)]);
     Scenario {
         horizon,
         warm_up,
@@ -166,6 +161,7 @@ pub(crate) fn scenario(
         pools,
         // A run drains after its horizon however short that was, window by window.
         window: Span(horizon.0 / 100).max(Span::from_secs(1)),
+        ..Scenario::default()
     }
 }
 
@@ -266,6 +262,7 @@ fn source((number, flow): (usize, &Flow)) -> SourceSpec {
         prefix: None,
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     }
 }
 

@@ -16,11 +16,12 @@ use sim::dist::{DurationDist, Empirical, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{self, Balancing, PoolSpec};
 use sim::ids::{ModelId, PoolId, TaskId};
-use sim::scenario::{ModelSpec, TaskSpec};
+use sim::scenario::ModelSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{Blocks, Money, Span, Time, Tokens};
 use sim::workload::{
-    Arrivals, Gaps, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec, Trace,
-    TraceRow, TraceSegment,
+    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec,
+    Trace, TraceRow, TraceSegment,
 };
 use std::sync::Arc;
 
@@ -60,10 +61,8 @@ fn scenarios_of(source: BoxedStrategy<SourceSpec>) -> impl Strategy<Value = Scen
                 tasks: tasks
                     .into_iter()
                     .map(|(model, slo)| TaskSpec {
-                        name: "task".into(),
-                        model: ModelId(model % model_count),
-                        value: None,
                         latency_slo: slo.map(Span::from_millis),
+                        ..TaskSpec::one_call("task", ModelId(model % model_count))
                     })
                     .collect(),
                 sources: sources
@@ -77,6 +76,7 @@ fn scenarios_of(source: BoxedStrategy<SourceSpec>) -> impl Strategy<Value = Scen
                     .collect(),
                 models: models.into_iter().map(|list| model(&list, pools.len())).collect(),
                 pools,
+                ..Scenario::default()
             }
         },
     )
@@ -90,7 +90,7 @@ fn model(list: &[u32], pools: usize) -> ModelSpec {
             served_by.push(pool);
         }
     }
-    ModelSpec { name: "model".into(), served_by }
+    ModelSpec::on_pools("model", &served_by)
 }
 
 fn pool() -> impl Strategy<Value = PoolSpec> {
@@ -201,6 +201,7 @@ fn source(arrivals: BoxedStrategy<Arrivals>, sessions: bool) -> impl Strategy<Va
                 prefix,
                 session,
                 scaling,
+                people: People::default(),
             }
         },
     )

@@ -43,7 +43,7 @@ fn pool() -> PoolSpec {
 
 fn one_model() -> Scenario {
     let mut scenario = scenario(3_600, 0);
-    scenario.models = vec![ModelSpec { name: "small".into(), served_by: vec![PoolId(0)] }];
+    scenario.models = vec![ModelSpec::on_pools("small", &[PoolId(0)])];
     scenario.pools = vec![pool()];
     scenario
 }

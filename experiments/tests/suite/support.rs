@@ -4,7 +4,7 @@ use sim::ids::ModelId;
 use sim::ledger::{GpuAccount, Ledger};
 use sim::metrics::{Series, Window};
 use sim::outcome::TaskOutcome;
-use sim::scenario::TaskSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{Money, PS_PER_SEC, Span};
 use sim::{Outcome, Scenario};
 
@@ -85,15 +85,12 @@ pub(crate) fn scenario(horizon: u64, warm_up: u64) -> Scenario {
         horizon: Span::from_secs(horizon),
         warm_up: Span::from_secs(warm_up),
         tasks: vec![TaskSpec {
-            name: "job".into(),
-            model: ModelId(0),
             value: Some(Money(Money::PICO_PER_DOLLAR / 100)),
             latency_slo: Some(Span::from_secs(10)),
+            ..TaskSpec::one_call("job", ModelId(0))
         }],
-        sources: Vec::new(),
-        models: Vec::new(),
-        pools: Vec::new(),
         window: Span::from_millis(horizon * 5),
+        ..Scenario::default()
     }
 }
 

@@ -7,9 +7,10 @@ use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
-use sim::scenario::{ModelSpec, TaskSpec};
+use sim::scenario::ModelSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{Blocks, Money, Span, Time, Tokens};
-use sim::workload::{Arrivals, Gaps, RateCurve, ScaleHow, Scaling, SourceSpec};
+use sim::workload::{Arrivals, Gaps, People, RateCurve, ScaleHow, Scaling, SourceSpec};
 use sim::{Scenario, Simulation};
 
 fn engine() -> EngineSpec {
@@ -38,10 +39,9 @@ fn scenario(per_second: f64) -> Scenario {
         horizon: Span::from_secs(1_000),
         warm_up: Span::ZERO,
         tasks: vec![TaskSpec {
-            name: "reply".into(),
-            model: ModelId(0),
             value: Some(Money(Money::PICO_PER_DOLLAR / 100)),
             latency_slo: Some(Span::from_secs(6)),
+            ..TaskSpec::one_call("reply", ModelId(0))
         }],
         sources: vec![SourceSpec {
             name: "web".into(),
@@ -55,8 +55,9 @@ fn scenario(per_second: f64) -> Scenario {
             prefix: None,
             session: None,
             scaling: Scaling { factor: 1.0, how: ScaleHow::MoreUsers },
+            people: People::default(),
         }],
-        models: vec![ModelSpec { name: "small".into(), served_by: vec![PoolId(0)] }],
+        models: vec![ModelSpec::on_pools("small", &[PoolId(0)])],
         pools: vec![PoolSpec {
             name: "gpus".into(),
             replicas: 1,
@@ -71,6 +72,7 @@ fn scenario(per_second: f64) -> Scenario {
             },
         }],
         window: Span::from_secs(10),
+        ..Scenario::default()
     }
 }
 

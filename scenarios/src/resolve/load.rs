@@ -25,7 +25,7 @@ impl Resolver<'_> {
         let mut load: Vec<Option<f64>> = vec![Some(0.0); self.pools.len()];
         for source in sources {
             let model = self.models.get(source.model.index());
-            let Some(&pool_id) = model.and_then(|model| model.served_by.first()) else { continue };
+            let Some(pool_id) = model.and_then(|model| model.pools().next()) else { continue };
             let pool = self.pools.get(pool_id.index()).and_then(Option::as_ref);
             let factor = match source.spec.scaling.how {
                 ScaleHow::Burstier => 1.0,

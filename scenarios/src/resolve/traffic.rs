@@ -17,7 +17,8 @@ use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::ids::{ModelId, TaskId};
 use sim::units::{Span, Time};
 use sim::workload::{
-    Arrivals, Gaps, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec, Trace,
+    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec,
+    Trace,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -290,6 +291,7 @@ impl Resolver<'_> {
                 think: sessions.think.clone(),
             }),
             scaling: common.scaling,
+            people: People::default(),
         };
         Some(Source { spec, model: common.model, demand })
     }

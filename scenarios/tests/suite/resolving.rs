@@ -3,6 +3,7 @@
 use crate::support::{load, small};
 use scenarios::resolved::{Comparison, Limit, Origin, Replications, Subject};
 use sim::dist::LengthLaw;
+use sim::ids::ModelId;
 use sim::units::{Money, Span};
 use sim::workload::{Arrivals, Gaps, ScaleHow};
 
@@ -131,7 +132,7 @@ fn one_pool_of_one_model_needs_no_models_table() {
         .replace("model = \"small\", ", "");
     let resolved = load(&text, &[]).expect("a good scenario");
     assert_eq!(resolved.scenario.models.len(), 1);
-    assert_eq!(resolved.scenario.tasks[0].model.index(), 0);
+    assert_eq!(resolved.scenario.tasks[0].request_model(), Some(ModelId(0)));
 }
 
 #[test]

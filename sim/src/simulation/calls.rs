@@ -34,16 +34,15 @@ const LOG_ENDED: u64 = 3;
 impl<R: Recorder> Simulation<'_, R> {
     /// A request arrives: it goes to the first pool of its model that takes it.
     pub(super) fn arrive(&mut self, request: Request, now: Time) {
-        let model = self.scenario.tasks[request.task.index()].model;
+        let model = self.models[request.task.index()];
         let measured = self.is_measured(now);
         self.observer.arrived();
         self.audit.enter(now);
         self.log(LOG_ARRIVED, now, request.number);
         self.outcome.tasks[request.task.index()].arrived += u64::from(measured);
         let scenario = self.scenario;
-        let pools = &scenario.models[model.index()].served_by;
         let mut attempts = 0;
-        for &pool in pools {
+        for pool in scenario.models[model.index()].pools() {
             attempts += 1;
             if let Some(replica) = self.find_replica(pool, &request, now) {
                 self.dispatch(request, model, replica, attempts, now);

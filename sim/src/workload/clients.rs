@@ -4,6 +4,17 @@
 use crate::dist::DurationDist;
 use crate::ids::{PlanId, SymbolId};
 
+/// Who sends the requests of a source.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct People {
+    /// Tenants; `None`: one tenant that pays nothing.
+    pub tenants: Option<TenantSpec>,
+    /// One for each of `Scenario::attributes`; missing ones are not declared.
+    pub attributes: Vec<AttributeSpec>,
+    /// What users do when they wait in vain.
+    pub client: ClientSpec,
+}
+
 /// Tenants among whom the tasks of a source are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TenantSpec {

@@ -8,11 +8,12 @@ use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
-use sim::scenario::{ModelSpec, TaskSpec};
+use sim::scenario::ModelSpec;
+use sim::tasks::TaskSpec;
 use sim::units::{Blocks, Money, Span, Time, Tokens};
 use sim::workload::{
-    Arrivals, Gaps, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec, Trace,
-    TraceRow, TraceSegment,
+    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec,
+    Trace, TraceRow, TraceSegment,
 };
 use sim::{Scenario, Simulation};
 use std::sync::Arc;
@@ -77,20 +78,20 @@ fn plain() -> Scenario {
         prefix: None,
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     };
     Scenario {
         horizon: Span::from_secs(60),
         warm_up: Span::from_secs(10),
         tasks: vec![TaskSpec {
-            name: "task".into(),
-            model: ModelId(0),
-            value: None,
             latency_slo: Some(Span::from_secs(5)),
+            ..TaskSpec::one_call("task", ModelId(0))
         }],
         sources: vec![source],
-        models: vec![ModelSpec { name: "model".into(), served_by: vec![PoolId(0)] }],
+        models: vec![ModelSpec::on_pools("model", &[PoolId(0)])],
         pools: vec![pool()],
         window: Span::from_secs(1),
+        ..Scenario::default()
     }
 }
 
@@ -218,5 +219,5 @@ fn overflow(scenario: &mut Scenario) {
     second.engine.max_num_batched_tokens = Tokens(1_024);
     second.engine.max_num_queued_reqs = Some(20);
     scenario.pools.push(second);
-    scenario.models[0].served_by.push(PoolId(1));
+    scenario.models[0] = ModelSpec::on_pools("model", &[PoolId(0), PoolId(1)]);
 }

@@ -23,7 +23,7 @@ use sim::ids::TaskId;
 use sim::record::KeepAll;
 use sim::stats::t_interval;
 use sim::units::{Blocks, Span, Time, Tokens};
-use sim::workload::{Arrivals, PrefixSpec, Scaling, Segment, SourceSpec};
+use sim::workload::{Arrivals, People, PrefixSpec, Scaling, Segment, SourceSpec};
 
 type Answers = Result<Vec<Answer>, String>;
 
@@ -191,6 +191,7 @@ fn cache_scenario(items: u32, capacity: u32, zipf: f64, requests: u64) -> sim::S
         prefix: Some(PrefixSpec { tokens: ITEM, distinct: items, zipf }),
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     };
     let horizon = Span(requests * 1_000);
     let engine = EngineSpec { max_model_len: Tokens(2 * ITEM), ..cache_of(capacity) };

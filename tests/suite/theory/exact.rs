@@ -9,7 +9,7 @@ use sim::fleet::Strategy;
 use sim::ids::TaskId;
 use sim::record::{CallRecord, KeepAll};
 use sim::units::{Blocks, Money, Span, Time, Tokens};
-use sim::workload::{Arrivals, Scaling, SourceSpec, Trace, TraceRow};
+use sim::workload::{Arrivals, People, Scaling, SourceSpec, Trace, TraceRow};
 use std::sync::Arc;
 
 fn engine() -> EngineSpec {
@@ -55,6 +55,7 @@ fn replay(rows: &[(u64, u32, u32)], step_time: StepTime, replicas: u32) -> Scena
         prefix: None,
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     };
     let pools = vec![pool(engine(), step_time, replicas, Strategy::RoundRobin)];
     scenario(vec![source], 1, pools, (Span::ZERO, span))

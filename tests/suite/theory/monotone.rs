@@ -11,7 +11,7 @@ use sim::fleet::Strategy;
 use sim::ids::TaskId;
 use sim::stats::t_interval;
 use sim::units::{Blocks, Span, Tokens};
-use sim::workload::{Arrivals, Gaps, PrefixSpec, RateCurve, Scaling, SourceSpec};
+use sim::workload::{Arrivals, Gaps, People, PrefixSpec, RateCurve, Scaling, SourceSpec};
 use sim::{Outcome, Scenario, Simulation};
 
 fn lengths(mean: f64, sigma: f64, max: u32) -> LengthDist {
@@ -40,6 +40,7 @@ fn service(rate: f64, replicas: u32, kv_blocks: u32, strategy: Strategy, seconds
         prefix: Some(PrefixSpec { tokens: 64, distinct: 20, zipf: 0.8 }),
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     };
     let engine = EngineSpec {
         kv_blocks: Blocks(kv_blocks),

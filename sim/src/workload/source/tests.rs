@@ -3,7 +3,9 @@
 use super::*;
 use crate::dist::{LengthDist, LengthLaw, LengthsSpec};
 use crate::ids::TaskId;
-use crate::workload::{Gaps, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment};
+use crate::workload::{
+    Gaps, People, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment,
+};
 
 fn fixed(tokens: u32) -> LengthDist {
     LengthDist { law: LengthLaw::Fixed(tokens), min: 1, max: u32::MAX }
@@ -24,6 +26,7 @@ fn spec(arrivals: Arrivals) -> SourceSpec {
         prefix: None,
         session: None,
         scaling: Scaling::default(),
+        people: People::default(),
     }
 }
 
