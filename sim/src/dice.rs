@@ -70,6 +70,30 @@ pub enum Purpose {
     TraceIdentity = 16,
     /// Failures, retries and other behaviour of clients.
     Client = 17,
+    /// How hard a question is.
+    Difficulty = 40,
+    /// How well one answer turns out, and what its confidence signal sees.
+    Luck = 41,
+    /// Whether acting on an answer would do harm.
+    Harm = 42,
+    /// What a check finds.
+    Check = 43,
+    /// How often a step is done.
+    Repeat = 44,
+    /// Which tenant a task belongs to.
+    Tenant = 45,
+    /// An attribute of a task.
+    Attribute = 46,
+    /// Which backend of a model a call prefers.
+    Backend = 47,
+    /// Whether a call goes to a canary or has a shadow.
+    Share = 48,
+    /// How long a user waits.
+    Patience = 49,
+    /// Whether and when a user asks again.
+    Resubmit = 50,
+    /// Whether a partial result is good enough.
+    Partial = 51,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

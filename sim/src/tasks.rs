@@ -2,6 +2,14 @@
 //!
 //! Invariants of a [`Graph`]: a step comes after the steps it waits for; names are unique.
 
+mod answer;
+mod path;
+mod progress;
+
+pub use answer::{Answer, draw as draw_answer};
+pub use path::{ALL_DRIVERS, DRIVERS, Driver, Path};
+pub use progress::{Phase, Progress, Turn, Turns};
+
 use crate::cache::{ExactCacheSpec, QuerySpec};
 use crate::dist::{LengthDist, LengthsSpec};
 use crate::ids::{IntentId, ModelId, TaskId, ToolId};

@@ -18,7 +18,7 @@ mod source;
 mod trace;
 
 pub use clients::{AttributeLaw, AttributeSpec, ClientSpec, People, ResubmitSpec, TenantSpec};
-pub use request::{Origin, Request, Segment, Segments};
+pub use request::{Origin, Prompt, Prompts, Request, Segment, Segments};
 pub use source::Source;
 
 use crate::dist::{DurationDist, LengthDist, LengthsSpec};

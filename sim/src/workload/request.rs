@@ -7,7 +7,7 @@
 
 use super::{PrefixSpec, SourceSpec};
 use crate::dice::{Dice, Purpose, key, mix};
-use crate::dist::LengthSampler;
+use crate::dist::{LengthSampler, LengthsSpec};
 use crate::ids::{Handle, SourceId, TaskId};
 use crate::units::Time;
 use smallvec::SmallVec;
@@ -35,11 +35,34 @@ pub struct Origin {
     pub(super) session: Option<Handle>,
 }
 
+impl Origin {
+    /// Identifies who sent it: a conversation's user, or whoever sent a lone request.
+    #[must_use]
+    pub fn person(self) -> u64 {
+        mix(u64::from(self.copy), self.unit)
+    }
+}
+
+/// What is sent to a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// The prompt; its tokens sum to `input`.
+    pub segments: Segments,
+    /// Prompt tokens, at least 1.
+    pub input: u32,
+    /// Tokens the model will write, at least 1. Drawn: hidden from routers.
+    pub output: u32,
+    /// Identity under which its answer is known when a later prompt repeats it.
+    pub output_segment: u64,
+}
+
 /// One request as it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Instant of arrival.
     pub at: Time,
+    /// Key of all random draws that belong to it, whatever a policy does.
+    pub key: u64,
     /// The task it starts.
     pub task: TaskId,
     /// Where it comes from.
@@ -70,41 +93,44 @@ pub struct Request {
     pub origin: Origin,
 }
 
-/// What all requests of a source have in common, and how the rest is drawn.
+/// How prompts of one kind are drawn.
 #[derive(Clone, Debug)]
-pub(super) struct Mint {
-    source: SourceId,
-    task: TaskId,
+pub struct Prompts {
     lengths: LengthSampler,
-    ends_by_eos: bool,
-    max_tokens: Option<u32>,
-    priority: i32,
     prefix: Option<Popularity>,
     prefix_key: u64,
 }
 
-impl Mint {
-    pub(super) fn new(spec: &SourceSpec, source: SourceId) -> Mint {
-        Mint {
-            source,
-            task: spec.task,
-            lengths: LengthSampler::new(&spec.lengths),
-            ends_by_eos: spec.ends_by_eos,
-            max_tokens: spec.max_tokens,
-            priority: spec.priority,
-            prefix: spec.prefix.as_ref().filter(|p| p.tokens > 0).map(Popularity::new),
+impl Prompts {
+    /// Prompts with these fresh lengths behind a shared prefix; `name_key` identifies whose they
+    /// are.
+    #[must_use]
+    pub fn new(lengths: &LengthsSpec, prefix: Option<&PrefixSpec>, name_key: u64) -> Prompts {
+        Prompts {
+            lengths: LengthSampler::new(lengths),
+            prefix: prefix.filter(|p| p.tokens > 0).map(Popularity::new),
             // Not keyed by seed or copy: a system prompt is the application's, not the user's.
-            prefix_key: key(spec.key, Purpose::PrefixIdentity),
+            prefix_key: key(name_key, Purpose::PrefixIdentity),
         }
     }
 
-    /// Fresh prompt and output tokens of the request with this key.
-    pub(super) fn lengths(&self, request_key: u64) -> (u32, u32) {
-        self.lengths.sample(request_key)
+    /// The prompt and the answer's length of the entity with this key; `keep` is the share of the
+    /// fresh prompt tokens that is sent.
+    #[must_use]
+    pub fn draw(&self, entity_key: u64, keep: f64) -> Prompt {
+        let (fresh, output) = self.lengths.sample(entity_key);
+        let kept = if keep < 1.0 { (f64::from(fresh) * keep) as u32 } else { fresh };
+        let segments = self.opening(entity_key, kept);
+        Prompt {
+            input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+            segments,
+            output: output.max(1),
+            output_segment: key(entity_key, Purpose::AnswerIdentity),
+        }
     }
 
     /// The shared prefix (if any) and the fresh prompt of a request that repeats nothing else.
-    pub(super) fn opening(&self, request_key: u64, fresh: u32) -> Segments {
+    fn opening(&self, request_key: u64, fresh: u32) -> Segments {
         let mut segments = Segments::new();
         let mut left = u32::MAX;
         if let Some(prefix) = &self.prefix {
@@ -120,6 +146,40 @@ impl Mint {
         });
         segments
     }
+}
+
+/// What all requests of a source have in common, and how the rest is drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Mint {
+    source: SourceId,
+    task: TaskId,
+    prompts: Prompts,
+    ends_by_eos: bool,
+    max_tokens: Option<u32>,
+    priority: i32,
+}
+
+impl Mint {
+    pub(super) fn new(spec: &SourceSpec, source: SourceId) -> Mint {
+        Mint {
+            source,
+            task: spec.task,
+            prompts: Prompts::new(&spec.lengths, spec.prefix.as_ref(), spec.key),
+            ends_by_eos: spec.ends_by_eos,
+            max_tokens: spec.max_tokens,
+            priority: spec.priority,
+        }
+    }
+
+    /// Fresh prompt and output tokens of the request with this key.
+    pub(super) fn lengths(&self, request_key: u64) -> (u32, u32) {
+        self.prompts.lengths.sample(request_key)
+    }
+
+    /// The shared prefix (if any) and the fresh prompt of a request that repeats nothing else.
+    pub(super) fn opening(&self, request_key: u64, fresh: u32) -> Segments {
+        self.prompts.opening(request_key, fresh)
+    }
 
     /// Puts a request together. `drawn` output is cut at the client's cap.
     pub(super) fn strike(
@@ -133,6 +193,7 @@ impl Mint {
         let cap = self.max_tokens.unwrap_or(u32::MAX).max(1);
         Request {
             at,
+            key: request_key,
             task: self.task,
             source: self.source,
             number,
