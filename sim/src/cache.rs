@@ -1,7 +1,25 @@
 //! Caches of answers and of tool results: hit rates come out of the queries' popularity.
 //!
+//! [`QuerySampler`] says what is asked and how queries lie to each other; [`SemanticCache`] answers
+//! from what was asked before, [`ExactCache`] from the very same key. Both hold their entries in one
+//! kind of store, so that life, capacity and eviction mean the same for both.
+//!
+//! Invariants: no look-up or insertion is carried out at an instant before the last one; a cache
+//! never holds more entries than its capacity, and memory follows the entries; results depend on
+//! the calls and, for random eviction, on the run's key.
+//!
 //! Deliberately absent: the engine's prefix cache (see `engine::kv_cache`) and a provider's prompt
 //! cache (see `backends`).
+
+mod exact;
+mod query;
+mod semantic;
+mod store;
+
+pub use exact::ExactCache;
+pub use query::{Query, QuerySampler};
+pub use semantic::{CachedAnswer, Hit, SemanticCache};
+pub use store::CacheCounts;
 
 use crate::units::Span;
 
@@ -20,7 +38,7 @@ pub struct QuerySpec {
     pub similarity: f64,
     /// Mean cosine similarity of two queries about neighbouring topics, below `similarity`.
     pub neighbour_similarity: f64,
-    /// Standard deviation of either.
+    /// Standard deviation of either, at most [`QuerySpec::widest_spread`].
     pub spread: f64,
 }
 
@@ -63,3 +81,6 @@ pub enum Eviction {
     /// Any.
     Random,
 }
+
+#[cfg(test)]
+mod tests;

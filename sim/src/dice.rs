@@ -70,6 +70,14 @@ pub enum Purpose {
     TraceIdentity = 16,
     /// Failures, retries and other behaviour of clients.
     Client = 17,
+    /// What a query is about, and in which words.
+    Query = 30,
+    /// Where the words of a query lie among those about the same things.
+    QueryPoint = 31,
+    /// Identity of a group of topics that can be confused.
+    Neighbourhood = 32,
+    /// Who leaves a full cache.
+    Eviction = 33,
     /// How hard a question is.
     Difficulty = 40,
     /// How well one answer turns out, and what its confidence signal sees.

@@ -1,4 +1,4 @@
-//! Distributions of token counts and of durations, and how one value is drawn.
+//! Distributions of token counts, of durations and of ranks, and how one value is drawn.
 //!
 //! Invariants: a draw depends only on the parameters and on the stream handed in; every token
 //! count lies in `[min, max]` and is at least 1.
@@ -10,11 +10,14 @@
 //! Deliberately absent: fitting (see `calibrate`) and reading of histograms (see `scenarios`).
 
 mod quantile;
+mod zipf;
 
 use crate::dice::{Dice, Purpose};
 use crate::stats::special::normal_cdf;
 use crate::units::Span;
 use quantile::Table;
+
+pub use zipf::Zipf;
 
 /// A distribution of token counts, clamped to a range.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@
 
 use super::{PrefixSpec, SourceSpec};
 use crate::dice::{Dice, Purpose, key, mix};
-use crate::dist::{LengthSampler, LengthsSpec};
+use crate::dist::{LengthSampler, LengthsSpec, Zipf};
 use crate::ids::{Handle, SourceId, TaskId};
 use crate::units::Time;
 use smallvec::SmallVec;
@@ -134,7 +134,7 @@ impl Prompts {
         let mut segments = Segments::new();
         let mut left = u32::MAX;
         if let Some(prefix) = &self.prefix {
-            let rank = prefix.draw(&mut Dice::of(request_key, Purpose::Prefix));
+            let rank = prefix.ranks.draw(&mut Dice::of(request_key, Purpose::Prefix));
             // One token of room, so that the fresh part is never empty.
             let tokens = prefix.tokens.min(u32::MAX - 1);
             segments.push(Segment { id: mix(self.prefix_key, u64::from(rank)), tokens });
@@ -211,82 +211,15 @@ impl Mint {
     }
 }
 
-/// A Zipf law over ranks `1..=distinct`, by rejection-inversion (Hörmann and Derflinger, ACM TOMACS
-/// 6, 1996): constant time and no table, however many prefixes there are.
+/// Which shared prefix a prompt begins with.
 #[derive(Clone, Copy, Debug)]
 struct Popularity {
     tokens: u32,
-    distinct: f64,
-    exponent: f64,
-    /// `H(3/2) − 1`, `H(distinct + 1/2)` and the width that needs no rejection.
-    low: f64,
-    high: f64,
-    sure: f64,
+    ranks: Zipf,
 }
 
 impl Popularity {
     fn new(spec: &PrefixSpec) -> Popularity {
-        let exponent = if spec.zipf.is_finite() { spec.zipf.max(0.0) } else { 0.0 };
-        let distinct = f64::from(spec.distinct.max(1));
-        let tokens = spec.tokens;
-        let mut law = Popularity { tokens, distinct, exponent, low: 0.0, high: 0.0, sure: 0.0 };
-        law.low = law.integral(1.5) - 1.0;
-        law.high = law.integral(distinct + 0.5);
-        law.sure = 2.0 - law.inverse(law.integral(2.5) - libm::pow(2.0, -exponent));
-        law
-    }
-
-    /// ∫ x^(−exponent) dx from 1, continuous at exponent 1.
-    fn integral(&self, x: f64) -> f64 {
-        let (log, e) = (libm::log(x), 1.0 - self.exponent);
-        if (e * log).abs() < 1e-8 { log } else { libm::expm1(e * log) / e }
-    }
-
-    /// Inverse of [`Self::integral`].
-    fn inverse(&self, area: f64) -> f64 {
-        let e = 1.0 - self.exponent;
-        let log =
-            if (e * area).abs() < 1e-8 { area } else { libm::log1p((e * area).max(-1.0)) / e };
-        libm::exp(log)
-    }
-
-    /// A rank, 1 the most popular.
-    fn draw(&self, dice: &mut Dice) -> u32 {
-        // The acceptance rate is above one half everywhere; the bound only guards rounding.
-        for _ in 0..64 {
-            let area = self.high + dice.uniform() * (self.low - self.high);
-            let x = self.inverse(area);
-            let rank = (x + 0.5).floor().clamp(1.0, self.distinct);
-            let kept = rank - x <= self.sure
-                || area >= self.integral(rank + 0.5) - libm::pow(rank, -self.exponent);
-            if kept {
-                return rank as u32;
-            }
-        }
-        1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_are_as_popular_as_zipf_says() {
-        for (distinct, zipf) in [(1, 1.0), (2, 0.0), (5, 0.8), (5, 1.0), (7, 2.3)] {
-            let law = Popularity::new(&PrefixSpec { tokens: 10, distinct, zipf });
-            let n = 40_000;
-            let mut counts = vec![0.0; distinct as usize];
-            for k in 0..n {
-                counts[law.draw(&mut Dice::stream(mix(9, k))) as usize - 1] += 1.0 / n as f64;
-            }
-            let weight = |rank: usize| libm::pow(rank as f64, -zipf);
-            let total: f64 = (1..=distinct as usize).map(weight).sum();
-            for (i, share) in counts.iter().enumerate() {
-                let want = weight(i + 1) / total;
-                let error = (want * (1.0 - want) / n as f64).sqrt();
-                assert!((share - want).abs() <= 5.0 * error + 1e-9, "{zipf} {i}: {share} {want}");
-            }
-        }
+        Popularity { tokens: spec.tokens, ranks: Zipf::new(spec.distinct, spec.zipf) }
     }
 }
