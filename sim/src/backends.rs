@@ -4,6 +4,30 @@
 //! All are one thing with parts: an optional station of a few places with a queue, token buckets
 //! that refuse, a law of answering, things that go wrong, and a price. What the parts are called
 //! in files (`[providers]`, `[provisioned]`, `[devices]`, `[tools]`) is a matter of `scenarios`.
+//!
+//! Here stands what they are made of; [`Remote`] and [`Tool`] are such a place at work. A place
+//! decides and says when things will have happened; it keeps no agenda and calls nobody.
+
+mod answering;
+mod cold_start;
+mod course;
+mod incidents;
+mod limits;
+mod prompt_cache;
+mod queue;
+mod remote;
+mod station;
+mod tool;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+pub use course::{Attempt, Course, Offer};
+pub use queue::Spot;
+pub use remote::Remote;
+pub use tool::{Tool, ToolCall, ToolCourse, ToolOffer};
+pub use usage::{MeterReading, RemoteUsage, ToolUsage};
 
 use crate::dist::DurationDist;
 use crate::units::{Money, Span, Time};

@@ -102,6 +102,20 @@ pub enum Purpose {
     Resubmit = 50,
     /// Whether a partial result is good enough.
     Partial = 51,
+    /// Time to first token of an attempt at a remote.
+    FirstToken = 20,
+    /// Time per further token of an attempt at a remote.
+    TokenTime = 21,
+    /// Whether an attempt at a remote, or a use of a tool, ends in a server error.
+    ServerError = 22,
+    /// Which class of device a user has.
+    DeviceClass = 23,
+    /// Whether a device is throttled at a call.
+    Throttling = 24,
+    /// Time a remote takes to wake up.
+    ColdStart = 25,
+    /// Time a use of a tool takes.
+    ToolTime = 26,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

@@ -24,15 +24,21 @@ pub struct Ledger {
     pub gpu: Vec<GpuAccount>,
 }
 
+/// `picoseconds · price of an hour`, truncated to the pico-dollar: what is paid for time.
+#[must_use]
+pub fn rent(picoseconds: u128, per_hour: Money) -> Money {
+    const HOUR: i128 = 3_600 * PS_PER_SEC as i128;
+    // Split the product so that it stays far below 2^127 for any fleet and price.
+    let time = i128::try_from(picoseconds).unwrap_or(i128::MAX / (1 << 64));
+    let (hours, rest) = (time / HOUR, time % HOUR);
+    Money(hours * per_hour.0 + rest * per_hour.0 / HOUR)
+}
+
 impl GpuAccount {
     /// `gpu_time · price`, truncated to the pico-dollar.
     #[must_use]
     pub fn spend(self) -> Money {
-        const HOUR: i128 = 3_600 * PS_PER_SEC as i128;
-        // Split the product so that it stays far below 2^127 for any fleet and price.
-        let time = i128::try_from(self.gpu_time).unwrap_or(i128::MAX / (1 << 64));
-        let (hours, rest) = (time / HOUR, time % HOUR);
-        Money(hours * self.per_gpu_hour.0 + rest * self.per_gpu_hour.0 / HOUR)
+        rent(self.gpu_time, self.per_gpu_hour)
     }
 }
 
