@@ -149,7 +149,8 @@ pub struct BreakerSpec {
     pub wait_duration_in_open_state: Span,
     /// Calls let through half-open; their rates decide. At least 1.
     pub permitted_calls_in_half_open_state: u32,
-    /// Opens after this many failures in a row, whatever the rates say; `None`: never.
+    /// Opens after this many failures in a row, whatever the rates say; half-open, one failure is
+    /// then enough. `None`: never.
     pub consecutive_failures: Option<u32>,
     /// Failures that count; others (a prompt that is too long) are neither failure nor success.
     pub failures: FailureSet,
