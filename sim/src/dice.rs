@@ -70,6 +70,8 @@ pub enum Purpose {
     TraceIdentity = 16,
     /// Failures, retries and other behaviour of clients.
     Client = 17,
+    /// Pause before a further attempt of a call.
+    RetryPause = 35,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

@@ -5,6 +5,18 @@
 //! breaker sees every attempt it let through, whatever ended it; the budget of retries is paid by
 //! retries and hedges alone.
 
+pub mod admission;
+pub mod amplification;
+pub mod breaker;
+pub mod budget;
+pub mod hedge;
+pub mod retry;
+
+pub use admission::{Admission, ShedCounts};
+pub use amplification::{FluidRetries, RetryLoad};
+pub use breaker::{Breaker, BreakerState, Permit};
+pub use budget::RetryBudget;
+
 use crate::dist::DurationDist;
 use crate::units::Span;
 
