@@ -116,6 +116,8 @@ pub enum Purpose {
     ColdStart = 25,
     /// Time a use of a tool takes.
     ToolTime = 26,
+    /// Pause before a further attempt of a call.
+    RetryPause = 35,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

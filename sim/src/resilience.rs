@@ -5,6 +5,18 @@
 //! breaker sees every attempt it let through, whatever ended it; the budget of retries is paid by
 //! retries and hedges alone.
 
+pub mod admission;
+pub mod amplification;
+pub mod breaker;
+pub mod budget;
+pub mod hedge;
+pub mod retry;
+
+pub use admission::{Admission, ShedCounts};
+pub use amplification::{FluidRetries, RetryLoad};
+pub use breaker::{Breaker, BreakerState, Permit};
+pub use budget::RetryBudget;
+
 use crate::dist::DurationDist;
 use crate::units::Span;
 
@@ -149,7 +161,8 @@ pub struct BreakerSpec {
     pub wait_duration_in_open_state: Span,
     /// Calls let through half-open; their rates decide. At least 1.
     pub permitted_calls_in_half_open_state: u32,
-    /// Opens after this many failures in a row, whatever the rates say; `None`: never.
+    /// Opens after this many failures in a row, whatever the rates say; half-open, one failure is
+    /// then enough. `None`: never.
     pub consecutive_failures: Option<u32>,
     /// Failures that count; others (a prompt that is too long) are neither failure nor success.
     pub failures: FailureSet,

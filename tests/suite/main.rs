@@ -8,6 +8,7 @@ mod determinism;
 mod engines;
 mod fuzz;
 mod golden;
+mod guards;
 mod leap;
 mod oracle;
 mod station;
