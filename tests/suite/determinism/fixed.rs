@@ -115,6 +115,8 @@ fn pool() -> PoolSpec {
             chunked_prefill: true,
             async_scheduling: true,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         },
         step_time: StepTime::new(1_000_000_000, 500_000_000, linear, 40_000, 900_000, vec![8, 64])
             .expect("the knots rise"),
