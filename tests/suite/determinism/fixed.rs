@@ -24,7 +24,7 @@ const EXPECTED: [(&str, u64, u64); 6] = [
     ("sessions", 2_192, 0x5da6_85ca_ab4b_e3d8),
     ("closed loop", 4_238, 0xfb73_8ca7_aeae_03e4),
     ("replay", 2_026, 0xfd62_2bb9_ff2b_4640),
-    ("overflow", 2_532, 0x3a4d_5eb8_e776_43bd),
+    ("overflow", 2_487, 0x372a_e9b6_8ffe_26f7),
 ];
 
 #[test]
@@ -211,7 +211,7 @@ fn overflow(scenario: &mut Scenario) {
     };
     scenario.sources[0].scaling = Scaling { factor: 2.0, how: ScaleHow::Burstier };
     let first = &mut scenario.pools[0];
-    first.engine.max_num_queued_reqs = Some(2);
+    first.engine.max_num_queued_reqs = Some(8);
     first.engine.max_num_seqs = 6;
     first.balancing.strategy = Strategy::Random;
     let mut second = pool();
