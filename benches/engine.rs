@@ -31,6 +31,8 @@ fn spec(prefix_caching: bool) -> EngineSpec {
         chunked_prefill: true,
         async_scheduling: true,
         max_num_queued_reqs: None,
+        max_num_queued_tokens: None,
+        prefill_schedule_interval: 1,
     }
 }
 

@@ -71,6 +71,8 @@ fn pool(prefix_caching: bool) -> PoolSpec {
             chunked_prefill: true,
             async_scheduling: true,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         },
         step_time: step_time.expect("rising knots"),
         balancing: Balancing {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use sim::engine::{EngineSpec, SchedulingPolicy};
-use sim::units::{Blocks, Tokens};
+use sim::units::{Blocks, Bytes, Tokens};
 
 use crate::gpu::Gpu;
 
@@ -69,8 +69,13 @@ pub struct EngineOverrides {
     pub long_prefill_token_threshold: Option<Tokens>,
     pub async_scheduling: Option<bool>,
     pub max_num_queued_reqs: Option<u32>,
+    pub max_num_queued_tokens: Option<u64>,
+    pub prefill_schedule_interval: Option<u32>,
+    pub stream_interval: Option<Tokens>,
     /// Bypasses the memory arithmetic, as vLLM's `num_gpu_blocks_override`; null block included.
     pub kv_blocks: Option<Blocks>,
+    /// Bytes of KV cache on each GPU; `kv_blocks` goes before it.
+    pub kv_cache_memory_bytes: Option<Bytes>,
     pub performance_mode: Option<PerformanceMode>,
 }
 
@@ -133,10 +138,19 @@ pub struct EngineDefaults {
     pub long_prefill_token_threshold: Resolved<Tokens>,
     /// Whether the next iteration is scheduled before the tokens of this one are known.
     pub async_scheduling: Resolved<bool>,
-    /// Requests that may wait; `None` = no limit.
+    /// Requests that may wait or run; `None` = no limit.
     pub max_num_queued_reqs: Resolved<Option<u32>>,
+    /// Prompt tokens without a first token from which on requests are rejected; `None` = no limit.
+    pub max_num_queued_tokens: Resolved<Option<u64>>,
+    /// Prefill at most once in so many iterations.
+    pub prefill_schedule_interval: Resolved<u32>,
+    /// Tokens of a streamed chunk after the first. The simulator needs it for nothing: it counts
+    /// first tokens, ends, and the mean time of a token in between.
+    pub stream_interval: Resolved<Tokens>,
     /// Blocks forced by the user.
     pub kv_blocks: Option<Resolved<Blocks>>,
+    /// Bytes of KV cache on each GPU, forced by the user.
+    pub kv_cache_memory_bytes: Option<Resolved<Bytes>>,
     /// Prior: MiB a GPU holds beside weights and KV cache, whatever the batch.
     pub non_kv_base_mib: u64,
     /// Prior: MiB more per token of `max_num_batched_tokens`.
@@ -204,7 +218,13 @@ impl EnginePreset {
             long_prefill_token_threshold: self.pick(o.long_prefill_token_threshold, Tokens(0)),
             async_scheduling: self.pick(o.async_scheduling, self.async_scheduling),
             max_num_queued_reqs: self.pick(o.max_num_queued_reqs.map(Some), None),
+            max_num_queued_tokens: self.pick(o.max_num_queued_tokens.map(Some), None),
+            prefill_schedule_interval: self.pick(o.prefill_schedule_interval, 1),
+            stream_interval: self.pick(o.stream_interval, Tokens(1)),
             kv_blocks: o.kv_blocks.map(|value| Resolved { value, origin: Origin::User }),
+            kv_cache_memory_bytes: o
+                .kv_cache_memory_bytes
+                .map(|value| Resolved { value, origin: Origin::User }),
             non_kv_base_mib: self.non_kv_base_mib,
             non_kv_mib_per_token: self.non_kv_mib_per_token,
             host_overhead_us: self.host_overhead_us,
@@ -262,6 +282,8 @@ fn check(o: &EngineOverrides) -> Result<(), EnginePresetError> {
         ("max_num_batched_tokens", o.max_num_batched_tokens.map(|t| t.0), 1),
         ("max_num_seqs", o.max_num_seqs, 1),
         ("max_model_len", o.max_model_len.map(|t| t.0), 2),
+        ("prefill_schedule_interval", o.prefill_schedule_interval, 1),
+        ("stream_interval", o.stream_interval.map(|t| t.0), 1),
         ("kv_blocks", o.kv_blocks.map(|b| b.0), 2),
     ];
     for (knob, value, least) in counts {
@@ -301,12 +323,18 @@ impl EngineDefaults {
             count("long_prefill_token_threshold", &self.long_prefill_token_threshold),
             row("async_scheduling", &self.async_scheduling),
             row("max_num_queued_reqs", &self.max_num_queued_reqs),
+            row("max_num_queued_tokens", &self.max_num_queued_tokens),
+            row("prefill_schedule_interval", &self.prefill_schedule_interval),
+            count("stream_interval", &self.stream_interval),
         ]);
         rows.extend(
             self.kv_blocks
                 .as_ref()
                 .map(|knob| ("kv_blocks", knob.value.0.to_string(), knob.origin.to_string())),
         );
+        rows.extend(self.kv_cache_memory_bytes.as_ref().map(|knob| {
+            ("kv_cache_memory_bytes", knob.value.0.to_string(), knob.origin.to_string())
+        }));
         rows
     }
 
@@ -327,6 +355,8 @@ impl EngineDefaults {
             chunked_prefill: self.chunked_prefill.value,
             async_scheduling: self.async_scheduling.value,
             max_num_queued_reqs: self.max_num_queued_reqs.value,
+            max_num_queued_tokens: self.max_num_queued_tokens.value,
+            prefill_schedule_interval: self.prefill_schedule_interval.value,
         }
     }
 

@@ -5,6 +5,9 @@
 //! blocks    = ⌊(requested − weights − other) / (block_size · bytes per token)⌋     per GPU
 //! ```
 //!
+//! `kv_cache_memory_bytes` takes the place of `requested − weights − other`, as far as the GPU has
+//! that much beside its weights; `num_gpu_blocks_override` takes the place of `blocks`.
+//!
 //! `other` (activations, communication buffers, graphs) is a prior of the engine preset. Source
 //! of the rule: vLLM 0.33.0, `v1/worker/gpu_worker.py` and `v1/core/kv_cache_utils.py`.
 //!
@@ -147,7 +150,7 @@ fn divide(
     gpu: &Gpu,
     model: &Model,
     weights: Precision,
-    kv: Precision,
+    kv_precision: Precision,
     tp: u32,
     engine: &EngineDefaults,
 ) -> Result<KvCapacity, Bytes> {
@@ -157,16 +160,34 @@ fn divide(
     let tokens = f64::from(engine.max_num_batched_tokens.value.0);
     let grown = (engine.non_kv_mib_per_token * tokens * f64::from(1 << 20)) as u64;
     let other = Bytes((engine.non_kv_base_mib << 20) + grown);
-    let block = model.kv_bytes_per_token_per_gpu(kv, tp).0 * u64::from(engine.block_size.value.0);
+    let block =
+        model.kv_bytes_per_token_per_gpu(kv_precision, tp).0 * u64::from(engine.block_size.value.0);
     let free = Bytes(requested.0.saturating_sub(weights.0 + other.0));
     if let Some(forced) = &engine.kv_blocks {
         return Ok(KvCapacity { requested, weights, other, kv: free, blocks: forced.value });
+    }
+    if let Some(forced) = &engine.kv_cache_memory_bytes {
+        let kv = forced.value;
+        let total = gpu.memory().0;
+        // The engine trusts the figure, and runs out of memory when there is not that much.
+        let needed = weights.0.saturating_add(kv.0.max(2 * block));
+        if needed > total {
+            return Err(Bytes(needed - total));
+        }
+        let blocks = blocks_in(kv, model, kv_precision, tp, engine.block_size.value);
+        return Ok(KvCapacity {
+            requested: Bytes(weights.0 + kv.0),
+            weights,
+            other: Bytes(0),
+            kv,
+            blocks,
+        });
     }
     let least = weights.0 + other.0 + 2 * block;
     if requested.0 < least {
         return Err(Bytes(least - requested.0));
     }
-    let blocks = blocks_in(free, model, kv, tp, engine.block_size.value);
+    let blocks = blocks_in(free, model, kv_precision, tp, engine.block_size.value);
     Ok(KvCapacity { requested, weights, other, kv: free, blocks })
 }
 
@@ -259,6 +280,32 @@ mod tests {
             let ratio = f64::from(got.blocks.0) * 16.0 / tokens;
             assert!((0.99..1.01).contains(&ratio), "{model}: {ratio}");
         }
+    }
+
+    #[test]
+    fn forced_bytes_take_the_place_of_the_arithmetic() {
+        let forced = |bytes: u64, utilisation: f64| {
+            let o = EngineOverrides {
+                gpu_memory_utilization: Some(utilisation),
+                max_model_len: Some(Tokens(16)),
+                kv_cache_memory_bytes: Some(Bytes(bytes)),
+                ..EngineOverrides::default()
+            };
+            capacity(("vllm-0.33", "h100", "llama-3.1-8b", 1), BF16, &o)
+        };
+        // 2 MiB a block, whatever share of the memory the engine would have claimed.
+        for utilisation in [0.3, 0.92] {
+            let got = forced((3 << 30) + (2 << 20) - 1, utilisation).expect("fits");
+            assert_eq!(got.blocks, Blocks(1536));
+        }
+        // What the arithmetic leaves, said outright, gives the same blocks.
+        let o = EngineOverrides { max_model_len: Some(Tokens(16)), ..Default::default() };
+        let free = capacity(("vllm-0.33", "h100", "llama-3.1-8b", 1), BF16, &o).expect("fits");
+        assert_eq!(forced(free.kv.0, 0.92).expect("fits").blocks, free.blocks);
+        // More than there is beside the weights, or less than two blocks.
+        assert!(matches!(forced(75 << 30, 0.92), Err(CapacityError::DoesNotFit { .. })));
+        assert!(forced(u64::MAX, 0.92).is_err());
+        assert!(matches!(forced(1 << 20, 0.92), Err(CapacityError::LengthDoesNotFit { .. })));
     }
 
     #[test]

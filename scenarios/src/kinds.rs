@@ -9,7 +9,7 @@ use crate::document::{Node, Value};
 use crate::problem::{ProblemKind, did_you_mean, shortened};
 use crate::quantity::{self, QuantityError};
 use serde_json::{Value as Json, json};
-use sim::units::{Money, Span};
+use sim::units::{Bytes, Money, Span};
 
 /// A refusal before it has a position: what sort, what is wrong, what would be right.
 pub(crate) type Refusal = (ProblemKind, String, Option<String>);
@@ -115,6 +115,32 @@ impl Kind for Flag {
     }
     fn schema(&self) -> Json {
         json!({"type": "boolean"})
+    }
+}
+
+/// Memory of one GPU: a quantity, or a whole number of bytes as on the engine's command line.
+pub(crate) struct Memory;
+/// Bytes of the largest memory that can be written: 1 PiB.
+const MOST_BYTES: i64 = 1 << 50;
+
+impl Kind for Memory {
+    type Value = Bytes;
+    fn read(&self, node: &Node) -> Result<Bytes, Refusal> {
+        let bytes = match node.value {
+            Value::Integer(_) => Whole { min: 1, max: MOST_BYTES }.read(node)?.unsigned_abs(),
+            _ => quantity(node, "40GiB", quantity::bytes)?.0,
+        };
+        if bytes == 0 || bytes > MOST_BYTES.unsigned_abs() {
+            return Err(out_of_range(bytes, "from 1B to 1024TiB"));
+        }
+        Ok(Bytes(bytes))
+    }
+    fn schema(&self) -> Json {
+        let pattern = r"^\d+(\.\d+)? ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$";
+        json!({"anyOf": [
+            {"type": "string", "pattern": pattern, "examples": ["40GiB"]},
+            {"type": "integer", "minimum": 1, "maximum": MOST_BYTES},
+        ]})
     }
 }
 

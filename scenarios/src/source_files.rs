@@ -65,25 +65,46 @@ impl SourceFiles {
             .map_err(|all| all.iter().map(ToString::to_string).collect())
     }
 
+    /// What would be right where the place of a file, not its content, was refused.
+    pub(crate) fn hint(&self, file: &str) -> Option<String> {
+        if file.starts_with("library:") {
+            return None;
+        }
+        if self.folder.is_some() {
+            let help = "put the file into the scenario's folder and name it from there";
+            return (!stays_inside(file)).then(|| help.to_owned());
+        }
+        let shipped: Vec<String> =
+            DATA.iter().map(|data| format!("`library:{}`", data.name)).collect();
+        Some(format!(
+            "write a scenario file (`surgeline init`) and put the data into its folder; shipped: {}",
+            shipped.join(", ")
+        ))
+    }
+
     /// The real path of a file in the scenario's folder.
     pub(crate) fn inside(&self, file: &str) -> Result<PathBuf, String> {
         let folder = self.folder.as_deref().ok_or_else(|| {
             "a scenario that was not read from a file has no folder for data".to_owned()
         })?;
-        let relative = Path::new(file);
-        let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        if !relative.components().all(plain) {
+        if !stays_inside(file) {
             return Err("the path has to stay inside the scenario's folder".to_owned());
         }
         let real = |path: &Path| {
             path.canonicalize().map_err(|error| format!("cannot read the file: {error}"))
         };
-        let (root, path) = (real(folder)?, real(&folder.join(relative))?);
+        let (root, path) = (real(folder)?, real(&folder.join(file))?);
         if !path.starts_with(&root) {
             return Err("a symbolic link leads outside the scenario's folder".to_owned());
         }
         Ok(path)
     }
+}
+
+/// Whether a path neither is absolute nor climbs.
+fn stays_inside(file: &str) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    Path::new(file).components().all(plain)
 }
 
 fn shipped(format: TraceFormat, name: &str) -> ReadResult {
@@ -136,5 +157,9 @@ mod tests {
         }
         std::fs::remove_dir_all(folder).expect("the scratch folder goes away");
         assert!(SourceFiles::default().inside("a.csv").is_err());
+        assert!(files.hint("/etc/hostname").is_some_and(|help| help.contains("folder")));
+        assert_eq!(files.hint("missing.csv"), None);
+        let help = SourceFiles::default().hint("/etc/hostname");
+        assert!(help.is_some_and(|help| help.contains("`library:azure-conv-2023`")));
     }
 }

@@ -19,6 +19,7 @@
 
 mod batch;
 mod block_map;
+mod cadence;
 mod content;
 mod kv_cache;
 mod leap;
@@ -38,6 +39,7 @@ use crate::ids::SeqId;
 use crate::units::Time;
 use batch::Batch;
 use block_map::BlockRef;
+use cadence::Cadence;
 use kv_cache::KvCache;
 use leap::Flight;
 use queue::{Key, Queue};
@@ -72,6 +74,9 @@ pub struct Replica {
     ending: Vec<(u64, u32)>,
     hits: Vec<BlockRef>,
     flight: Flight,
+    cadence: Cadence,
+    /// Prompt tokens of requests without a first token.
+    queued_tokens: u64,
     submissions: u64,
     admissions: u64,
     counts: EngineCounts,
@@ -85,6 +90,8 @@ impl Replica {
             kv: KvCache::new(spec.kv_blocks.0, spec.prefix_caching),
             batch: Batch::new(spec.block_size.0),
             queue: Queue::new(spec.policy),
+            cadence: Cadence::new(spec.prefill_schedule_interval),
+            queued_tokens: 0,
             spec,
             step_time,
             seqs: Vec::new(),
@@ -121,6 +128,12 @@ impl Replica {
     #[must_use]
     pub fn load(&self) -> (u32, u32) {
         (self.queue.len() as u32, self.live - self.lingering)
+    }
+
+    /// Prompt tokens of requests without a first token.
+    #[must_use]
+    pub fn queued_tokens(&self) -> u64 {
+        self.queued_tokens
     }
 
     /// Counts over whole iterations completed so far.
@@ -167,6 +180,7 @@ impl Replica {
         });
         self.seqs[slot as usize] = Seq::new(&request, self.submissions);
         self.submissions += 1;
+        self.queued_tokens += u64::from(request.prompt);
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             identity.reset(request.segments, request.output_segment);
         }
@@ -236,6 +250,7 @@ impl Replica {
         seq.outputs += 1;
         if seq.outputs == 1 {
             seq.first_token = now;
+            self.queued_tokens -= u64::from(seq.prompt);
         }
         if seq.outputs == seq.target {
             self.ending.push((seq.admission, slot));
@@ -277,6 +292,7 @@ impl Replica {
         seq.computed = seq.computed_at_zero.wrapping_add(clock) as u32;
         seq.outputs = seq.computed + 1 - seq.prompt;
         seq.state = State::Explicit;
+        seq.is_prefill_chunk = false;
         self.batch.leave(seq.computed);
         let held = seq.computed.div_ceil(self.spec.block_size.0);
         let admission = seq.admission;
@@ -359,6 +375,10 @@ impl Replica {
         assert_eq!(live, self.explicit.len() + self.batch.count() as usize);
         let waiting = self.seqs.iter().filter(|seq| seq.state == State::Queued).count();
         assert_eq!(waiting, self.queue.len());
+        let queued =
+            |seq: &&Seq| !matches!(seq.state, State::Vacant | State::Decoding) && seq.outputs == 0;
+        let tokens: u64 = self.seqs.iter().filter(queued).map(|seq| u64::from(seq.prompt)).sum();
+        assert_eq!(tokens, self.queued_tokens, "prompt tokens without a first token");
         if live == 0 {
             assert_eq!(self.kv.used(), 0, "blocks outlive their sequences");
         }

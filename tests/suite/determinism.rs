@@ -124,6 +124,10 @@ proptest! {
         check_no_op("a queue longer than any", &base, endless, engines(|engine| {
             engine.max_num_queued_reqs = Some(u32::MAX);
         }));
+        let free = engines(|engine| engine.max_num_queued_tokens = None);
+        check_no_op("more prompt tokens than ever come", &base, free, engines(|engine| {
+            engine.max_num_queued_tokens = Some(u64::MAX);
+        }));
         let wide = engines(|engine| engine.max_num_seqs = 10_000);
         check_no_op("more sequences than there are", &base, wide, engines(|engine| {
             engine.max_num_seqs = 20_000;
@@ -178,6 +182,7 @@ proptest! {
                     pool.balancing.strategy = strategy;
                     // Who is refused or overflows would depend on who waits.
                     pool.engine.max_num_queued_reqs = None;
+                    pool.engine.max_num_queued_tokens = None;
                 }
             });
             let mut calls = record(&scenario, SEED, 0).1.calls;

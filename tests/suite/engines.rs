@@ -15,6 +15,7 @@ pub(crate) trait Engine {
     fn schedule(&mut self, now: Time, out: &mut Vec<Ended>);
     fn counts(&self) -> EngineCounts;
     fn used_blocks(&self) -> u32;
+    fn queued_tokens(&self) -> u64;
     /// What the iteration just scheduled holds; only the reference knows.
     fn step_log(&self) -> StepLog {
         StepLog::default()
@@ -42,6 +43,9 @@ impl Engine for ReferenceReplica {
     }
     fn used_blocks(&self) -> u32 {
         self.used_blocks()
+    }
+    fn queued_tokens(&self) -> u64 {
+        self.queued_tokens()
     }
     fn step_log(&self) -> StepLog {
         self.last_step().clone()
@@ -85,6 +89,9 @@ impl Engine for Fast {
     }
     fn used_blocks(&self) -> u32 {
         self.replica.used_blocks()
+    }
+    fn queued_tokens(&self) -> u64 {
+        self.replica.queued_tokens()
     }
 }
 

@@ -106,6 +106,8 @@ impl Case {
             chunked_prefill: cfg.chunked,
             async_scheduling: false,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         }
     }
 

@@ -36,9 +36,10 @@ fn specs() -> impl Strategy<Value = EngineSpec> {
     let memory = (prop_oneof![Just(8u32), Just(16), Just(24)], 24u32..120);
     let limits = (1u32..24, prop_oneof![Just(16u32), Just(40), Just(128), Just(512)], 40u32..600);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let rest = (0u32..8, prop_oneof![Just(0u32), Just(24), Just(7)]);
+    let interval = prop_oneof![2 => Just(1u32), 3 => 2u32..12];
+    let rest = (0u32..8, prop_oneof![Just(0u32), Just(24), Just(7)], interval);
     (memory, limits, flags, rest).prop_map(
-        |((size, blocks), (seqs, budget, length), flags, (watermark, threshold))| {
+        |((size, blocks), (seqs, budget, length), flags, (watermark, threshold, interval))| {
             let (caching, priority, reserve, chunked, asynchronous) = flags;
             let longest = length.min((blocks - 1) * size).max(8);
             EngineSpec {
@@ -56,6 +57,8 @@ fn specs() -> impl Strategy<Value = EngineSpec> {
                 chunked_prefill: chunked,
                 async_scheduling: asynchronous,
                 max_num_queued_reqs: None,
+                max_num_queued_tokens: None,
+                prefill_schedule_interval: interval,
             }
         },
     )
@@ -116,11 +119,12 @@ fn compare(load: &Workload) {
     let mut used = BTreeMap::new();
     let mut slow = ReferenceReplica::new(load.spec.clone(), load.step_time.clone());
     let mut expected = drive(&mut slow, load.requests.clone(), &load.cancels, |engine, now| {
-        used.insert(now, engine.used_blocks());
+        used.insert(now, (engine.used_blocks(), engine.queued_tokens()));
     });
     let mut fast = Fast::new(load.spec.clone(), load.step_time.clone());
     let mut got = drive(&mut fast, load.requests.clone(), &load.cancels, |engine, now| {
-        assert_eq!(used.get(&now), Some(&engine.used_blocks()), "blocks in use at {now:?}");
+        let seen = (engine.used_blocks(), engine.queued_tokens());
+        assert_eq!(used.get(&now), Some(&seen), "blocks in use and prompts queued at {now:?}");
     });
     assert_eq!(fast.counts(), slow.counts());
     // Within one boundary the engines may report in different orders.
@@ -159,6 +163,8 @@ fn the_comparison_can_fail() {
             chunked_prefill: true,
             async_scheduling: false,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         },
         StepTime::constant(sim::units::Span(10)).expect("valid"),
         vec![(0, 0, 10, 10, 50, 0, false, None)],

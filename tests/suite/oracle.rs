@@ -19,8 +19,7 @@ use std::path::{Path, PathBuf};
 use verdict::{Answer, Row};
 
 /// Families that need a part the simulator does not have yet.
-const NOT_YET: [(&str, &str); 14] = [
-    ("erlang_b", "a queue without a place"),
+const NOT_YET: [(&str, &str); 13] = [
     ("erlang_a_timeout", "clients that give up"),
     ("gg1_kingman", "hyperexponential gaps"),
     ("mg1_sjf", "shortest job first"),
@@ -79,6 +78,7 @@ fn answers(family: &str, params: &Params, rows: &[&Row]) -> Option<Result<Vec<An
         "mg1_pk" => queues::mg1_pk(params, rows),
         "mg1_ps" => queues::mg1_ps(params, rows),
         "mmc" | "mmck" => queues::mmc(params, rows),
+        "erlang_b" => queues::erlang_b(params, rows),
         "gm1" => queues::gm1(params, rows),
         "mg1_priority_np" => queues::mg1_priority_np(params, rows),
         "mmpp2_m1" => queues::mmpp2_m1(params, rows),
@@ -173,7 +173,7 @@ fn shipped() -> PathBuf {
 fn the_oracles_agree() {
     let tally = check_file(&shipped());
     // A ratchet: a row that stops being handled shows here.
-    assert_eq!((tally.passed, tally.not_yet.values().sum::<usize>()), (164, 37));
+    assert_eq!((tally.passed, tally.not_yet.values().sum::<usize>()), (165, 36));
 }
 
 #[test]

@@ -63,8 +63,8 @@ pub(crate) struct Station {
     pub(crate) replicas: u32,
     /// How jobs choose a queue.
     pub(crate) strategy: Strategy,
-    /// Jobs a queue holds beside those in service; `None`: any number.
-    pub(crate) queue_limit: Option<u32>,
+    /// Jobs a queue holds, those in service included; `None`: any number.
+    pub(crate) places: Option<u32>,
     pub(crate) policy: SchedulingPolicy,
     /// Whether the servers behind a queue share the speed of one.
     pub(crate) shares: bool,
@@ -173,7 +173,7 @@ impl Station {
             servers,
             replicas: 1,
             strategy: Strategy::RoundRobin,
-            queue_limit: None,
+            places: None,
             policy: SchedulingPolicy::Fcfs,
             shares: false,
             seconds,
@@ -196,7 +196,9 @@ impl Station {
             long_prefill_token_threshold: Tokens(0),
             chunked_prefill: true,
             async_scheduling: false,
-            max_num_queued_reqs: self.queue_limit,
+            max_num_queued_reqs: self.places,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         };
         let knots =
             vec![(1, STEP.0), (self.servers.max(2), STEP.0 * u64::from(self.servers.max(2)))];

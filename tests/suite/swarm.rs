@@ -129,9 +129,12 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
     let memory = (select(vec![4u32, 8, 16, 32]), 12u32..160);
     let limits = (1u32..24, select(vec![16u32, 40, 128, 512]), 60u32..1_200);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let queue = prop_oneof![3 => Just(None), 1 => (0u32..6).prop_map(Some)];
-    (memory, limits, flags, 0u32..8, select(vec![0u32, 0, 7, 24]), queue).prop_map(
-        |((size, blocks), (seqs, budget, longest), flags, watermark, threshold, queue)| {
+    let queue = prop_oneof![3 => Just(None), 1 => (0u32..16).prop_map(Some)];
+    let tokens = prop_oneof![3 => Just(None), 1 => (0u64..900).prop_map(Some)];
+    let rest = (0u32..8, select(vec![0u32, 0, 7, 24]), select(vec![1u32, 1, 2, 5]));
+    (memory, limits, flags, rest, queue, tokens).prop_map(
+        |((size, blocks), (seqs, budget, longest), flags, rest, queue, tokens)| {
+            let (watermark, threshold, interval) = rest;
             let (prefix_caching, priority, reserve_full_isl, chunked, async_scheduling) = flags;
             EngineSpec {
                 kv_blocks: Blocks(blocks),
@@ -147,6 +150,8 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
                 chunked_prefill: chunked,
                 async_scheduling,
                 max_num_queued_reqs: queue,
+                max_num_queued_tokens: tokens,
+                prefill_schedule_interval: interval,
             }
         },
     )

@@ -31,6 +31,8 @@ fn pool() -> PoolSpec {
             chunked_prefill: true,
             async_scheduling: false,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         },
         step_time: StepTime::constant(Span::from_millis(10)).expect("a positive span"),
         balancing: Balancing {

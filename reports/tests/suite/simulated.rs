@@ -28,6 +28,8 @@ fn engine() -> EngineSpec {
         chunked_prefill: true,
         async_scheduling: false,
         max_num_queued_reqs: None,
+        max_num_queued_tokens: None,
+        prefill_schedule_interval: 1,
     }
 }
 

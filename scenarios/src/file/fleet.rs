@@ -5,12 +5,12 @@
 //!
 //! Deliberately absent: presets, GPU and model facts (see `calibrate`).
 
-use crate::kinds::{Choice, Count, DURATION, Dollars, Flag, NAME, Number, TOKENS};
+use crate::kinds::{Choice, Count, DURATION, Dollars, Flag, Memory, NAME, Number, TOKENS, Whole};
 use crate::problem::{At, Site};
 use crate::reader::Reader;
 use calibrate::{PerformanceMode, Precision};
 use sim::engine::SchedulingPolicy;
-use sim::units::{Money, Span};
+use sim::units::{Bytes, Money, Span};
 
 /// A pool of replicas.
 pub(crate) struct PoolFile {
@@ -42,7 +42,11 @@ pub(crate) struct EngineArgs {
     pub(crate) policy: Option<At<SchedulingPolicy>>,
     pub(crate) async_scheduling: Option<At<bool>>,
     pub(crate) max_num_queued_reqs: Option<At<u32>>,
+    pub(crate) max_num_queued_tokens: Option<At<i64>>,
+    pub(crate) prefill_schedule_interval: Option<At<u32>>,
+    pub(crate) stream_interval: Option<At<u32>>,
     pub(crate) num_gpu_blocks_override: Option<At<u32>>,
+    pub(crate) kv_cache_memory_bytes: Option<At<Bytes>>,
     pub(crate) kv_cache_dtype: Option<At<Precision>>,
     pub(crate) performance_mode: Option<At<PerformanceMode>>,
 }
@@ -140,7 +144,22 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
         max_num_queued_reqs: r.may(
             "max_num_queued_reqs",
             FROM_ZERO,
-            "Requests that may wait; one more is answered with HTTP 503.",
+            "Requests that may wait or run in a replica; one more is answered with HTTP 503.",
+        ),
+        max_num_queued_tokens: r.may(
+            "max_num_queued_tokens",
+            Whole { min: 0, max: 1_000_000_000_000 },
+            "Prompt tokens without a first token; from so many on, HTTP 503.",
+        ),
+        prefill_schedule_interval: r.may(
+            "prefill_schedule_interval",
+            Count { min: 1, max: 1_000_000 },
+            "Prefill at most once in so many iterations while anybody decodes.",
+        ),
+        stream_interval: r.may(
+            "stream_interval",
+            TOKENS,
+            "Tokens of a streamed chunk after the first; moves no reported number.",
         ),
         performance_mode: r.may("performance_mode", PERFORMANCE_MODE, "The engine's tuning goal."),
         ..memory
@@ -170,6 +189,11 @@ fn memory_args(r: &mut Reader<'_>) -> EngineArgs {
             "num_gpu_blocks_override",
             Count { min: 2, max: 100_000_000 },
             "KV blocks, in place of what memory leaves.",
+        ),
+        kv_cache_memory_bytes: r.may(
+            "kv_cache_memory_bytes",
+            Memory,
+            "Memory of the KV cache on each GPU, \"40GiB\" or bytes, in place of what is left.",
         ),
         kv_cache_dtype: r.may("kv_cache_dtype", KV_PRECISION, "Precision of the KV cache."),
         ..EngineArgs::default()

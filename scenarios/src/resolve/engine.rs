@@ -12,7 +12,7 @@ use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
 use crate::resolved::Origin;
 use calibrate::{CatalogError, EngineDefaults, EngineOverrides, Precision};
 use sim::engine::{EngineSpec, StepTime};
-use sim::units::{Blocks, Span, Tokens};
+use sim::units::{Blocks, Bytes, Span, Tokens};
 
 /// GPU whose preset fills in the settings of a pool with written step times.
 const WRITTEN_LIKE: &str = "h100-sxm";
@@ -96,6 +96,7 @@ impl Resolver<'_> {
         let weights = file.precision.as_ref()?.value;
         let kv = file.args.kv_cache_dtype.as_ref().map_or(Precision::Bf16, |kv| kv.value);
         let tensor_parallel = file.tensor_parallel.as_ref()?.value;
+        self.one_size_of_cache(file);
         let calibrated =
             calibrate::calibration(gpu, model, weights, tensor_parallel, &defaults, kv);
         let calibrated = match calibrated {
@@ -109,12 +110,17 @@ impl Resolver<'_> {
         self.note_settings(name, &calibrated.engine);
         let key = |key: &str| format!("{}.{key}", name.site.key);
         if file.args.num_gpu_blocks_override.is_none() {
-            let how = format!(
-                "{} MiB for KV of {} MiB claimed, {} MiB of weights",
-                calibrated.capacity.kv.0 >> 20,
-                calibrated.capacity.requested.0 >> 20,
-                calibrated.capacity.weights.0 >> 20,
-            );
+            let mib = |bytes: Bytes| bytes.0 >> 20;
+            let capacity = &calibrated.capacity;
+            let how = match &file.args.kv_cache_memory_bytes {
+                Some(forced) => format!("kv_cache_memory_bytes of {} MiB", mib(forced.value)),
+                None => format!(
+                    "{} MiB for KV of {} MiB claimed, {} MiB of weights",
+                    mib(capacity.kv),
+                    mib(capacity.requested),
+                    mib(capacity.weights),
+                ),
+            };
             let blocks = calibrated.kv_blocks.0.to_string();
             self.note(key("kv_blocks"), blocks, Origin::Derived(how));
         }
@@ -130,12 +136,28 @@ impl Resolver<'_> {
         Some(Engine { spec: calibrated.spec, step_time, label })
     }
 
+    /// Refuses what the engine would take and then ignore: of the three ways to size the KV cache
+    /// one is in force.
+    fn one_size_of_cache(&self, file: &PoolFile) {
+        let args = &file.args;
+        let Some(bytes) = &args.kv_cache_memory_bytes else { return };
+        if args.num_gpu_blocks_override.is_some() {
+            let message = "the key has no effect beside `num_gpu_blocks_override`";
+            self.refuse(ProblemKind::Conflict, &bytes.site, message);
+        }
+        if let Some(share) = &args.gpu_memory_utilization {
+            let message = "the key has no effect beside `kv_cache_memory_bytes`";
+            self.refuse(ProblemKind::Conflict, &share.site, message);
+        }
+    }
+
     /// Written step times without a GPU: settings as on an H100, KV blocks written too.
     fn written(&self, name: &At<String>, file: &PoolFile, times: &StepTimeFile) -> Option<Engine> {
         let args = &file.args;
         for site in [
             args.gpu_memory_utilization.as_ref().map(|at| &at.site),
             args.kv_cache_dtype.as_ref().map(|at| &at.site),
+            args.kv_cache_memory_bytes.as_ref().map(|at| &at.site),
         ]
         .into_iter()
         .flatten()
@@ -204,6 +226,9 @@ impl Resolver<'_> {
         let written = match error {
             E::Capacity(C::LengthDoesNotFit { .. }) => {
                 file.args.max_model_len.as_ref().map(|at| &at.site)
+            }
+            E::Capacity(C::DoesNotFit { .. }) if file.args.kv_cache_memory_bytes.is_some() => {
+                file.args.kv_cache_memory_bytes.as_ref().map(|at| &at.site)
             }
             E::Capacity(C::HeadsDoNotDivide { .. }) => {
                 file.tensor_parallel.as_ref().map(|at| &at.site)
@@ -310,7 +335,12 @@ fn overrides(file: &PoolFile) -> EngineOverrides {
         long_prefill_token_threshold: value(&args.long_prefill_token_threshold).map(Tokens),
         async_scheduling: value(&args.async_scheduling),
         max_num_queued_reqs: value(&args.max_num_queued_reqs),
+        // The reader lets no negative number through.
+        max_num_queued_tokens: value(&args.max_num_queued_tokens).map(i64::unsigned_abs),
+        prefill_schedule_interval: value(&args.prefill_schedule_interval),
+        stream_interval: value(&args.stream_interval).map(Tokens),
         kv_blocks: value(&args.num_gpu_blocks_override).map(Blocks),
+        kv_cache_memory_bytes: value(&args.kv_cache_memory_bytes),
         performance_mode: value(&args.performance_mode),
     }
 }

@@ -369,14 +369,23 @@ impl Resolver<'_> {
                     Some(trace)
                 }
                 Err(messages) => {
-                    for message in messages {
-                        self.refuse(ProblemKind::File, &path.site, message);
-                    }
+                    self.refuse_file(path, messages);
                     None
                 }
             }
         };
         self.file.traffic.iter().map(read).collect()
+    }
+
+    /// What is wrong with a data file, with what would be right where that is known.
+    fn refuse_file(&self, path: &At<String>, messages: Vec<String>) {
+        for message in messages {
+            let problem = Problem::new(ProblemKind::File, &path.site, message);
+            self.push(match self.files.hint(&path.value) {
+                Some(help) => problem.help(help),
+                None => problem,
+            });
+        }
     }
 }
 

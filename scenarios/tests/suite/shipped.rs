@@ -59,6 +59,8 @@ fn what_does_not_fit_is_an_error_with_advice() {
         ("pools.h100-tp4.tensor_parallel=1", "does not fit 1 × h100-sxm"),
         ("pools.h100-tp4.tensor_parallel=3", "does not divide"),
         ("pools.h100-tp4.engine_args.num_gpu_blocks_override=100", "max_model_len"),
+        ("pools.h100-tp4.engine_args.kv_cache_memory_bytes=1GiB", "max_model_len"),
+        ("pools.h100-tp4.engine_args.kv_cache_memory_bytes=79GiB", "does not fit"),
         ("pools.h100-tp4.gpu=h1000", "no GPU of the catalogue is called `h1000`"),
         ("pools.h100-tp4.model=llama-3.1-70", "no model of the catalogue"),
         ("pools.h100-tp4.engine=vlm", "did you mean `vllm`?"),
@@ -70,4 +72,50 @@ fn what_does_not_fit_is_an_error_with_advice() {
     let unpriced = text.replace("price = \"$2.99/h\"\n", "");
     let problems = load_str("t.toml", &unpriced, &[]).expect_err("a price is needed");
     assert!(problems.to_string().contains("quoted:"), "{problems}");
+}
+
+/// Each of these engine arguments reaches the simulator, or at least the list of what is in force.
+#[test]
+fn engine_arguments_are_in_force() {
+    let shipped = library::find("llama70b-h100-tp4").expect("shipped");
+    let load = |args: &[&str]| {
+        let full = |arg: &&str| format!("pools.h100-tp4.engine_args.{arg}");
+        let changes: Vec<String> = args.iter().map(full).collect();
+        load_library(shipped, &changes)
+    };
+    let plain = load(&[]).unwrap_or_else(|e| panic!("{e}"));
+    let row = |resolved: &scenarios::Resolved, key: &str| {
+        let key = format!("pools.h100-tp4.{key}");
+        resolved.provenance.iter().find(|line| line.key == key).map(|line| line.value.clone())
+    };
+    let interval = "engine_args.prefill_schedule_interval";
+    assert_eq!(row(&plain, interval).as_deref(), Some("1"));
+    assert_eq!(row(&plain, "engine_args.stream_interval").as_deref(), Some("1"));
+    assert_eq!(row(&plain, "engine_args.max_num_queued_tokens").as_deref(), Some("None"));
+
+    let set = ["prefill_schedule_interval=4", "max_num_queued_tokens=50000", "stream_interval=8"];
+    let set = load(&set).unwrap_or_else(|e| panic!("{e}"));
+    let engine = &set.scenario.pools[0].engine;
+    assert_eq!((engine.prefill_schedule_interval, engine.max_num_queued_tokens), (4, Some(50_000)));
+    // 80 layers, 2 of 8 KV heads, 128 numbers of 2 bytes, keys and values, 16 tokens: 1.25 MiB.
+    for memory in ["kv_cache_memory_bytes=10GiB", "kv_cache_memory_bytes=10737418240"] {
+        let sized = load(&[memory, "max_model_len=8192"]).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(sized.scenario.pools[0].engine.kv_blocks.0, 8_192);
+    }
+    let cache = "kv_cache_memory_bytes=10GiB";
+    for beside in ["gpu_memory_utilization=0.5", "num_gpu_blocks_override=9000"] {
+        let problems = load(&[cache, beside]).expect_err("one of them has no effect");
+        assert!(problems.to_string().contains("no effect"), "{problems}");
+    }
+    for bad in ["prefill_schedule_interval=0", "stream_interval=0", "max_num_queued_tokens=-1"] {
+        assert!(load(&[bad]).is_err(), "{bad}");
+    }
+    for bad in ["kv_cache_memory_bytes=0", "kv_cache_memory_bytes=-5", "kv_cache_memory_bytes=9GW"]
+    {
+        assert!(load(&[bad]).is_err(), "{bad}");
+    }
+    let trace = ["traffic.chat.trace.file=/somewhere/day.csv".to_owned()];
+    let replayed = library::find("azure-conversation").expect("shipped");
+    let problems = load_library(replayed, &trace).expect_err("no such place");
+    assert!(problems.to_string().contains("`library:azure-conv-2023`"), "{problems}");
 }

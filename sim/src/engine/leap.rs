@@ -2,8 +2,9 @@
 //!
 //! While only steady decodes run and nobody can be admitted, the composition does not change and
 //! the time of `n` iterations is a closed form ([`DecodePace`]). A leap ends at the least of: the
-//! next end of a sequence; the first iteration whose blocks do not fit; and, when something
-//! arrives or is cancelled meanwhile, the first iteration boundary at or after that instant.
+//! next end of a sequence; the first iteration whose blocks do not fit; the last iteration in which
+//! prefill is held back from a head that waits for it; and, when something arrives or is cancelled
+//! meanwhile, the first iteration boundary at or after that instant.
 //!
 //! Observers do not cut a leap: [`Replica::used_blocks_at`] evaluates it at an instant.
 
@@ -44,6 +45,9 @@ impl Replica {
             pace = self.step_time.decode_pace(self.batch.count(), self.batch.kv_tokens());
             if head_can_wait {
                 iterations = self.longest_leap(first_blocks);
+                if self.queue.len() > 0 {
+                    iterations = iterations.min(self.cadence.left());
+                }
             }
         } else {
             pace = DecodePace { first: self.step_time.iteration(self.work()).0, slope: 0 };
@@ -104,6 +108,7 @@ impl Replica {
             self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
         }
         self.batch.advance(iterations);
+        self.cadence.pass(iterations);
         self.counts.iterations += iterations;
         self.counts.scheduled_tokens += iterations * u64::from(self.batch.count());
         self.counts.busy += pace.span(iterations);

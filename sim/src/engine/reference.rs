@@ -7,84 +7,16 @@
 //! Deliberately absent: speed. It is for tests, and for anybody who wants to read what the fast
 //! engine means.
 
+mod pool;
+
 use super::content::Chain;
 use super::sequence::{EndReason, Ended, EngineCounts, Submission};
 use super::spec::{EngineSpec, SchedulingPolicy};
 use super::step_time::{StepTime, Work};
 use crate::units::Time;
 use crate::workload::Segments;
-use std::collections::{BTreeMap, VecDeque};
-
-/// A block of the pool.
-#[derive(Clone, Debug, Default)]
-struct Block {
-    refs: u32,
-    /// 0: no identity.
-    hash: u64,
-}
-
-/// The block pool: one free list, never-used, un-hashed and cached blocks together.
-#[derive(Clone, Debug)]
-struct Pool {
-    blocks: Vec<Block>,
-    free: VecDeque<usize>,
-    /// Blocks under each hash, oldest first.
-    by_hash: BTreeMap<u64, Vec<usize>>,
-    evictions: u64,
-}
-
-impl Pool {
-    fn new(blocks: u32) -> Pool {
-        Pool {
-            blocks: vec![Block::default(); blocks as usize],
-            free: (1..blocks as usize).collect(),
-            by_hash: BTreeMap::new(),
-            evictions: 0,
-        }
-    }
-
-    fn take_free(&mut self) -> usize {
-        let block = self.free.pop_front().expect("the caller checked that one is free");
-        let hash = std::mem::take(&mut self.blocks[block].hash);
-        if hash != 0 {
-            let entry = self.by_hash.get_mut(&hash).expect("hashed blocks are in the map");
-            entry.retain(|&other| other != block);
-            if entry.is_empty() {
-                self.by_hash.remove(&hash);
-            }
-            self.evictions += 1;
-        }
-        self.blocks[block].refs = 1;
-        block
-    }
-
-    fn take_hit(&mut self, block: usize) {
-        if self.blocks[block].refs == 0 {
-            self.free.retain(|&other| other != block);
-        }
-        self.blocks[block].refs += 1;
-    }
-
-    fn register(&mut self, block: usize, hash: u64) {
-        self.blocks[block].hash = hash;
-        self.by_hash.entry(hash).or_default().push(block);
-    }
-
-    /// Gives back a request's blocks, last first: hashed ones to the tail, others to the front.
-    fn release(&mut self, blocks: &mut Vec<usize>) {
-        while let Some(block) = blocks.pop() {
-            self.blocks[block].refs -= 1;
-            if self.blocks[block].refs > 0 {
-                continue;
-            }
-            if self.blocks[block].hash == 0 {
-                self.free.push_front(block);
-            } else {
-                self.free.push_back(block);
-            }
-        }
-    }
-}
+use pool::Pool;
+use std::collections::VecDeque;
 
 /// A request and its progress.
 #[derive(Clone, Debug)]
@@ -102,6 +34,8 @@ struct Seq {
     chain: Chain,
     /// Tokens scheduled in the iteration under way.
     scheduled_now: u32,
+    /// When it was last scheduled, known tokens were left over.
+    is_prefill_chunk: bool,
     /// It has ended by EOS and fills one more iteration.
     lingering: bool,
     ended: Ended,
@@ -139,6 +73,11 @@ pub struct ReferenceReplica {
     submitted: u64,
     boundary: Time,
     last_step: StepLog,
+    /// Iterations that held any tokens, and the number of the last one that held prefill.
+    executed_steps: i64,
+    last_prefill_step: i64,
+    /// The last iteration that did not hold prefill back left somebody waiting.
+    capacity_bound: bool,
     counts: EngineCounts,
 }
 
@@ -148,6 +87,9 @@ impl ReferenceReplica {
     pub fn new(spec: EngineSpec, step_time: StepTime) -> ReferenceReplica {
         ReferenceReplica {
             pool: Pool::new(spec.kv_blocks.0),
+            executed_steps: 0,
+            last_prefill_step: -i64::from(spec.prefill_schedule_interval),
+            capacity_bound: false,
             spec,
             step_time,
             waiting: VecDeque::new(),
@@ -205,6 +147,7 @@ impl ReferenceReplica {
             registered: 0,
             chain: Chain::default(),
             scheduled_now: 0,
+            is_prefill_chunk: false,
             lingering: false,
             ended,
         };
@@ -272,9 +215,17 @@ impl ReferenceReplica {
             return;
         }
         let mut budget = self.spec.max_num_batched_tokens.0;
-        self.schedule_running(&mut budget);
+        let hold = self.holds_prefill();
+        let mut prefill = self.schedule_running(hold, &mut budget);
         if self.last_step.preempted.is_empty() {
-            self.schedule_waiting(&mut budget, now);
+            prefill |= self.schedule_waiting(hold, &mut budget, now);
+            if !hold {
+                self.capacity_bound = !self.waiting.is_empty();
+            }
+        }
+        self.executed_steps += i64::from(self.running.iter().any(|seq| seq.scheduled_now > 0));
+        if prefill {
+            self.last_prefill_step = self.executed_steps;
         }
         let mut work = Work::default();
         for seq in self.running.iter().filter(|seq| seq.scheduled_now > 0) {
@@ -320,27 +271,42 @@ impl ReferenceReplica {
         if threshold == 0 || alone { u32::MAX } else { threshold }
     }
 
-    fn schedule_running(&mut self, budget: &mut u32) {
+    /// Whether this iteration must carry no prefill: the interval since the last one that did has
+    /// not passed, somebody decodes, and nobody was left waiting when prefill was last allowed.
+    fn holds_prefill(&self) -> bool {
+        let interval = i64::from(self.spec.prefill_schedule_interval);
+        interval > 1
+            && !self.capacity_bound
+            && self.executed_steps + 1 - self.last_prefill_step < interval
+            && self.running.iter().any(|seq| !seq.is_prefill_chunk)
+    }
+
+    /// Hands out tokens to the running; returns whether any of them were prefill.
+    fn schedule_running(&mut self, hold: bool, budget: &mut u32) -> bool {
         let limit = self.chunk_limit();
         let mut at = 0;
+        let mut prefill = false;
         while at < self.running.len() && *budget > 0 {
             let seq = &self.running[at];
-            let known = seq.len();
+            let (known, chunk) = (seq.len(), seq.is_prefill_chunk);
             let n = (known - seq.computed).min(limit).min(*budget);
-            if n == 0 {
+            if n == 0 || hold && chunk {
                 at += 1;
                 continue;
             }
             match self.make_room(&mut at, n, budget) {
                 Room::Made => {
+                    // It stays true when a later one of this iteration preempts this one.
+                    prefill |= chunk;
                     self.grow(at, n);
                     *budget -= n;
                     at += 1;
                 }
-                Room::SelfPreempted if self.spec.policy == SchedulingPolicy::Fcfs => return,
+                Room::SelfPreempted if self.spec.policy == SchedulingPolicy::Fcfs => break,
                 Room::SelfPreempted => {}
             }
         }
+        prefill
     }
 
     /// Preempts until `n` more tokens of the sequence at `at` fit, or it is its own victim.
@@ -401,6 +367,7 @@ impl ReferenceReplica {
         }
         seq.computed += n;
         seq.scheduled_now = n;
+        seq.is_prefill_chunk = seq.computed < seq.len();
         if !self.spec.prefix_caching {
             return;
         }
@@ -415,16 +382,23 @@ impl ReferenceReplica {
         }
     }
 
-    fn schedule_waiting(&mut self, budget: &mut u32, now: Time) {
+    /// Admits from the head of the queue; returns whether any of that was prefill.
+    fn schedule_waiting(&mut self, hold: bool, budget: &mut u32, now: Time) -> bool {
         let limit = self.chunk_limit();
+        let mut prefill = false;
         while *budget > 0 && self.running.len() < self.spec.max_num_seqs as usize {
-            let Some(hits) = self.find_hits() else { return };
+            let Some(hits) = self.find_hits() else { break };
             let size = self.spec.block_size.0;
             let head = &self.waiting[0];
             let hit_tokens = hits.len() as u32 * size;
+            // One token to compute costs no more than a decode.
+            let is_prefill = hit_tokens < head.len() - 1;
+            if hold && is_prefill {
+                break;
+            }
             let mut n = (head.len() - hit_tokens).min(limit);
             if n > *budget && !self.spec.chunked_prefill {
-                return;
+                break;
             }
             n = n.min(*budget);
             let hits_free = hits.iter().filter(|&&b| self.pool.blocks[b].refs == 0).count() as u32;
@@ -434,8 +408,9 @@ impl ReferenceReplica {
                     <= self.pool.free.len() as u32
             };
             if self.spec.reserve_full_isl && !fits(head.len()) || !fits(hit_tokens + n) {
-                return;
+                break;
             }
+            prefill |= is_prefill;
             let mut seq = self.waiting.pop_front().expect("the head was just read");
             for &block in &hits {
                 self.pool.take_hit(block);
@@ -455,6 +430,7 @@ impl ReferenceReplica {
             self.grow(self.running.len() - 1, n);
             *budget -= n;
         }
+        prefill
     }
 
     /// Cached blocks the head of the queue can use; `None` when nothing waits.
@@ -473,6 +449,13 @@ impl ReferenceReplica {
             }
         }
         Some(hits)
+    }
+
+    /// Prompt tokens of requests without a first token.
+    #[must_use]
+    pub fn queued_tokens(&self) -> u64 {
+        let all = self.waiting.iter().chain(&self.running);
+        all.filter(|seq| seq.outputs == 0).map(|seq| u64::from(seq.request.prompt)).sum()
     }
 
     /// Requests waiting and running.

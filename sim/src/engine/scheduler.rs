@@ -20,6 +20,7 @@ impl Replica {
         }
         let limit = self.chunk_limit();
         let mut budget = self.spec.max_num_batched_tokens.0;
+        self.begin_cadence();
         let (first_blocks, preempted) = match self.run_on(limit, &mut budget) {
             Some(first_blocks) => (first_blocks, false),
             None => {
@@ -29,7 +30,9 @@ impl Replica {
         };
         if !preempted {
             self.admit(limit, &mut budget, now);
+            self.cadence.admitted(self.queue.len());
         }
+        self.cadence.executes = self.batch.count() > 0 || !self.scheduled.is_empty();
         self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
         // With no preemption, a head that still waits cannot be admitted before somebody ends.
         self.take_off(now, first_blocks, !preempted);
@@ -53,7 +56,11 @@ impl Replica {
                     self.remove(slot);
                 }
             }
-            out.push(self.seqs[slot as usize].ended(now, EndReason::Cancelled));
+            let seq = &self.seqs[slot as usize];
+            if seq.outputs == 0 {
+                self.queued_tokens -= u64::from(seq.prompt);
+            }
+            out.push(seq.ended(now, EndReason::Cancelled));
         }
     }
 
@@ -62,6 +69,15 @@ impl Replica {
         let threshold = self.spec.long_prefill_token_threshold.0;
         let alone = self.live as usize + self.queue.len() <= 1;
         if threshold == 0 || alone { u32::MAX } else { threshold }
+    }
+
+    /// Decides whether this iteration holds prefill back.
+    fn begin_cadence(&mut self) {
+        if self.cadence.applies() {
+            let decodes = self.batch.count() > 0
+                || self.explicit.iter().any(|&slot| !self.seqs[slot as usize].is_prefill_chunk);
+            self.cadence.begin(decodes);
+        }
     }
 
     /// All running sequences get their tokens, if tokens and blocks suffice whatever the order.
@@ -74,6 +90,9 @@ impl Replica {
         self.scheduled.clear();
         for &slot in &self.explicit {
             let seq = &self.seqs[slot as usize];
+            if self.cadence.holds && seq.is_prefill_chunk {
+                continue;
+            }
             let wanted = (seq.len() - seq.computed).min(limit);
             // Only the very last of the running list may be cut short by the budget.
             if wanted > left && self.running.last() != Some(&slot) {
@@ -107,6 +126,9 @@ impl Replica {
         let count = seq.computed.div_ceil(size) - held;
         let known = seq.computed.min(seq.len() - u32::from(seq.state == State::Lingering));
         self.counts.scheduled_tokens += u64::from(n);
+        // A chunk that completes the prompt is prefill too.
+        self.cadence.prefills |= seq.is_prefill_chunk;
+        seq.is_prefill_chunk = seq.computed < seq.len();
         let computed = seq.computed;
         self.kv.take(count);
         if let (Some(prefix), Some(identity)) =
@@ -125,6 +147,11 @@ impl Replica {
             let held_elsewhere = self.find_hits(slot);
             let hit_tokens = self.hits.len() as u32 * size;
             let length = self.seqs[slot as usize].len();
+            // One token to compute costs no more than a decode.
+            let is_prefill = hit_tokens < length - 1;
+            if self.cadence.holds && is_prefill {
+                return;
+            }
             let wanted = (length - hit_tokens).min(limit);
             if wanted > *budget && !self.spec.chunked_prefill {
                 return;
@@ -136,6 +163,7 @@ impl Replica {
             if self.spec.reserve_full_isl && !fits(length) || !fits(hit_tokens + n) {
                 return;
             }
+            self.cadence.prefills |= is_prefill;
             self.queue.pop();
             self.start(slot, hit_tokens, now);
             self.grow(slot, n);
@@ -168,6 +196,7 @@ impl Replica {
         }
         let seq = &mut self.seqs[slot as usize];
         seq.state = State::Explicit;
+        seq.is_prefill_chunk = false;
         seq.computed = hit_tokens;
         seq.admission = self.admissions;
         seq.running_at = self.running.len() as u32;

@@ -110,6 +110,8 @@ pub(super) struct Seq {
     pub(super) outputs: u32,
     /// Tokens whose KV is computed or scheduled; valid while not Decoding.
     pub(super) computed: u32,
+    /// When it was last scheduled, known tokens were left over; valid while Explicit.
+    pub(super) is_prefill_chunk: bool,
     /// Place in the running list.
     pub(super) running_at: u32,
     pub(super) priority: i32,

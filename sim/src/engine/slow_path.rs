@@ -29,6 +29,9 @@ impl Replica {
             if !matches!(seq.state, State::Explicit | State::Lingering) {
                 continue; // Preempted earlier in this walk.
             }
+            if self.cadence.holds && seq.is_prefill_chunk {
+                continue;
+            }
             let n = (seq.len() - seq.computed).min(limit).min(*budget);
             if self.make_room(slot, n, budget) {
                 self.grow(slot, n);

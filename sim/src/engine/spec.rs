@@ -43,8 +43,13 @@ pub struct EngineSpec {
     /// Whether iteration k+1 is scheduled before iteration k's tokens are known: a sequence that
     /// ends by EOS then occupies one extra iteration.
     pub async_scheduling: bool,
-    /// Requests that may wait; one more is rejected (HTTP 503). `None`: no limit.
+    /// Requests that may wait or run in one replica; one more is rejected (HTTP 503). `None`: no limit.
     pub max_num_queued_reqs: Option<u32>,
+    /// Prompt tokens of requests without a first token from which on one more request is rejected
+    /// (HTTP 503). `None`: no limit.
+    pub max_num_queued_tokens: Option<u64>,
+    /// Prefill at most once in so many iterations, the ones in between decode alone; at least 1.
+    pub prefill_schedule_interval: u32,
 }
 
 impl EngineSpec {

@@ -79,8 +79,11 @@ impl<R: Recorder> Simulation<'_, R> {
         let load = |number: usize| outstanding[first as usize + number];
         let chosen = self.routers[pool.index()].choose(visible, load, live);
         let replica = first + chosen as u32;
-        let waiting = self.replicas[replica as usize].load().0;
-        if spec.engine.max_num_queued_reqs.is_some_and(|most| waiting >= most) {
+        let inside = self.outstanding[replica as usize];
+        let tokens = self.replicas[replica as usize].queued_tokens();
+        if spec.engine.max_num_queued_reqs.is_some_and(|most| inside >= most)
+            || spec.engine.max_num_queued_tokens.is_some_and(|most| tokens >= most)
+        {
             return None;
         }
         self.routers[pool.index()].sent(chosen);

@@ -25,7 +25,7 @@ const EXPECTED: [(&str, u64, u64); 6] = [
     ("sessions", 2_192, 0x5da6_85ca_ab4b_e3d8),
     ("closed loop", 4_238, 0xfb73_8ca7_aeae_03e4),
     ("replay", 2_026, 0xfd62_2bb9_ff2b_4640),
-    ("overflow", 2_532, 0x3a4d_5eb8_e776_43bd),
+    ("overflow", 2_487, 0x372a_e9b6_8ffe_26f7),
 ];
 
 #[test]
@@ -116,6 +116,8 @@ fn pool() -> PoolSpec {
             chunked_prefill: true,
             async_scheduling: true,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
         },
         step_time: StepTime::new(1_000_000_000, 500_000_000, linear, 40_000, 900_000, vec![8, 64])
             .expect("the knots rise"),
@@ -210,7 +212,7 @@ fn overflow(scenario: &mut Scenario) {
     };
     scenario.sources[0].scaling = Scaling { factor: 2.0, how: ScaleHow::Burstier };
     let first = &mut scenario.pools[0];
-    first.engine.max_num_queued_reqs = Some(2);
+    first.engine.max_num_queued_reqs = Some(8);
     first.engine.max_num_seqs = 6;
     first.balancing.strategy = Strategy::Random;
     let mut second = pool();

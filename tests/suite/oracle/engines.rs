@@ -43,6 +43,8 @@ pub(super) fn spec(kv_blocks: Blocks, block_size: Tokens) -> EngineSpec {
         chunked_prefill: true,
         async_scheduling: false,
         max_num_queued_reqs: None,
+        max_num_queued_tokens: None,
+        prefill_schedule_interval: 1,
     }
 }
 

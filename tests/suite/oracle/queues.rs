@@ -217,11 +217,23 @@ pub(super) fn mmc(params: &Params, rows: &[&Row]) -> Answers {
     let unit = 1.0 / case.mu;
     let flows = flows(case.lam, &Service::Exp { mean: unit }, unit, 0)?;
     let mut station = Station::single(case.c, flows, JOBS / (case.lam * unit));
-    if let Some(places) = case.places {
-        let limit = places.checked_sub(case.c).filter(|&limit| limit > 0);
-        station.queue_limit = Some(limit.ok_or("a queue without a place cannot be expressed")?);
-    }
+    station.places = case.places;
     simulate(&station, rows, |metric| common(metric, unit))
+}
+
+/// Servers without a queue: who finds all of them taken is lost.
+pub(super) fn erlang_b(params: &Params, rows: &[&Row]) -> Answers {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Case {
+        c: u32,
+        offered_load: f64,
+    }
+    let case: Case = params.read()?;
+    let flows = flows(case.offered_load, &Service::Exp { mean: 1.0 }, 1.0, 0)?;
+    let mut station = Station::single(case.c, flows, JOBS / case.offered_load);
+    station.places = Some(case.c);
+    simulate(&station, rows, |metric| common(metric, 1.0))
 }
 
 pub(super) fn gm1(params: &Params, rows: &[&Row]) -> Answers {

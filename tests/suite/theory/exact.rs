@@ -27,6 +27,8 @@ fn engine() -> EngineSpec {
         chunked_prefill: true,
         async_scheduling: false,
         max_num_queued_reqs: None,
+        max_num_queued_tokens: None,
+        prefill_schedule_interval: 1,
     }
 }
 
@@ -161,4 +163,82 @@ fn spend_is_price_times_time() {
     assert_eq!((once.audit.len(), twice.audit.len()), (0, 0));
     assert_eq!((once.log_hash, &once.tasks), (twice.log_hash, &twice.tasks));
     assert_eq!(once.pools, twice.pools);
+}
+
+/// A first request decodes one token a step from its prefill in step 1 on; a second one, which
+/// arrives meanwhile and needs `chunks` steps of prefill, gets one in every `interval` steps.
+#[test]
+fn prefill_beside_a_decode_takes_one_step_of_every_interval() {
+    let step = Span::from_millis(20);
+    let decodes = 1;
+    for interval in 1..=7 {
+        for chunks in 1..=3 {
+            // A token less than the chunks hold: the last chunk is not full.
+            let prompt = chunks * (engine().max_num_batched_tokens.0 - decodes) - 1;
+            let rows = [(0, 100, 90), (step.0 / 2, prompt, 1)];
+            let mut scenario = replay(&rows, StepTime::constant(step).expect("valid"), 1);
+            scenario.pools[0].engine.prefill_schedule_interval = interval;
+            let calls = calls(&scenario);
+            let steps = |at: Time| at.0 / step.0;
+            assert_eq!(steps(calls[1].scheduled), u64::from(interval));
+            assert_eq!(steps(calls[1].first_token), u64::from(1 + interval * chunks));
+            // Whoever decodes never waits.
+            assert_eq!(steps(calls[0].ended), 90);
+        }
+    }
+}
+
+/// With nobody decoding, or with somebody left over when prefill is allowed, nothing is held back.
+#[test]
+fn prefill_is_not_held_back_from_an_idle_engine_or_a_backlog() {
+    let step = StepTime::constant(Span::from_millis(20)).expect("valid");
+    let alone = [(0, 8_000, 1), (100, 8_000, 1), (Span::from_secs(1).0, 8_000, 1)];
+    // One seat more than is decoding, and always somebody who waits for it.
+    let backlog = [vec![(0, 10, 400); 7], vec![(0, 10, 1); 50]].concat();
+    for rows in [alone.to_vec(), backlog] {
+        let calls = |interval: u32| {
+            let mut scenario = replay(&rows, step.clone(), 1);
+            scenario.pools[0].engine.prefill_schedule_interval = interval;
+            calls(&scenario)
+        };
+        assert_eq!(calls(1), calls(1_000));
+    }
+}
+
+/// Of requests that come together, as many are taken as the limit has places, or until their
+/// prompts reach it.
+#[test]
+fn a_limit_takes_what_it_has_room_for() {
+    let prompt = 30;
+    let step = StepTime::constant(Span::from_millis(20)).expect("valid");
+    let rows = [(0, prompt, 4); 20];
+    let taken = |requests: Option<u32>, tokens: Option<u64>| {
+        let mut scenario = replay(&rows, step.clone(), 1);
+        scenario.pools[0].engine.max_num_queued_reqs = requests;
+        scenario.pools[0].engine.max_num_queued_tokens = tokens;
+        let task = Simulation::new(&scenario, 1, 0).run().tasks[0].clone();
+        assert_eq!(task.arrived, task.succeeded + task.rejected);
+        task.succeeded
+    };
+    for limit in [0, 1, 7, 19, 20, 21] {
+        // Eight seats; who runs counts like who waits.
+        assert_eq!(taken(Some(limit), None), u64::from(limit).min(20));
+    }
+    for limit in [0, 1, 29, 30, 31, 60, 599, 601] {
+        assert_eq!(taken(None, Some(limit)), limit.div_ceil(prompt.into()).min(20));
+    }
+    // A prompt counts until its first token, at the end of the step after the one under way.
+    let apart: Vec<_> = (0..20).map(|i| (i * Span::from_millis(25).0, prompt, 40)).collect();
+    let mut scenario = replay(&apart, step, 1);
+    scenario.pools[0].engine.max_num_seqs = 64;
+    scenario.pools[0].engine.max_num_queued_tokens = Some(1);
+    let (mut expected, mut first_token) = (0, 0);
+    for arrival in (0..20u64).map(|i| i * 25) {
+        if arrival >= first_token {
+            expected += 1;
+            first_token = (arrival.div_ceil(20) + 1) * 20;
+        }
+    }
+    assert!((2..20).contains(&expected));
+    assert_eq!(Simulation::new(&scenario, 1, 0).run().tasks[0].succeeded, expected);
 }

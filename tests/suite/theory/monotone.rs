@@ -56,6 +56,8 @@ fn service(rate: f64, replicas: u32, kv_blocks: u32, strategy: Strategy, seconds
         chunked_prefill: true,
         async_scheduling: true,
         max_num_queued_reqs: None,
+        max_num_queued_tokens: None,
+        prefill_schedule_interval: 1,
     };
     let knots = vec![(1, 6_000_000_000), (64, 7_000_000_000), (2_048, 80_000_000_000)];
     let step = StepTime::new(1_000_000_000, 0, knots, 50_000, 900_000, vec![]).expect("valid");

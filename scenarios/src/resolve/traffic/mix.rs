@@ -75,10 +75,7 @@ impl Resolver<'_> {
         let (Some(path), Some(_), Some(from)) = (&mix.file, &mix.format, &mix.from) else { return };
         let clients = match self.files.clients(&path.value) {
             Ok(clients) => clients,
-            Err(messages) => {
-                let refuse = |message| self.refuse(ProblemKind::File, &path.site, message);
-                return messages.into_iter().for_each(refuse);
-            }
+            Err(messages) => return self.refuse_file(path, messages),
         };
         let run_end = Time::ZERO.after(from.value).after(common.horizon);
         let end = end_of(&clients);
