@@ -236,7 +236,10 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
         .iter()
         .filter_map(|r| {
             let pool = r.outcome.pools.get(at)?;
-            Some((pool.busy.0.into(), i128::from(pool.replicas) * i128::from(r.outcome.measured.0)))
+            Some((
+                pool.measured.busy.0.into(),
+                i128::from(pool.replicas) * i128::from(r.outcome.measured.0),
+            ))
         })
         .collect();
     let gpu_ps: u128 =
@@ -249,16 +252,16 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
             |p| (p.kv_used_samples.into(), p.kv_total_samples.into()),
             "no window ended in the measured time",
         ),
-        preemptions: sum(|p| p.preemptions),
+        preemptions: sum(|p| p.measured.preemptions),
         prefix_hit_ratio: share(
-            |p| (p.prefix_hit_tokens.into(), p.prompt_tokens.into()),
+            |p| (p.measured.hit_tokens.into(), p.measured.prompt_tokens.into()),
             "no request was admitted",
         ),
         prefix_hit_ratio_per_request: share(
-            |p| (p.prefix_hit_request_ppm.into(), i128::from(p.admitted) * 1_000_000),
+            |p| (p.measured.hit_ppm.into(), i128::from(p.measured.admitted) * 1_000_000),
             "no request was admitted",
         ),
-        evictions: sum(|p| p.evictions),
+        evictions: sum(|p| p.measured.evictions),
         gpu_hours: gpu_ps as f64 / PS_PER_SEC as f64 / 3_600.0 / records.len() as f64,
     }
 }

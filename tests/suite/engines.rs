@@ -15,6 +15,7 @@ pub(crate) trait Engine {
     fn schedule(&mut self, now: Time, out: &mut Vec<Ended>);
     fn counts(&self) -> EngineCounts;
     fn used_blocks(&self) -> u32;
+    fn peak_blocks(&self) -> u32;
     /// What the iteration just scheduled holds; only the reference knows.
     fn step_log(&self) -> StepLog {
         StepLog::default()
@@ -43,6 +44,9 @@ impl Engine for ReferenceReplica {
     fn used_blocks(&self) -> u32 {
         self.used_blocks()
     }
+    fn peak_blocks(&self) -> u32 {
+        self.peak_blocks()
+    }
     fn step_log(&self) -> StepLog {
         self.last_step().clone()
     }
@@ -52,11 +56,21 @@ impl Engine for ReferenceReplica {
 pub(crate) struct Fast {
     pub(crate) replica: Replica,
     slots: BTreeMap<u32, SeqId>,
+    /// Instants at which to look at it, rising, from the last; also amid a leap.
+    probes: Vec<Time>,
+    /// What was seen there: counts and blocks in use.
+    pub(crate) probed: BTreeMap<Time, (EngineCounts, u32)>,
 }
 
 impl Fast {
     pub(crate) fn new(spec: EngineSpec, step_time: StepTime) -> Fast {
-        Fast { replica: Replica::new(spec, step_time), slots: BTreeMap::new() }
+        let replica = Replica::new(spec, step_time);
+        Fast { replica, slots: BTreeMap::new(), probes: Vec::new(), probed: BTreeMap::new() }
+    }
+
+    /// Looks at the engine at each of these instants.
+    pub(crate) fn probed_at(self, instants: impl DoubleEndedIterator<Item = Time>) -> Fast {
+        Fast { probes: instants.rev().collect(), ..self }
     }
 }
 
@@ -74,6 +88,10 @@ impl Engine for Fast {
         }
     }
     fn complete(&mut self, now: Time, out: &mut Vec<Ended>) {
+        while let Some(probe) = self.probes.pop_if(|probe| *probe < now) {
+            let seen = (self.replica.counts_at(probe), self.replica.used_blocks_at(probe));
+            self.probed.insert(probe, seen);
+        }
         self.replica.complete(now, out);
         self.replica.check();
     }
@@ -85,6 +103,9 @@ impl Engine for Fast {
     }
     fn used_blocks(&self) -> u32 {
         self.replica.used_blocks()
+    }
+    fn peak_blocks(&self) -> u32 {
+        self.replica.peak_blocks()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{dollars, scenario};
 use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Warning, run};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineCounts, EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::PoolId;
 use sim::metrics::{Series, Window};
@@ -78,13 +78,16 @@ fn hour(calls: u64) -> Outcome {
     }
     let pool = PoolOutcome {
         replicas: 2,
-        busy: Span::from_secs(calls * 10),
-        preemptions: 7,
-        prefix_hit_tokens: 30 * calls,
-        prompt_tokens: 100 * calls,
-        prefix_hit_request_ppm: 250_000 * calls,
-        admitted: calls,
-        evictions: 4,
+        measured: EngineCounts {
+            busy: Span::from_secs(calls * 10),
+            preemptions: 7,
+            hit_tokens: 30 * calls,
+            prompt_tokens: 100 * calls,
+            hit_ppm: 250_000 * calls,
+            admitted: calls,
+            evictions: 4,
+            ..EngineCounts::default()
+        },
         kv_used_samples: calls,
         kv_total_samples: 1_000,
         gpu_time: 2 * u128::from(Span::from_secs(3_600).0),

@@ -140,6 +140,7 @@ pub struct ReferenceReplica {
     boundary: Time,
     last_step: StepLog,
     counts: EngineCounts,
+    peak_blocks: u32,
 }
 
 impl ReferenceReplica {
@@ -157,6 +158,7 @@ impl ReferenceReplica {
             boundary: Time::NEVER,
             last_step: StepLog::default(),
             counts: EngineCounts::default(),
+            peak_blocks: 0,
         }
     }
 
@@ -176,6 +178,12 @@ impl ReferenceReplica {
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
         EngineCounts { evictions: self.pool.evictions, ..self.counts }
+    }
+
+    /// Most blocks in use at once.
+    #[must_use]
+    pub fn peak_blocks(&self) -> u32 {
+        self.peak_blocks
     }
 
     /// Blocks in use, the null block left out.
@@ -290,7 +298,7 @@ impl ReferenceReplica {
             }
         }
         self.last_step.used_blocks = self.used_blocks();
-        self.counts.peak_blocks = self.counts.peak_blocks.max(self.last_step.used_blocks);
+        self.peak_blocks = self.peak_blocks.max(self.last_step.used_blocks);
         self.counts.iterations += 1;
         let span = self.step_time.iteration(work);
         self.counts.busy += span;

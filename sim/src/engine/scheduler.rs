@@ -30,7 +30,7 @@ impl Replica {
         if !preempted {
             self.admit(limit, &mut budget, now);
         }
-        self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
+        self.peak_blocks = self.peak_blocks.max(self.kv.used());
         // With no preemption, a head that still waits cannot be admitted before somebody ends.
         self.take_off(now, first_blocks, !preempted);
     }

@@ -116,7 +116,8 @@ fn a_small_kv_pool_has_a_knee() {
             let mean = |value: &dyn Fn(&Outcome) -> f64| {
                 outcomes.iter().map(value).sum::<f64>() / outcomes.len() as f64
             };
-            let preempted = |o: &Outcome| o.pools[0].preemptions as f64 / o.models[0].calls as f64;
+            let preempted =
+                |o: &Outcome| o.pools[0].whole_run.preemptions as f64 / o.models[0].calls as f64;
             (mean(&preempted), mean(&p95))
         })
         .collect();
