@@ -172,11 +172,7 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, unstable: bool) -> TaskR
             let rate = ratio(&goodput, "no time was measured").held_within(0.0, f64::INFINITY);
             rate.map(|per_ps| per_ps * PS_PER_SEC as f64)
         },
-        p95_by_replication: times
-            .parts
-            .iter()
-            .map(|&part| Times::new(std::iter::once(part)).pooled.quantile_secs(0.95))
-            .collect(),
+        p95_by_replication: times.p95_of_each(),
         histogram: times.pooled,
     }
 }
