@@ -7,8 +7,9 @@
 //!
 //! Observers do not cut a leap: [`Replica::used_blocks_at`] evaluates it at an instant.
 
+use super::sequence::chunk_pairs;
 use super::step_time::{DecodePace, Work};
-use super::{EngineCounts, Replica, reference::chunk_pairs};
+use super::{EngineCounts, Replica};
 use crate::units::{Span, Time};
 
 /// The iterations under way.

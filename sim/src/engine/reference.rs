@@ -8,7 +8,7 @@
 //! engine means.
 
 use super::content::Chain;
-use super::sequence::{EndReason, Ended, EngineCounts, Submission};
+use super::sequence::{EndReason, Ended, EngineCounts, Submission, chunk_pairs, hit_ppm};
 use super::spec::{EngineSpec, SchedulingPolicy};
 use super::step_time::{StepTime, Work};
 use crate::units::Time;
@@ -494,15 +494,4 @@ impl ReferenceReplica {
 enum Room {
     Made,
     SelfPreempted,
-}
-
-/// (token, context) pairs of a chunk of `n` tokens on top of `before` computed ones.
-pub(super) fn chunk_pairs(before: u32, n: u32) -> u64 {
-    let (before, n) = (u64::from(before), u64::from(n));
-    n * before + n * (n + 1) / 2
-}
-
-/// Hit tokens over prompt tokens, in millionths.
-pub(super) fn hit_ppm(hit: u32, prompt: u32) -> u64 {
-    u64::from(hit) * 1_000_000 / u64::from(prompt.max(1))
 }

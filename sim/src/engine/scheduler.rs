@@ -4,8 +4,9 @@
 //! their chunk, and blocks suffice. Whenever the order inside the running list could matter
 //! (tokens or blocks run short) [`super::slow_path`] walks it.
 
+use super::Replica;
+use super::sequence::hit_ppm;
 use super::sequence::{EndReason, Ended, State};
-use super::{Replica, reference::hit_ppm};
 use crate::units::Time;
 
 impl Replica {
