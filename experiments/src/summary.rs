@@ -234,10 +234,13 @@ fn model(records: &[Record], at: usize, spec: &ModelSpec, withheld: Withheld) ->
 
 /// Sums of the parts over the sum of the whole; `None` when no time passed.
 fn shares(whole: &Times<'_>, parts: [&Times<'_>; 3]) -> Option<LatencyShares> {
-    let total = whole.pooled.sum_picoseconds() as f64;
-    let [queue, prefill, decode] = parts.map(|p| p.pooled.sum_picoseconds() as f64 / total);
-    let other = (1.0 - queue - prefill - decode).max(0.0);
-    (total > 0.0).then_some(LatencyShares { queue, prefill, decode, other })
+    let total = whole.pooled.sum_picoseconds();
+    let parts = parts.map(|p| p.pooled.sum_picoseconds());
+    // In integers: a rest that is not there is zero, not what rounding left over.
+    let rest = total.saturating_sub(parts.iter().sum());
+    let [queue, prefill, decode] = parts.map(|part| part as f64 / total as f64);
+    let other = rest as f64 / total as f64;
+    (total > 0).then_some(LatencyShares { queue, prefill, decode, other })
 }
 
 fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
@@ -266,6 +269,10 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
         utilisation: ratio(&busy, "no time was measured").held_within(0.0, 1.0),
         kv_usage_mean: share(
             |p| (p.kv_used_samples.into(), p.kv_total_samples.into()),
+            "no window ended in the measured time",
+        ),
+        batch_occupancy_mean: share(
+            |p| (p.running_samples.into(), p.seats_samples.into()),
             "no window ended in the measured time",
         ),
         preemptions: sum(|p| p.measured.preemptions),

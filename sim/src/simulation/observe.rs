@@ -105,7 +105,7 @@ impl<R: Recorder> Simulation<'_, R> {
         self.plan_refresh(pool, now);
     }
 
-    /// A window of the series ends; the KV samples of the measured time are taken here too.
+    /// A window of the series ends; the samples of the measured time are taken here too.
     pub(super) fn end_window(&mut self, now: Time) {
         let measured = now > self.observer.warm_up && now <= self.observer.horizon;
         let mut window = std::mem::take(&mut self.observer.window);
@@ -117,8 +117,12 @@ impl<R: Recorder> Simulation<'_, R> {
             window.kv_blocks_used += u64::from(used);
             window.kv_blocks += u64::from(usable);
             if measured {
-                self.outcome.pools[pool.index()].kv_used_samples += u64::from(used);
-                self.outcome.pools[pool.index()].kv_total_samples += u64::from(usable);
+                let seats = self.scenario.pools[pool.index()].engine.max_num_seqs;
+                let pool = &mut self.outcome.pools[pool.index()];
+                pool.kv_used_samples += u64::from(used);
+                pool.kv_total_samples += u64::from(usable);
+                pool.running_samples += u64::from(running);
+                pool.seats_samples += u64::from(seats);
             }
         }
         self.outcome.series.windows.push(window);
