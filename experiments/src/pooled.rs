@@ -1,18 +1,21 @@
 //! Estimates pooled over replications, with jackknife intervals.
 //!
 //! Invariants: sums are integers and exact; the leave-one-out histogram of the jackknife is the
-//! pooled one minus one replication's counts, so the work grows with the number of replications,
-//! not with its square; a quantile that the values cannot support is refused.
+//! pooled one minus one replication's counts, looked up in running sums, so the work grows with
+//! what the replications counted and not with the square of their number; a quantile that the
+//! values cannot support is refused.
 
 use crate::CONFIDENCE;
 use crate::estimate::{Distribution, Estimate};
-use sim::metrics::{BucketCounts, Histogram};
+use sim::metrics::{BucketCounts, Cumulated, Histogram, Rest};
 use sim::stats::{jackknife, min_samples_for_upper_bound};
 
 /// Reason for a missing interval.
 pub(crate) const ONE_REPLICATION: &str = "one replication: no interval";
 /// Reason for a missing latency.
 pub(crate) const UNSTABLE: &str = "unstable: depends on the horizon";
+/// Reason for a missing time of a steady state.
+pub(crate) const START_UP: &str = "the start-up outlasts half of the run";
 
 /// The quantiles of every [`Distribution`].
 const QUANTILES: [f64; 4] = [0.50, 0.90, 0.95, 0.99];
@@ -35,8 +38,13 @@ impl<'a> Times<'a> {
 
     /// Mean and quantiles; all absent, for the reason `none`, when there are no values.
     pub(crate) fn distribution(&self, none: &str) -> Distribution {
-        let Some(whole) = statistics(&self.pooled) else { return Distribution::absent(0, none) };
-        let without: Vec<_> = self.parts.iter().map(|part| self.statistics_without(part)).collect();
+        let pooled = &self.pooled;
+        let Some(whole) = statistics(pooled.mean_secs(), |p| pooled.quantile_secs(p)) else {
+            return Distribution::absent(0, none);
+        };
+        let cumulated = self.cumulated();
+        let rests = self.parts.iter().map(|part| statistics_of(&cumulated.without(part)?));
+        let without: Vec<_> = rests.collect();
         let estimate = |at: usize| {
             self.estimate(whole[at], |omit| without.get(omit).copied().flatten().map(|s| s[at]))
         };
@@ -62,26 +70,36 @@ impl<'a> Times<'a> {
         let Some(whole) = self.pooled.quantile_secs(P95) else {
             return Estimate::absent("no values");
         };
-        self.estimate(whole, |omit| self.pooled.without(self.parts.get(omit)?)?.quantile_secs(P95))
+        let cumulated = self.cumulated();
+        self.estimate(whole, |omit| cumulated.without(self.parts.get(omit)?)?.quantile_secs(P95))
+    }
+
+    /// Each part's own p95.
+    pub(crate) fn p95_of_each(&self) -> Vec<Option<f64>> {
+        self.parts.iter().map(|part| Cumulated::of(part).quantile_secs(P95)).collect()
+    }
+
+    fn cumulated(&self) -> Cumulated {
+        Cumulated::of(&self.pooled.to_counts())
     }
 
     fn estimate(&self, whole: f64, without: impl Fn(usize) -> Option<f64>) -> Estimate {
         from_jackknife(self.parts.len(), |omit| omit.map_or(Some(whole), &without))
             .held_within(0.0, f64::INFINITY)
     }
-
-    fn statistics_without(&self, part: &BucketCounts) -> Option<[f64; 5]> {
-        self.pooled.without(part).and_then(|rest| statistics(&rest))
-    }
 }
 
 /// Mean and the four quantiles; `None` without values.
-fn statistics(histogram: &Histogram) -> Option<[f64; 5]> {
-    let mut all = [histogram.mean_secs()?; 5];
+fn statistics(mean: Option<f64>, quantile: impl Fn(f64) -> Option<f64>) -> Option<[f64; 5]> {
+    let mut all = [mean?; 5];
     for (slot, p) in all[1..].iter_mut().zip(QUANTILES) {
-        *slot = histogram.quantile_secs(p)?;
+        *slot = quantile(p)?;
     }
     Some(all)
+}
+
+fn statistics_of(rest: &Rest<'_>) -> Option<[f64; 5]> {
+    statistics(rest.mean_secs(), |p| rest.quantile_secs(p))
 }
 
 /// Values needed before the `p`-quantile is reported: with fewer, not even the largest value is

@@ -79,13 +79,6 @@ pub(crate) fn add_series(sum: &mut Series, series: &Series) {
         sum.windows.resize(series.windows.len(), sim::metrics::Window::default());
     }
     for (sum, window) in sum.windows.iter_mut().zip(&series.windows) {
-        sum.arrived += window.arrived;
-        sum.finished += window.finished;
-        sum.latency_sum += window.latency_sum;
-        sum.waiting += window.waiting;
-        sum.running += window.running;
-        sum.kv_blocks_used += window.kv_blocks_used;
-        sum.kv_blocks += window.kv_blocks;
-        sum.preemptions += window.preemptions;
+        *sum += window;
     }
 }

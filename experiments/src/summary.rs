@@ -1,6 +1,7 @@
 //! From replications to the result: every number with its interval or the reason for none.
 //!
-//! Invariants: a latency of an unstable system is absent; money totals are integers, and what is
+//! Invariants: a latency of an unstable system, and any time of a steady state that the run never
+//! reached, is absent; money totals are integers, and what is
 //! shown as a sum is the sum of its parts; a metric is computed in one place, here.
 //!
 //! Deliberately absent: the decision whether a number is good (see `objectives`).
@@ -8,7 +9,7 @@
 use crate::estimate::{Distribution, Estimate};
 use crate::money::{margin, spend, spent};
 use crate::objectives::Objective;
-use crate::pooled::{Part, Times, UNSTABLE, proportion, ratio, values_needed};
+use crate::pooled::{Part, START_UP, Times, UNSTABLE, proportion, ratio, values_needed};
 use crate::record::{ModelTimes, Record};
 use crate::replicate::{
     Plan, Progress, ReplicateError, Replications, Runner, StopReason, replicate,
@@ -59,9 +60,9 @@ pub fn summarise(
     let records = &replications.records;
     let flows: Vec<Flow> = records.iter().map(|r| r.flow).collect();
     let stability = stability::judge(&flows);
-    let unstable = stability.verdict == Some(Verdict::Unstable);
+    let withheld = Withheld::of(stability.verdict, replications.warm_up);
     let measured = Span(scenario.horizon.0.saturating_sub(replications.removed.0));
-    let tasks = each(&scenario.tasks, |at, spec| task(records, at, spec, unstable));
+    let tasks = each(&scenario.tasks, |at, spec| task(records, at, spec, withheld));
     let mut result = RunResult {
         seed,
         replications: records.len() as u32,
@@ -71,7 +72,7 @@ pub fn summarise(
         measured,
         warnings: warnings(replications, &tasks, &stability.verdict),
         tasks,
-        models: each(&scenario.models, |at, spec| model(records, at, spec, unstable)),
+        models: each(&scenario.models, |at, spec| model(records, at, spec, withheld)),
         pools: each(&scenario.pools, |at, spec| pool(records, at, &spec.name)),
         spend: spend(records),
         margin: margin(records, &scenario.tasks),
@@ -123,20 +124,38 @@ fn parts<T>(
     records.iter().map(|r| pick(r).map_or((0, 0), part)).collect()
 }
 
-fn blanked(distribution: Distribution, unstable: bool) -> Distribution {
-    if unstable { Distribution::absent(distribution.count, UNSTABLE) } else { distribution }
+/// Why times would say nothing of the system, where they would not.
+#[derive(Clone, Copy)]
+struct Withheld {
+    /// Those that grow with a backlog.
+    latency: Option<&'static str>,
+    /// Those that only the number of running requests moves.
+    pace: Option<&'static str>,
 }
 
-fn task(records: &[Record], at: usize, spec: &TaskSpec, unstable: bool) -> TaskResult {
+impl Withheld {
+    fn of(verdict: Option<Verdict>, warm_up: WarmUp) -> Withheld {
+        let pace = matches!(warm_up, WarmUp::AtBound(_)).then_some(START_UP);
+        let unstable = (verdict == Some(Verdict::Unstable)).then_some(UNSTABLE);
+        Withheld { latency: unstable.or(pace), pace }
+    }
+}
+
+fn blanked(distribution: Distribution, why: Option<&str>) -> Distribution {
+    match why {
+        Some(why) => Distribution::absent(distribution.count, why),
+        None => distribution,
+    }
+}
+
+fn task(records: &[Record], at: usize, spec: &TaskSpec, withheld: Withheld) -> TaskResult {
     let outcome = |r: &Record| r.outcome.tasks.get(at).cloned();
     let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
     let within = |make: &dyn Fn() -> Estimate| {
         if spec.latency_slo.is_none() {
             Estimate::absent("the task has no latency SLO")
-        } else if unstable {
-            Estimate::absent(UNSTABLE)
         } else {
-            make()
+            withheld.latency.map_or_else(make, Estimate::absent)
         }
     };
     let per_second = |r: &Record| {
@@ -158,7 +177,7 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, unstable: bool) -> TaskR
                 within_slo: sum.within_slo + t.within_slo,
             },
         ),
-        latency: blanked(times.distribution(NOTHING_SUCCEEDED), unstable),
+        latency: blanked(times.distribution(NOTHING_SUCCEEDED), withheld.latency),
         success_rate: proportion(
             &parts(records, outcome, |t| (t.succeeded.into(), ended(&t))),
             NOTHING_ENDED,
@@ -167,17 +186,14 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, unstable: bool) -> TaskR
             let parts = parts(records, outcome, |t| (t.within_slo.into(), ended(&t)));
             proportion(&parts, NOTHING_ENDED)
         }),
-        goodput: if unstable {
-            Estimate::absent(UNSTABLE)
-        } else {
-            let rate = ratio(&goodput, "no time was measured").held_within(0.0, f64::INFINITY);
-            rate.map(|per_ps| per_ps * PS_PER_SEC as f64)
-        },
-        p95_by_replication: times
-            .parts
-            .iter()
-            .map(|&part| Times::new(std::iter::once(part)).pooled.quantile_secs(0.95))
-            .collect(),
+        goodput: withheld.latency.map_or_else(
+            || {
+                let rate = ratio(&goodput, "no time was measured").held_within(0.0, f64::INFINITY);
+                rate.map(|per_ps| per_ps * PS_PER_SEC as f64)
+            },
+            Estimate::absent,
+        ),
+        p95_by_replication: times.p95_of_each(),
         histogram: times.pooled,
     }
 }
@@ -189,7 +205,7 @@ fn ended(task: &TaskOutcome) -> i128 {
         + i128::from(task.abandoned)
 }
 
-fn model(records: &[Record], at: usize, spec: &ModelSpec, unstable: bool) -> ModelResult {
+fn model(records: &[Record], at: usize, spec: &ModelSpec, withheld: Withheld) -> ModelResult {
     let sum = |of: fn(&ModelOutcome) -> u64| {
         records.iter().filter_map(|r| r.outcome.models.get(at)).map(of).sum()
     };
@@ -205,12 +221,12 @@ fn model(records: &[Record], at: usize, spec: &ModelSpec, unstable: bool) -> Mod
         attempts: sum(|m| m.attempts),
         input_tokens: sum(|m| m.input_tokens),
         output_tokens: sum(|m| m.output_tokens),
-        ttft: blanked(ttft.distribution(NO_CALLS), unstable),
-        tpot: tpot.distribution(NO_CALLS),
-        e2e: blanked(e2e.distribution(NO_CALLS), unstable),
-        queue: blanked(queue.distribution(NO_CALLS), unstable),
-        prefill: prefill.distribution(NO_CALLS),
-        decode: decode.distribution(NO_CALLS),
+        ttft: blanked(ttft.distribution(NO_CALLS), withheld.latency),
+        tpot: blanked(tpot.distribution(NO_CALLS), withheld.pace),
+        e2e: blanked(e2e.distribution(NO_CALLS), withheld.latency),
+        queue: blanked(queue.distribution(NO_CALLS), withheld.latency),
+        prefill: blanked(prefill.distribution(NO_CALLS), withheld.pace),
+        decode: blanked(decode.distribution(NO_CALLS), withheld.pace),
         drivers: shares(&e2e, [&queue, &prefill, &decode]),
         ttft_histogram: ttft.pooled,
         tpot_histogram: tpot.pooled,
@@ -219,10 +235,13 @@ fn model(records: &[Record], at: usize, spec: &ModelSpec, unstable: bool) -> Mod
 
 /// Sums of the parts over the sum of the whole; `None` when no time passed.
 fn shares(whole: &Times<'_>, parts: [&Times<'_>; 3]) -> Option<LatencyShares> {
-    let total = whole.pooled.sum_picoseconds() as f64;
-    let [queue, prefill, decode] = parts.map(|p| p.pooled.sum_picoseconds() as f64 / total);
-    let other = (1.0 - queue - prefill - decode).max(0.0);
-    (total > 0.0).then_some(LatencyShares { queue, prefill, decode, other })
+    let total = whole.pooled.sum_picoseconds();
+    let parts = parts.map(|p| p.pooled.sum_picoseconds());
+    // In integers: a rest that is not there is zero, not what rounding left over.
+    let rest = total.saturating_sub(parts.iter().sum());
+    let [queue, prefill, decode] = parts.map(|part| part as f64 / total as f64);
+    let other = rest as f64 / total as f64;
+    (total > 0).then_some(LatencyShares { queue, prefill, decode, other })
 }
 
 fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
@@ -237,7 +256,10 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
         .iter()
         .filter_map(|r| {
             let pool = r.outcome.pools.get(at)?;
-            Some((pool.busy.0.into(), i128::from(pool.replicas) * i128::from(r.outcome.measured.0)))
+            Some((
+                pool.measured.busy.0.into(),
+                i128::from(pool.replicas) * i128::from(r.outcome.measured.0),
+            ))
         })
         .collect();
     let gpu_ps: u128 =
@@ -250,16 +272,20 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
             |p| (p.kv_used_samples.into(), p.kv_total_samples.into()),
             "no window ended in the measured time",
         ),
-        preemptions: sum(|p| p.preemptions),
+        batch_occupancy_mean: share(
+            |p| (p.running_samples.into(), p.seats_samples.into()),
+            "no window ended in the measured time",
+        ),
+        preemptions: sum(|p| p.measured.preemptions),
         prefix_hit_ratio: share(
-            |p| (p.prefix_hit_tokens.into(), p.prompt_tokens.into()),
+            |p| (p.measured.hit_tokens.into(), p.measured.prompt_tokens.into()),
             "no request was admitted",
         ),
         prefix_hit_ratio_per_request: share(
-            |p| (p.prefix_hit_request_ppm.into(), i128::from(p.admitted) * 1_000_000),
+            |p| (p.measured.hit_ppm.into(), i128::from(p.measured.admitted) * 1_000_000),
             "no request was admitted",
         ),
-        evictions: sum(|p| p.evictions),
+        evictions: sum(|p| p.measured.evictions),
         gpu_hours: gpu_ps as f64 / PS_PER_SEC as f64 / 3_600.0 / records.len() as f64,
     }
 }
@@ -289,8 +315,10 @@ fn warnings(
         }
         _ => {}
     }
-    if matches!(replications.warm_up, WarmUp::TooShort(_)) {
-        all.push(Warning::RunTooShort);
+    match replications.warm_up {
+        WarmUp::AtBound(_) => all.push(Warning::RunTooShort),
+        WarmUp::TooFewWindows => all.push(Warning::WarmUpNotJudged),
+        WarmUp::Terminating | WarmUp::Found(_) => {}
     }
     if count == 1 {
         all.push(Warning::SingleReplication);

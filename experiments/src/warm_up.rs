@@ -21,8 +21,10 @@ pub enum WarmUp {
     /// The cut with the smallest marginal standard error.
     Found(Span),
     /// The run is too short for one: the smallest lies at the bound of half the run (this cut),
-    /// or there are too few windows to look (no cut).
-    TooShort(Span),
+    /// so what is left is still start-up.
+    AtBound(Span),
+    /// There are too few windows to look.
+    TooFewWindows,
 }
 
 impl WarmUp {
@@ -30,8 +32,8 @@ impl WarmUp {
     #[must_use]
     pub fn cut(self) -> Span {
         match self {
-            WarmUp::Terminating => Span::ZERO,
-            WarmUp::Found(cut) | WarmUp::TooShort(cut) => cut,
+            WarmUp::Terminating | WarmUp::TooFewWindows => Span::ZERO,
+            WarmUp::Found(cut) | WarmUp::AtBound(cut) => cut,
         }
     }
 }
@@ -42,12 +44,12 @@ impl WarmUp {
 pub fn find(pilot: &Series, horizon: Span) -> WarmUp {
     let whole = whole_windows(pilot, horizon);
     if whole.len() < MIN_WINDOWS {
-        return WarmUp::TooShort(Span::ZERO);
+        return WarmUp::TooFewWindows;
     }
-    let Some(cut) = mser5(&mean_latencies(whole)) else { return WarmUp::TooShort(Span::ZERO) };
+    let Some(cut) = mser5(&mean_latencies(whole)) else { return WarmUp::TooFewWindows };
     // At most half of the horizon, so the product stays far below the largest span.
     let span = Span(pilot.width.0 * cut.delete as u64);
-    if cut.at_bound { WarmUp::TooShort(span) } else { WarmUp::Found(span) }
+    if cut.at_bound { WarmUp::AtBound(span) } else { WarmUp::Found(span) }
 }
 
 /// The windows that lie wholly before the horizon.
@@ -100,8 +102,8 @@ mod tests {
     #[test]
     fn a_series_that_never_settles_is_too_short() {
         let rising = series(|at| 10 * at, 100);
-        assert_eq!(find(&rising, Span::from_secs(1_000)), WarmUp::TooShort(Span::from_secs(500)));
-        assert_eq!(find(&series(start_up, 49), Span::from_secs(490)), WarmUp::TooShort(Span::ZERO));
+        assert_eq!(find(&rising, Span::from_secs(1_000)), WarmUp::AtBound(Span::from_secs(500)));
+        assert_eq!(find(&series(start_up, 49), Span::from_secs(490)), WarmUp::TooFewWindows);
     }
 
     #[test]

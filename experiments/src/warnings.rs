@@ -4,8 +4,10 @@
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The warm-up found sits at half of the run, or the run has too few windows to look.
+    /// The warm-up found sits at half of the run: what is left is start-up, and times are absent.
     RunTooShort,
+    /// The run has too few windows to look for the end of the start-up.
+    WarmUpNotJudged,
     /// The backlog grows without bound.
     Unstable,
     /// The run is too short to tell whether the backlog grows.
@@ -53,6 +55,7 @@ impl Warning {
     pub fn code(&self) -> &'static str {
         match self {
             Warning::RunTooShort => "run-too-short",
+            Warning::WarmUpNotJudged => "warm-up-not-judged",
             Warning::Unstable => "unstable",
             Warning::StabilityNotJudged => "stability-not-judged",
             Warning::PrecisionNotReached { .. } => "precision-not-reached",
@@ -70,8 +73,11 @@ impl Warning {
         match self {
             Warning::RunTooShort => {
                 "The run is too short for a steady state: no cut of at most half of it removes \
-                 the start-up."
+                 the start-up, so latencies would describe the start."
                     .into()
+            }
+            Warning::WarmUpNotJudged => {
+                "The run has too few windows to look for the end of the start-up.".into()
             }
             Warning::Unstable => {
                 "The backlog grows as long as the run lasts; latencies would depend on the horizon."
@@ -107,7 +113,11 @@ impl Warning {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
-            Warning::RunTooShort => "Make the horizon several times longer.",
+            Warning::RunTooShort => {
+                "Make the horizon several times longer; if the start is part of the question, \
+                 leave steady_state off."
+            }
+            Warning::WarmUpNotJudged => "Make the horizon longer or the window shorter.",
             Warning::Unstable => {
                 "Add capacity, shed load, or read the stable capacity instead of a latency."
             }

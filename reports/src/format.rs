@@ -83,6 +83,10 @@ impl Scale {
 #[must_use]
 pub fn number(value: f64, unit: Unit) -> String {
     let scale = unit.scale(value);
+    let least = 1e-8;
+    if unit == Unit::Share && value > 0.0 && value < least / 2.0 {
+        return format!("<{}", scale.written(least, scale.decimals));
+    }
     scale.written(value, scale.decimals)
 }
 

@@ -98,7 +98,7 @@ impl Sections {
             calibration: calibration(report),
             objectives,
             stability: stability(report),
-            tables: [outcomes, service, latency, drivers, pools, prefix_cache, spend]
+            tables: [outcomes, service, latency, drivers, pools, kv_cache, spend]
                 .into_iter()
                 .map(|table| table(report))
                 .filter(|table| !table.rows.is_empty())
@@ -280,30 +280,37 @@ fn drivers(report: &Report<'_>) -> Table {
 }
 
 fn pools(report: &Report<'_>) -> Table {
-    let headers = ["replicas", "utilisation", "KV usage", "preemptions", "GPU hours"];
+    let headers = ["replicas", "utilisation", "batch", "KV usage", "GPU hours"];
     let mut table = Table::new("Pools", &headers);
     for pool in &report.result.pools {
         let (busy, kv) = (&pool.utilisation, &pool.kv_usage_mean);
-        [busy, kv].into_iter().for_each(|ratio| table.explain(ratio));
+        let batch = &pool.batch_occupancy_mean;
+        [busy, batch, kv].into_iter().for_each(|ratio| table.explain(ratio));
         let cells = vec![
             Cell::plain(count(pool.replicas)),
             Cell::of(busy, Unit::Share),
+            Cell::of(batch, Unit::Share),
             Cell::of(kv, Unit::Share),
-            Cell::plain(count(pool.preemptions)),
             Cell::plain(number(pool.gpu_hours, Unit::Plain)),
         ];
         table.row(&pool.name, cells);
     }
+    table.notes.push(
+        "utilisation: share of the time in which an iteration ran, if only for one request; \
+         batch: how full it was, running requests ÷ max_num_seqs."
+            .into(),
+    );
     table
 }
 
-fn prefix_cache(report: &Report<'_>) -> Table {
-    let mut table = Table::new("Prefix cache", &["hits by token", "hits by request", "evictions"]);
+fn kv_cache(report: &Report<'_>) -> Table {
+    let headers = ["hits by token", "hits by request", "evictions", "preemptions"];
+    let mut table = Table::new("KV cache", &headers);
     for pool in &report.result.pools {
         let hits = [&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request];
         hits.into_iter().for_each(|ratio| table.explain(ratio));
         let mut cells: Vec<_> = hits.iter().map(|ratio| Cell::of(ratio, Unit::Share)).collect();
-        cells.push(Cell::plain(count(pool.evictions)));
+        cells.extend([pool.evictions, pool.preemptions].map(|n| Cell::plain(count(n))));
         table.row(&pool.name, cells);
     }
     table

@@ -80,6 +80,8 @@ pub struct Replica {
     submissions: u64,
     admissions: u64,
     counts: EngineCounts,
+    /// Most blocks in use at once.
+    peak_blocks: u32,
 }
 
 impl Replica {
@@ -109,6 +111,7 @@ impl Replica {
             submissions: 0,
             admissions: 0,
             counts: EngineCounts::default(),
+            peak_blocks: 0,
         }
     }
 
@@ -140,6 +143,12 @@ impl Replica {
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
         EngineCounts { evictions: self.kv.evictions(), ..self.counts }
+    }
+
+    /// Most blocks in use at once.
+    #[must_use]
+    pub fn peak_blocks(&self) -> u32 {
+        self.peak_blocks
     }
 
     /// Blocks held by running sequences as of the last boundary that was seen.

@@ -38,7 +38,7 @@ pub struct Balancing {
     pub count_own_dispatches: bool,
 }
 
-/// A load-balancing rule. Ties go to the lowest replica number except where drawn.
+/// A load-balancing rule. Equally loaded replicas take turns except where drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// Each replica in turn.

@@ -1,5 +1,6 @@
 //! The results of one simulation: plain data, integer counts, mergeable across replications.
 
+use crate::engine::EngineCounts;
 use crate::ledger::Ledger;
 use crate::metrics::{Histogram, Series};
 use crate::units::Span;
@@ -77,32 +78,27 @@ pub struct ModelOutcome {
     pub decode: Histogram,
 }
 
-/// What one pool did after warm-up and before the horizon, except where it says otherwise.
+/// What one pool did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PoolOutcome {
     /// Replicas.
     pub replicas: u64,
-    /// Time during which an iteration ran, summed over replicas.
-    pub busy: Span,
-    /// Iterations (whole run).
-    pub iterations: u64,
-    /// Preemptions (whole run); with asynchronous scheduling some hit a sequence that has already
-    /// ended, which no call counts.
-    pub preemptions: u64,
-    /// Prompt tokens served from the prefix cache at first admission (whole run).
-    pub prefix_hit_tokens: u64,
-    /// Prompt tokens of admitted requests (whole run).
-    pub prompt_tokens: u64,
-    /// Sum over requests of hit tokens / prompt tokens, in millionths (whole run).
-    pub prefix_hit_request_ppm: u64,
-    /// Requests admitted (whole run).
-    pub admitted: u64,
-    /// Hashed blocks reused for other content (whole run).
-    pub evictions: u64,
+    /// What its engines did from the end of the warm-up to the horizon, the time the pool is paid
+    /// for. The drain after the horizon does not count.
+    pub measured: EngineCounts,
+    /// What they did in the whole run, warm-up and drain included: the sums that can be checked
+    /// against the calls. With asynchronous scheduling some preemptions hit a sequence that has
+    /// already ended, which no call counts.
+    pub whole_run: EngineCounts,
     /// KV blocks in use, summed over the window ends of the measured time and all replicas.
     pub kv_used_samples: u64,
     /// KV blocks there are, summed likewise: usage is the ratio of the two.
     pub kv_total_samples: u64,
+    /// Running requests, summed likewise.
+    pub running_samples: u64,
+    /// Requests that may run at once (`max_num_seqs`), summed likewise: the batch's mean occupancy
+    /// is the ratio of the two.
+    pub seats_samples: u64,
     /// GPU time rented: replicas × GPUs × measured time, picoseconds.
     pub gpu_time: u128,
 }

@@ -27,7 +27,8 @@ pub struct Router {
     balancing: Balancing,
     /// Signals as of the last refresh, own dispatches since added.
     known: Vec<Signal>,
-    turn: u32,
+    /// Where the next turn, or the next look for the least loaded, begins.
+    turn: usize,
 }
 
 /// What a router sees of a request.
@@ -78,11 +79,16 @@ impl Router {
         };
         match self.balancing.strategy {
             Strategy::RoundRobin => {
-                self.turn = (self.turn + 1) % count as u32;
-                (self.turn as usize + count - 1) % count
+                let chosen = self.turn;
+                self.turn = (chosen + 1) % count;
+                chosen
             }
             Strategy::Random => pick(request.bits as u32, count),
-            Strategy::LeastOutstanding => (0..count).min_by_key(outstanding).unwrap_or(0),
+            Strategy::LeastOutstanding => {
+                let least = first_least(self.turn, count, outstanding);
+                self.turn = (least + 1) % count;
+                least
+            }
             Strategy::PowerOfTwo => {
                 let first = pick(request.bits as u32, count);
                 let other = pick((request.bits >> 32) as u32, count.max(2) - 1);
@@ -95,13 +101,19 @@ impl Router {
                     let signal = signal(*replica);
                     (signal.waiting, signal.kv_used, signal.outstanding)
                 };
-                (0..count).min_by_key(fullness).unwrap_or(0)
+                let least = first_least(self.turn, count, fullness);
+                self.turn = (least + 1) % count;
+                least
             }
             Strategy::PrefixAffinity { max_imbalance } => {
-                let least = (0..count).min_by_key(outstanding).unwrap_or(0);
+                let least = first_least(self.turn, count, outstanding);
                 let favoured = pick((request.affinity >> 32) as u32, count);
                 let ahead = outstanding(&favoured).saturating_sub(outstanding(&least));
-                if ahead > max_imbalance { least } else { favoured }
+                if ahead <= max_imbalance {
+                    return favoured;
+                }
+                self.turn = (least + 1) % count;
+                least
             }
         }
     }
@@ -113,6 +125,12 @@ impl Router {
             self.known[replica].waiting += 1;
         }
     }
+}
+
+/// The first of the least loaded replicas, looked at in turn from `from` on: of equals each gets
+/// its turn, as in nginx and HAProxy. A fixed order would send all light load to one replica.
+fn first_least<K: Ord>(from: usize, count: usize, load: impl Fn(&usize) -> K) -> usize {
+    (from..count).chain(0..from).min_by_key(load).unwrap_or(0)
 }
 
 /// A number below `count` from 32 uniform bits (Lemire's multiplication; bias below count / 2³²).
@@ -138,6 +156,35 @@ mod tests {
         let seen: Vec<_> =
             (0..6).map(|_| router.choose(visible(0), |_| 0, |_| Signal::default())).collect();
         assert_eq!(seen, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn equals_get_their_turn() {
+        for strategy in [Strategy::LeastOutstanding, Strategy::KvAware] {
+            let mut router = router(strategy, Span::ZERO, 3);
+            let mut chosen = |loads: [u32; 3]| {
+                let signal = |r: usize| Signal { kv_used: loads[r], ..Signal::default() };
+                router.choose(visible(0), |r| loads[r], signal)
+            };
+            let idle: Vec<_> = (0..6).map(|_| chosen([0; 3])).collect();
+            assert_eq!(idle, [0, 1, 2, 0, 1, 2], "{strategy:?}");
+            let tied: Vec<_> = (0..4).map(|_| chosen([1, 5, 1])).collect();
+            assert_eq!(tied, [0, 2, 0, 2], "{strategy:?}");
+            assert_eq!([chosen([3, 2, 9]), chosen([3, 2, 9])], [1, 1], "{strategy:?}");
+        }
+    }
+
+    /// What flees a favourite that is too far ahead is spread over the others.
+    #[test]
+    fn those_turned_away_from_their_favourite_are_spread() {
+        let strategy = Strategy::PrefixAffinity { max_imbalance: 3 };
+        let mut router = router(strategy, Span::ZERO, 4);
+        let mut chosen = |ahead: u32| {
+            let load = |r: usize| if r == 1 { ahead } else { 0 };
+            router.choose(visible(0x4000_0000_0000_0000), load, |_| Signal::default())
+        };
+        assert_eq!([chosen(3), chosen(3)], [1, 1]);
+        assert_eq!([chosen(4), chosen(4), chosen(4), chosen(4)], [0, 2, 3, 0]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
 use scenarios::resolved::Replications;
 use sim::record::{CallRecord, KeepAll};
+use sim::workload::{Arrivals, SourceSpec};
 use sim::{Scenario, Simulation};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -118,7 +119,10 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
             sha256: resolved.sha256.clone(),
         },
         provenance: provenance(resolved),
-        notes: notes.map(|note| format!("{}: {}", note.site.place, note.message)).collect(),
+        notes: notes
+            .map(|note| format!("{}: {}", note.site.place, note.message))
+            .chain(redrawn(&resolved.scenario, result))
+            .collect(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let json = || reports::json::render(&report);
@@ -141,6 +145,16 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
         output::write_folder(Path::new(folder), &files)?;
     }
     Ok(())
+}
+
+/// What the replications of a recording are, and so what their intervals cover.
+fn redrawn(scenario: &Scenario, result: &RunResult) -> Option<String> {
+    let replay = |source: &SourceSpec| matches!(source.arrivals, Arrivals::Replay { .. });
+    (result.replications > 1 && scenario.sources.iter().any(replay)).then(|| {
+        "Replication 0 replays the recording; the others redraw it in blocks of 30 s on average (a \
+         block bootstrap). So the intervals cover this redrawing, and no other day."
+            .to_owned()
+    })
 }
 
 /// Where each input comes from; first how far the step times of each pool can be trusted.

@@ -5,6 +5,7 @@
 
 use crate::swarm;
 use proptest::prelude::*;
+use sim::engine::EngineCounts;
 use sim::ids::SourceId;
 use sim::metrics::Histogram;
 use sim::outcome::{ModelOutcome, Outcome};
@@ -109,21 +110,21 @@ impl Run<'_> {
             self.scenario.pools.iter().zip(&self.outcome.pools).enumerate()
         {
             let calls = || self.calls.iter().filter(|call| call.pool.index() == number);
-            assert_eq!(pool.admitted, calls().count() as u64);
-            assert_eq!(pool.prompt_tokens, calls().map(|c| u64::from(c.input)).sum::<u64>());
-            assert_eq!(
-                pool.prefix_hit_tokens,
-                calls().map(|c| u64::from(c.hit_tokens)).sum::<u64>()
-            );
+            let Scenario { warm_up, horizon, .. } = *self.scenario;
+            let measured =
+                |call: &&CallRecord| warm_up.0 <= call.scheduled.0 && call.scheduled.0 < horizon.0;
+            check_admissions(&pool.whole_run, &calls().collect::<Vec<_>>());
+            check_admissions(&pool.measured, &calls().filter(measured).collect::<Vec<_>>());
+            let whole = &pool.whole_run;
             let preempted = calls().map(|c| u64::from(c.preemptions)).sum::<u64>();
             // A sequence that ended by EOS fills one more iteration of an asynchronous engine and
             // may be preempted there, when its call is over.
             let lingers = spec.engine.async_scheduling;
-            assert!(pool.preemptions == preempted || lingers && pool.preemptions > preempted);
+            assert!(whole.preemptions == preempted || lingers && whole.preemptions > preempted);
             let caching = spec.engine.prefix_caching;
-            assert!(caching || (pool.prefix_hit_tokens, pool.evictions) == (0, 0));
+            assert!(caching || (whole.hit_tokens, whole.evictions) == (0, 0));
             let rented = u64::from(spec.replicas) * self.outcome.measured.0;
-            assert!(pool.busy.0 <= rented, "busy for longer than rented");
+            assert!(pool.measured.busy.0 <= rented, "busy for longer than rented");
             assert!(pool.kv_used_samples <= pool.kv_total_samples);
             assert_eq!(pool.replicas, u64::from(spec.replicas));
         }
@@ -181,6 +182,14 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// First admissions and their prompts against the calls.
+fn check_admissions(counts: &EngineCounts, calls: &[&CallRecord]) {
+    let sum = |of: fn(&CallRecord) -> u32| calls.iter().map(|c| u64::from(of(c))).sum::<u64>();
+    assert_eq!(counts.admitted, calls.len() as u64);
+    assert_eq!(counts.prompt_tokens, sum(|c| c.input));
+    assert_eq!(counts.hit_tokens, sum(|c| c.hit_tokens));
 }
 
 fn check_times(model: &ModelOutcome, calls: &[&CallRecord]) {

@@ -16,6 +16,7 @@ pub(crate) trait Engine {
     fn counts(&self) -> EngineCounts;
     fn used_blocks(&self) -> u32;
     fn queued_tokens(&self) -> u64;
+    fn peak_blocks(&self) -> u32;
     /// What the iteration just scheduled holds; only the reference knows.
     fn step_log(&self) -> StepLog {
         StepLog::default()
@@ -47,6 +48,9 @@ impl Engine for ReferenceReplica {
     fn queued_tokens(&self) -> u64 {
         self.queued_tokens()
     }
+    fn peak_blocks(&self) -> u32 {
+        self.peak_blocks()
+    }
     fn step_log(&self) -> StepLog {
         self.last_step().clone()
     }
@@ -56,11 +60,21 @@ impl Engine for ReferenceReplica {
 pub(crate) struct Fast {
     pub(crate) replica: Replica,
     slots: BTreeMap<u32, SeqId>,
+    /// Instants at which to look at it, rising, from the last; also amid a leap.
+    probes: Vec<Time>,
+    /// What was seen there: counts and blocks in use.
+    pub(crate) probed: BTreeMap<Time, (EngineCounts, u32)>,
 }
 
 impl Fast {
     pub(crate) fn new(spec: EngineSpec, step_time: StepTime) -> Fast {
-        Fast { replica: Replica::new(spec, step_time), slots: BTreeMap::new() }
+        let replica = Replica::new(spec, step_time);
+        Fast { replica, slots: BTreeMap::new(), probes: Vec::new(), probed: BTreeMap::new() }
+    }
+
+    /// Looks at the engine at each of these instants.
+    pub(crate) fn probed_at(self, instants: impl DoubleEndedIterator<Item = Time>) -> Fast {
+        Fast { probes: instants.rev().collect(), ..self }
     }
 }
 
@@ -78,6 +92,10 @@ impl Engine for Fast {
         }
     }
     fn complete(&mut self, now: Time, out: &mut Vec<Ended>) {
+        while let Some(probe) = self.probes.pop_if(|probe| *probe < now) {
+            let seen = (self.replica.counts_at(probe), self.replica.used_blocks_at(probe));
+            self.probed.insert(probe, seen);
+        }
         self.replica.complete(now, out);
         self.replica.check();
     }
@@ -92,6 +110,9 @@ impl Engine for Fast {
     }
     fn queued_tokens(&self) -> u64 {
         self.replica.queued_tokens()
+    }
+    fn peak_blocks(&self) -> u32 {
+        self.replica.peak_blocks()
     }
 }
 

@@ -171,7 +171,7 @@ fn totals<E: Engine>(case: &Case, engine: &mut E, log: &mut Vec<(u64, StepLog)>)
         ("steps".into(), counts.iterations.into()),
         ("preemptions".into(), counts.preemptions.into()),
         ("scheduled_tokens".into(), counts.scheduled_tokens.into()),
-        ("peak_blocks".into(), counts.peak_blocks.into()),
+        ("peak_blocks".into(), engine.peak_blocks().into()),
         ("evictions".into(), counts.evictions.into()),
         ("first_step".into(), list(&|e| e.first_token.0 / STEP.0 - 1)),
         ("done_step".into(), list(&|e| e.ended.0 / STEP.0 - 1)),

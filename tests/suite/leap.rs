@@ -7,8 +7,8 @@
 use crate::engines::{Engine, Fast, drive};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime, Submission};
-use sim::units::{Blocks, Time, Tokens};
+use sim::engine::{EngineCounts, EngineSpec, SchedulingPolicy, StepTime, Submission};
+use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
 use std::collections::BTreeMap;
 
@@ -116,17 +116,28 @@ fn workloads() -> impl Strategy<Value = Workload> {
 
 /// Runs both engines and compares everything they say.
 fn compare(load: &Workload) {
-    let mut used = BTreeMap::new();
+    let (mut seen, mut queued) = (BTreeMap::new(), BTreeMap::new());
+    let mut busy = Span::ZERO;
     let mut slow = ReferenceReplica::new(load.spec.clone(), load.step_time.clone());
     let mut expected = drive(&mut slow, load.requests.clone(), &load.cancels, |engine, now| {
-        used.insert(now, (engine.used_blocks(), engine.queued_tokens()));
+        // The reference counts an iteration's time when it starts.
+        let counts = EngineCounts { busy, ..engine.counts() };
+        busy = engine.counts().busy;
+        seen.insert(now, (counts, engine.used_blocks()));
+        queued.insert(now, engine.queued_tokens());
     });
-    let mut fast = Fast::new(load.spec.clone(), load.step_time.clone());
+    let fast = Fast::new(load.spec.clone(), load.step_time.clone());
+    let mut fast = fast.probed_at(seen.keys().copied());
     let mut got = drive(&mut fast, load.requests.clone(), &load.cancels, |engine, now| {
-        let seen = (engine.used_blocks(), engine.queued_tokens());
-        assert_eq!(used.get(&now), Some(&seen), "blocks in use and prompts queued at {now:?}");
+        assert_eq!(
+            (seen.get(&now).map(|seen| seen.1), queued.get(&now)),
+            (Some(engine.used_blocks()), Some(&engine.queued_tokens())),
+            "blocks in use and prompts queued at {now:?}"
+        );
     });
     assert_eq!(fast.counts(), slow.counts());
+    assert_eq!(fast.peak_blocks(), slow.peak_blocks());
+    assert_eq!(fast.probed, seen, "also amid a leap");
     // Within one boundary the engines may report in different orders.
     expected.sort_by_key(|ended| ended.call);
     got.sort_by_key(|ended| ended.call);
@@ -166,7 +177,7 @@ fn the_comparison_can_fail() {
             max_num_queued_tokens: None,
             prefill_schedule_interval: 1,
         },
-        StepTime::constant(sim::units::Span(10)).expect("valid"),
+        StepTime::constant(Span(10)).expect("valid"),
         vec![(0, 0, 10, 10, 50, 0, false, None)],
     );
     let mut other = load.clone();

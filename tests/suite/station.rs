@@ -289,7 +289,7 @@ impl Sample {
         let simulation = Simulation::recording(scenario, seed, replication, recorder);
         let (outcome, Presence { stays, .. }) = simulation.run_with(&|| false);
         let mut outcome = outcome.ok_or("stopped")?;
-        if !outcome.audit.is_empty() || outcome.pools[0].preemptions > 0 {
+        if !outcome.audit.is_empty() || outcome.pools[0].whole_run.preemptions > 0 {
             return Err(format!("audit: {:?}, {:?}", outcome.audit, outcome.pools[0]));
         }
         let models = std::mem::take(&mut outcome.models);
@@ -387,7 +387,9 @@ impl Measure {
             Measure::Rejected => tasks(|task| task.rejected) / tasks(|task| task.arrived),
             Measure::Throughput => tasks(|task| task.succeeded) / measured,
             Measure::Busy => {
-                outcome.pools[0].busy.as_secs_f64() / measured / f64::from(station.replicas)
+                outcome.pools[0].measured.busy.as_secs_f64()
+                    / measured
+                    / f64::from(station.replicas)
             }
             Measure::Dispersion => {
                 // The tenth before the warm-up ends and what drains after the horizon are left out.

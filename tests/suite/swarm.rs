@@ -345,9 +345,9 @@ mod tests {
             late += outcome.tasks.iter().map(|task| task.succeeded - task.within_slo).sum::<u64>();
             overflowed +=
                 outcome.models.iter().map(|m| m.attempts.saturating_sub(m.calls)).sum::<u64>();
-            preempted += outcome.pools.iter().map(|pool| pool.preemptions).sum::<u64>();
-            evicted += outcome.pools.iter().map(|pool| pool.evictions).sum::<u64>();
-            hit += outcome.pools.iter().map(|pool| pool.prefix_hit_tokens).sum::<u64>();
+            preempted += outcome.pools.iter().map(|pool| pool.whole_run.preemptions).sum::<u64>();
+            evicted += outcome.pools.iter().map(|pool| pool.whole_run.evictions).sum::<u64>();
+            hit += outcome.pools.iter().map(|pool| pool.whole_run.hit_tokens).sum::<u64>();
         }
         assert!((3_000..90_000).contains(&arrived), "{arrived} requests in 300 scenarios");
         let paths = [rejected, overflowed, preempted, evicted, hit, late];

@@ -2,7 +2,7 @@
 
 use crate::support::{dollars, scenario};
 use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Warning, run};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineCounts, EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::PoolId;
 use sim::metrics::{Series, Window};
@@ -80,15 +80,20 @@ fn hour(calls: u64) -> Outcome {
     }
     let pool = PoolOutcome {
         replicas: 2,
-        busy: Span::from_secs(calls * 10),
-        preemptions: 7,
-        prefix_hit_tokens: 30 * calls,
-        prompt_tokens: 100 * calls,
-        prefix_hit_request_ppm: 250_000 * calls,
-        admitted: calls,
-        evictions: 4,
+        measured: EngineCounts {
+            busy: Span::from_secs(calls * 10),
+            preemptions: 7,
+            hit_tokens: 30 * calls,
+            prompt_tokens: 100 * calls,
+            hit_ppm: 250_000 * calls,
+            admitted: calls,
+            evictions: 4,
+            ..EngineCounts::default()
+        },
         kv_used_samples: calls,
         kv_total_samples: 1_000,
+        running_samples: 3 * calls,
+        seats_samples: 10 * calls,
         gpu_time: 2 * u128::from(Span::from_secs(3_600).0),
         ..PoolOutcome::default()
     };
@@ -158,6 +163,7 @@ fn a_pool_is_measured_in_shares_of_what_was_rented() {
     assert_eq!((pool.replicas, pool.preemptions, pool.evictions), (2, 14, 8));
     assert!(near(&pool.utilisation, 8_000.0 / 14_400.0), "{:?}", pool.utilisation);
     assert!(near(&pool.kv_usage_mean, 0.4));
+    assert!(near(&pool.batch_occupancy_mean, 0.3));
     assert!(near(&pool.prefix_hit_ratio, 0.3));
     assert!(near(&pool.prefix_hit_ratio_per_request, 0.25));
     assert!((pool.gpu_hours - 2.0).abs() < 1e-12);

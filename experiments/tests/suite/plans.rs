@@ -100,7 +100,25 @@ fn the_start_up_is_removed_when_the_steady_state_is_asked_for() {
     let short = scenario_with_few_windows();
     let runner = |s: &Scenario, seed, r| Some(queue.run(s, seed, r));
     let found = replicate(&short, &plan, &runner, &NoProgress).expect("it finishes");
-    assert_eq!(found.warm_up, WarmUp::TooShort(Span::ZERO));
+    assert_eq!(found.warm_up, WarmUp::TooFewWindows);
+}
+
+/// Work for 300 s waits at the start; at load 0.5 it is gone after 600 of the 1000 s.
+#[test]
+fn a_steady_state_that_is_never_reached_has_no_times() {
+    let queue = Queue { backlog: 300, ..Queue::poisson(|_| 0.5) };
+    let scenario = scenario(1_000, 0);
+    let objectives = [objective("job.p95_latency", Comparison::AtMost, 1e9, &scenario)];
+    let whole = plan(Sample::Fixed(20));
+    let found = result(queue, &scenario, &Plan { steady_state: true, ..whole }, &objectives);
+    let p95 = &found.tasks[0].latency.p95;
+    assert_eq!(p95.value, None);
+    assert_eq!(p95.reason.as_deref(), Some("the start-up outlasts half of the run"));
+    assert!(found.warnings.contains(&Warning::RunTooShort), "{:?}", found.warnings);
+    assert_eq!(found.objectives[0].met, None);
+    // The same run taken as it is has them: then the start is part of the question.
+    let taken = result(queue, &scenario, &whole, &[]);
+    assert!(taken.tasks[0].latency.p95.value.is_some());
 }
 
 fn scenario_with_few_windows() -> Scenario {

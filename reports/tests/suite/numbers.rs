@@ -31,6 +31,8 @@ fn numbers_have_three_digits_and_a_unit_that_fits() {
         (1.0, Unit::Share, "100.0 %"),
         (0.999_97, Unit::Share, "99.997 %"),
         (0.000_04, Unit::Share, "0.004 %"),
+        (1e-8, Unit::Share, "0.000001 %"),
+        (1e-16, Unit::Share, "<0.000001 %"),
         (0.632, Unit::Share, "63.2 %"),
         (12.34, Unit::PerSecond, "12.3/s"),
         (f64::INFINITY, Unit::PerSecond, "inf/s"),

@@ -102,6 +102,8 @@ fn a_light_load_is_reported_with_every_number() {
     assert!(!page.contains("n/a"), "{page}");
     assert!(page.contains("stable: ") && page.contains("p95 task latency"), "{page}");
     assert!(markdown::render(&report).contains("| **"));
+    let drivers = result.models[0].drivers.expect("time passed");
+    assert_eq!(drivers.other, 0.0, "queue, prefill and decode are all there is, to the picosecond");
     assert_eq!(json::render(&report), json::render(&fixture::report(&simulate(2.0, 3))));
 }
 

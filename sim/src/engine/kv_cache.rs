@@ -159,7 +159,14 @@ impl KvCache {
     }
 
     pub(super) fn evictions(&self) -> u64 {
-        self.prefix.as_ref().map_or(0, |prefix| prefix.evictions)
+        self.evictions_after(0)
+    }
+
+    /// Evictions once `count` more blocks have been taken.
+    pub(super) fn evictions_after(&self, count: u32) -> u64 {
+        let after =
+            |prefix: &PrefixCache| prefix.evictions + u64::from(count.saturating_sub(prefix.blank));
+        self.prefix.as_ref().map_or(0, after)
     }
 
     /// Takes blocks out of the free ones, evicting cached content where no blank one is left.

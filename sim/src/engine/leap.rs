@@ -8,8 +8,9 @@
 //!
 //! Observers do not cut a leap: [`Replica::used_blocks_at`] evaluates it at an instant.
 
+use super::sequence::chunk_pairs;
 use super::step_time::{DecodePace, Work};
-use super::{Replica, reference::chunk_pairs};
+use super::{EngineCounts, Replica};
 use crate::units::{Span, Time};
 
 /// The iterations under way.
@@ -105,7 +106,7 @@ impl Replica {
         if iterations > 1 {
             let blocks = self.batch.blocks_for(iterations) - u64::from(first_blocks);
             self.kv.take(blocks as u32);
-            self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
+            self.peak_blocks = self.peak_blocks.max(self.kv.used());
         }
         self.batch.advance(iterations);
         self.cadence.pass(iterations);
@@ -118,25 +119,40 @@ impl Replica {
     /// Blocks in use at `now`, while iterations are under way.
     #[must_use]
     pub fn used_blocks_at(&self, now: Time) -> u32 {
-        let Flight { iterations, started, pace, first_blocks, boundary } = self.flight;
-        if iterations <= 1 || now <= started {
-            return self.kv.used();
+        self.kv.used() + self.blocks_begun(self.begun(now))
+    }
+
+    /// Counts up to `now`, while iterations are under way: those that have begun count, and of
+    /// the one under way the time up to `now`.
+    #[must_use]
+    pub fn counts_at(&self, now: Time) -> EngineCounts {
+        let Flight { iterations, started, boundary, .. } = self.flight;
+        let mut counts = self.counts();
+        if iterations > 0 {
+            let begun = self.begun(now);
+            counts.iterations += begun;
+            counts.scheduled_tokens += begun * u64::from(self.batch.count());
+            counts.busy += now.min(boundary).since(started);
+            counts.evictions = self.kv.evictions_after(self.blocks_begun(begun));
         }
-        // Iterations begun by `now`: those whose start is at or before it.
-        let begun = if now >= boundary {
+        counts
+    }
+
+    /// Iterations of the leap begun by `now`: those whose start is at or before it.
+    fn begun(&self, now: Time) -> u64 {
+        let Flight { iterations, started, pace, boundary, .. } = self.flight;
+        if iterations <= 1 || now >= boundary {
             iterations
         } else {
             pace.iterations_to_reach(now.since(started) + Span(1), iterations)
-        };
-        self.kv.used() + self.batch.blocks_for(begun) as u32 - first_blocks
+        }
     }
 
-    /// Time of completed iterations up to `now`, the one under way counted up to `now`.
-    #[must_use]
-    pub fn busy_until(&self, now: Time) -> Span {
-        if self.flight.iterations == 0 {
-            return self.counts.busy;
+    /// Blocks that the first `begun` iterations of the leap take, those already taken left out.
+    fn blocks_begun(&self, begun: u64) -> u32 {
+        if begun <= 1 {
+            return 0;
         }
-        self.counts.busy + now.min(self.flight.boundary).since(self.flight.started)
+        self.batch.blocks_for(begun) as u32 - self.flight.first_blocks
     }
 }

@@ -10,7 +10,7 @@
 mod pool;
 
 use super::content::Chain;
-use super::sequence::{EndReason, Ended, EngineCounts, Submission};
+use super::sequence::{EndReason, Ended, EngineCounts, Submission, chunk_pairs, hit_ppm};
 use super::spec::{EngineSpec, SchedulingPolicy};
 use super::step_time::{StepTime, Work};
 use crate::units::Time;
@@ -79,6 +79,7 @@ pub struct ReferenceReplica {
     /// The last iteration that did not hold prefill back left somebody waiting.
     capacity_bound: bool,
     counts: EngineCounts,
+    peak_blocks: u32,
 }
 
 impl ReferenceReplica {
@@ -99,6 +100,7 @@ impl ReferenceReplica {
             boundary: Time::NEVER,
             last_step: StepLog::default(),
             counts: EngineCounts::default(),
+            peak_blocks: 0,
         }
     }
 
@@ -118,6 +120,12 @@ impl ReferenceReplica {
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
         EngineCounts { evictions: self.pool.evictions, ..self.counts }
+    }
+
+    /// Most blocks in use at once.
+    #[must_use]
+    pub fn peak_blocks(&self) -> u32 {
+        self.peak_blocks
     }
 
     /// Blocks in use, the null block left out.
@@ -241,7 +249,7 @@ impl ReferenceReplica {
             }
         }
         self.last_step.used_blocks = self.used_blocks();
-        self.counts.peak_blocks = self.counts.peak_blocks.max(self.last_step.used_blocks);
+        self.peak_blocks = self.peak_blocks.max(self.last_step.used_blocks);
         self.counts.iterations += 1;
         let span = self.step_time.iteration(work);
         self.counts.busy += span;
@@ -469,15 +477,4 @@ impl ReferenceReplica {
 enum Room {
     Made,
     SelfPreempted,
-}
-
-/// (token, context) pairs of a chunk of `n` tokens on top of `before` computed ones.
-pub(super) fn chunk_pairs(before: u32, n: u32) -> u64 {
-    let (before, n) = (u64::from(before), u64::from(n));
-    n * before + n * (n + 1) / 2
-}
-
-/// Hit tokens over prompt tokens, in millionths.
-pub(super) fn hit_ppm(hit: u32, prompt: u32) -> u64 {
-    u64::from(hit) * 1_000_000 / u64::from(prompt.max(1))
 }

@@ -4,8 +4,9 @@
 //! their chunk, and blocks suffice. Whenever the order inside the running list could matter
 //! (tokens or blocks run short) [`super::slow_path`] walks it.
 
+use super::Replica;
+use super::sequence::hit_ppm;
 use super::sequence::{EndReason, Ended, State};
-use super::{Replica, reference::hit_ppm};
 use crate::units::Time;
 
 impl Replica {
@@ -33,7 +34,7 @@ impl Replica {
             self.cadence.admitted(self.queue.len());
         }
         self.cadence.executes = self.batch.count() > 0 || !self.scheduled.is_empty();
-        self.counts.peak_blocks = self.counts.peak_blocks.max(self.kv.used());
+        self.peak_blocks = self.peak_blocks.max(self.kv.used());
         // With no preemption, a head that still waits cannot be admitted before somebody ends.
         self.take_off(now, first_blocks, !preempted);
     }

@@ -4,6 +4,7 @@ use super::content::Chain;
 use super::kv_cache::Holding;
 use crate::units::{Span, Time};
 use crate::workload::Segments;
+use std::ops::{AddAssign, Sub};
 
 /// A request as it is handed to an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub struct Ended {
     pub preemptions: u32,
 }
 
-/// Counts an engine keeps over its life.
+/// Counts an engine keeps over its life; the counts of a part of it are a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct EngineCounts {
     /// Iterations run.
@@ -77,8 +78,39 @@ pub struct EngineCounts {
     pub hit_ppm: u64,
     /// Hashed blocks reused for other content.
     pub evictions: u64,
-    /// Most blocks in use at once.
-    pub peak_blocks: u32,
+}
+
+impl AddAssign for EngineCounts {
+    fn add_assign(&mut self, other: EngineCounts) {
+        self.iterations += other.iterations;
+        self.busy += other.busy;
+        self.preemptions += other.preemptions;
+        self.scheduled_tokens += other.scheduled_tokens;
+        self.admitted += other.admitted;
+        self.prompt_tokens += other.prompt_tokens;
+        self.hit_tokens += other.hit_tokens;
+        self.hit_ppm += other.hit_ppm;
+        self.evictions += other.evictions;
+    }
+}
+
+/// What was counted since `earlier`, an earlier state of the same counts.
+impl Sub for EngineCounts {
+    type Output = EngineCounts;
+
+    fn sub(self, earlier: EngineCounts) -> EngineCounts {
+        EngineCounts {
+            iterations: self.iterations - earlier.iterations,
+            busy: self.busy - earlier.busy,
+            preemptions: self.preemptions - earlier.preemptions,
+            scheduled_tokens: self.scheduled_tokens - earlier.scheduled_tokens,
+            admitted: self.admitted - earlier.admitted,
+            prompt_tokens: self.prompt_tokens - earlier.prompt_tokens,
+            hit_tokens: self.hit_tokens - earlier.hit_tokens,
+            hit_ppm: self.hit_ppm - earlier.hit_ppm,
+            evictions: self.evictions - earlier.evictions,
+        }
+    }
 }
 
 /// Where a sequence is in its life.
@@ -196,4 +228,15 @@ impl Identity {
         self.chain.extend(blocks, block_size, &self.segments, self.output_segment);
         self.chain.known(0, blocks)
     }
+}
+
+/// (token, context) pairs of a chunk of `n` tokens on top of `before` computed ones.
+pub(super) fn chunk_pairs(before: u32, n: u32) -> u64 {
+    let (before, n) = (u64::from(before), u64::from(n));
+    n * before + n * (n + 1) / 2
+}
+
+/// Hit tokens over prompt tokens, in millionths.
+pub(super) fn hit_ppm(hit: u32, prompt: u32) -> u64 {
+    u64::from(hit) * 1_000_000 / u64::from(prompt.max(1))
 }

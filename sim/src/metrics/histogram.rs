@@ -93,7 +93,8 @@ impl Histogram {
 
     /// The rest without the values of a list that was added before; `None` when it was not. Counts
     /// and sum are those of the rest, exactly; where the smallest or largest value went out with
-    /// the list, the edge of the outermost bucket left stands in for it (within 0.1 %).
+    /// the list, the edge of the outermost bucket left stands in for it (within 0.1 %). For quantiles without many parts
+    /// in turn there is [`super::Cumulated`].
     #[must_use]
     pub fn without(&self, part: &BucketCounts) -> Option<Histogram> {
         let mut rest = self.clone();
@@ -149,13 +150,7 @@ impl Histogram {
     /// `None` without values.
     #[must_use]
     pub fn quantile_secs(&self, p: f64) -> Option<f64> {
-        let (least, largest) = (self.min()?.0 as f64, self.largest.0 as f64);
-        let rank = (self.count - 1) as f64 * p.clamp(0.0, 1.0);
-        let whole = rank as u64;
-        let lower = self.value_at(whole);
-        let upper = self.value_at((whole + 1).min(self.count - 1));
-        let value = lower + (upper - lower) * (rank - whole as f64);
-        Some(value.clamp(least, largest) / crate::units::PS_PER_SEC as f64)
+        quantile_secs(p, self.count, (self.min()?, self.largest), |rank| self.value_at(rank))
     }
 
     /// Values at most `limit`, counting whole buckets that end at or below it and the
@@ -205,18 +200,41 @@ impl Histogram {
         let mut before = 0;
         for (from, width, count) in self.buckets() {
             if rank < before + count {
-                let fraction = ((rank - before) as f64 + 0.5) / count as f64;
-                // A bucket one picosecond wide holds exactly that value.
-                return if width == 1 {
-                    from as f64
-                } else {
-                    from as f64 + width as f64 * fraction
-                };
+                return within((from, width), count, rank - before);
             }
             before += count;
         }
         self.largest.0 as f64
     }
+}
+
+/// The `p`-quantile in seconds of `count` values within `ends`; `value_at` estimates the value of
+/// a rank. `None` without values.
+pub(super) fn quantile_secs(
+    p: f64,
+    count: u64,
+    ends: (Span, Span),
+    value_at: impl Fn(u64) -> f64,
+) -> Option<f64> {
+    let last = count.checked_sub(1)?;
+    let rank = last as f64 * p.clamp(0.0, 1.0);
+    let whole = rank as u64;
+    let lower = value_at(whole);
+    let upper = value_at((whole + 1).min(last));
+    let value = lower + (upper - lower) * (rank - whole as f64);
+    Some(value.clamp(ends.0.0 as f64, ends.1.0 as f64) / crate::units::PS_PER_SEC as f64)
+}
+
+/// Estimated value (picoseconds) of number `index` of the `count` in a bucket.
+pub(super) fn within((from, width): (u64, u64), count: u64, index: u64) -> f64 {
+    let fraction = (index as f64 + 0.5) / count as f64;
+    // A bucket one picosecond wide holds exactly that value.
+    if width == 1 { from as f64 } else { from as f64 + width as f64 * fraction }
+}
+
+/// First value and width of a bucket by its number.
+pub(super) fn edges(bucket: u32) -> (u64, u64) {
+    bounds(bucket as usize / PARTS, bucket as usize % PARTS)
 }
 
 /// Page and part of a value.

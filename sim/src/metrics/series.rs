@@ -1,6 +1,7 @@
 //! What happened in each window of time, for charts, warm-up and stability.
 
 use crate::units::Span;
+use std::ops::AddAssign;
 
 /// Counts of consecutive windows of equal width, from the start of the run.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -30,4 +31,17 @@ pub struct Window {
     pub kv_blocks: u64,
     /// Preemptions in it.
     pub preemptions: u64,
+}
+
+impl AddAssign<&Window> for Window {
+    fn add_assign(&mut self, other: &Window) {
+        self.arrived += other.arrived;
+        self.finished += other.finished;
+        self.latency_sum += other.latency_sum;
+        self.waiting += other.waiting;
+        self.running += other.running;
+        self.kv_blocks_used += other.kv_blocks_used;
+        self.kv_blocks += other.kv_blocks;
+        self.preemptions += other.preemptions;
+    }
 }

@@ -2,6 +2,7 @@
 //! which measuring begins and ends.
 
 use super::Simulation;
+use crate::engine::EngineCounts;
 use crate::event::RANK_OBSERVE;
 use crate::ids::PoolId;
 use crate::ledger::{GpuAccount, Ledger};
@@ -19,8 +20,8 @@ pub(super) struct Observer {
     warm_up: Time,
     horizon: Time,
     passed: Mark,
-    /// Busy time of each pool at the end of the warm-up.
-    busy_before: Vec<Span>,
+    /// Counts of each pool at the end of the warm-up.
+    before: Vec<EngineCounts>,
     last_arrival: Time,
 }
 
@@ -38,7 +39,7 @@ impl Observer {
             warm_up: Time(scenario.warm_up.0),
             horizon: Time(scenario.horizon.0),
             passed: Mark::None,
-            busy_before: vec![Span::ZERO; scenario.pools.len()],
+            before: vec![EngineCounts::default(); scenario.pools.len()],
             last_arrival: Time::ZERO,
         }
     }
@@ -104,7 +105,7 @@ impl<R: Recorder> Simulation<'_, R> {
         self.plan_refresh(pool, now);
     }
 
-    /// A window of the series ends; the KV samples of the measured time are taken here too.
+    /// A window of the series ends; the samples of the measured time are taken here too.
     pub(super) fn end_window(&mut self, now: Time) {
         let measured = now > self.observer.warm_up && now <= self.observer.horizon;
         let mut window = std::mem::take(&mut self.observer.window);
@@ -116,8 +117,12 @@ impl<R: Recorder> Simulation<'_, R> {
             window.kv_blocks_used += u64::from(used);
             window.kv_blocks += u64::from(usable);
             if measured {
-                self.outcome.pools[pool.index()].kv_used_samples += u64::from(used);
-                self.outcome.pools[pool.index()].kv_total_samples += u64::from(usable);
+                let seats = self.scenario.pools[pool.index()].engine.max_num_seqs;
+                let pool = &mut self.outcome.pools[pool.index()];
+                pool.kv_used_samples += u64::from(used);
+                pool.kv_total_samples += u64::from(usable);
+                pool.running_samples += u64::from(running);
+                pool.seats_samples += u64::from(seats);
             }
         }
         self.outcome.series.windows.push(window);
@@ -132,17 +137,17 @@ impl<R: Recorder> Simulation<'_, R> {
         if self.observer.passed == Mark::None {
             self.observer.passed = Mark::WarmUp;
             for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
-                self.observer.busy_before[pool.index()] += replica.busy_until(now);
+                self.observer.before[pool.index()] += replica.counts_at(now);
             }
             self.agenda.set(self.slots.mark, self.observer.horizon, RANK_OBSERVE);
             return;
         }
         self.observer.passed = Mark::Horizon;
         for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
-            self.outcome.pools[pool.index()].busy += replica.busy_until(now);
+            self.outcome.pools[pool.index()].measured += replica.counts_at(now);
         }
-        for (pool, before) in self.outcome.pools.iter_mut().zip(&self.observer.busy_before) {
-            pool.busy = pool.busy - *before;
+        for (pool, &before) in self.outcome.pools.iter_mut().zip(&self.observer.before) {
+            pool.measured = pool.measured - before;
         }
         self.agenda.set(self.slots.mark, Time::NEVER, RANK_OBSERVE);
     }
@@ -151,15 +156,7 @@ impl<R: Recorder> Simulation<'_, R> {
     pub(super) fn close(&mut self) {
         let measured = self.outcome.measured;
         for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
-            let counts = replica.counts();
-            let pool = &mut self.outcome.pools[pool.index()];
-            pool.iterations += counts.iterations;
-            pool.preemptions += counts.preemptions;
-            pool.prefix_hit_tokens += counts.hit_tokens;
-            pool.prompt_tokens += counts.prompt_tokens;
-            pool.prefix_hit_request_ppm += counts.hit_ppm;
-            pool.admitted += counts.admitted;
-            pool.evictions += counts.evictions;
+            self.outcome.pools[pool.index()].whole_run += replica.counts();
         }
         let account = |spec: &crate::fleet::PoolSpec| GpuAccount {
             gpu_time: u128::from(spec.replicas)

@@ -22,7 +22,7 @@ use std::sync::Arc;
 const EXPECTED: [(&str, u64, u64); 6] = [
     ("poisson", 2_559, 0x1e99_7451_1d1a_fde8),
     ("prefixes", 2_547, 0xd49f_fc68_4b97_c5dd),
-    ("sessions", 2_192, 0x5da6_85ca_ab4b_e3d8),
+    ("sessions", 2_211, 0xb574_d868_5a9e_413d),
     ("closed loop", 4_238, 0xfb73_8ca7_aeae_03e4),
     ("replay", 2_026, 0xfd62_2bb9_ff2b_4640),
     ("overflow", 2_487, 0x372a_e9b6_8ffe_26f7),

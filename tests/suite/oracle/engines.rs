@@ -164,7 +164,7 @@ pub(super) fn lru(params: &Params, metrics: &[&str]) -> Answers {
             let outcome = outcome.ok_or("stopped")?;
             let hits = calls.iter().filter(|call| call.hit_tokens > 0).count() as u64;
             // Every miss brings an item in; all but `capacity` of them were evicted.
-            let brought = outcome.pools[0].evictions + u64::from(case.capacity);
+            let brought = outcome.pools[0].whole_run.evictions + u64::from(case.capacity);
             if calls.len() as u64 != hits + brought {
                 return Err("the pool does not hold `capacity` items".to_owned());
             }

@@ -9,6 +9,7 @@ use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::Strategy;
 use sim::ids::TaskId;
+use sim::record::KeepAll;
 use sim::stats::t_interval;
 use sim::units::{Blocks, Span, Tokens};
 use sim::workload::{Arrivals, Gaps, People, PrefixSpec, RateCurve, Scaling, SourceSpec};
@@ -106,6 +107,21 @@ fn one_more_replica_never_hurts() {
     });
 }
 
+/// So little load that most requests find all replicas idle: no rule may favour one of them.
+#[test]
+fn light_load_is_spread_over_all_replicas() {
+    for strategy in [Strategy::RoundRobin, Strategy::LeastOutstanding, Strategy::KvAware] {
+        let scenario = service(0.05, 4, 1_500, strategy, 20_000);
+        let (_, kept) =
+            Simulation::recording(&scenario, 1, 0, KeepAll::default()).run_with(&|| false);
+        let mut served = [0_usize; 4];
+        kept.calls.iter().for_each(|call| served[call.replica as usize] += 1);
+        let fair = kept.calls.len() / 4;
+        let even = served.iter().all(|&n| n.abs_diff(fair) <= fair / 10);
+        assert!(kept.calls.len() > 800 && even, "{strategy:?}: {served:?}");
+    }
+}
+
 /// Load against a small KV pool: no preemption at first, then some, then many; p95 rises faster and
 /// faster.
 #[test]
@@ -119,7 +135,8 @@ fn a_small_kv_pool_has_a_knee() {
             let mean = |value: &dyn Fn(&Outcome) -> f64| {
                 outcomes.iter().map(value).sum::<f64>() / outcomes.len() as f64
             };
-            let preempted = |o: &Outcome| o.pools[0].preemptions as f64 / o.models[0].calls as f64;
+            let preempted =
+                |o: &Outcome| o.pools[0].whole_run.preemptions as f64 / o.models[0].calls as f64;
             (mean(&preempted), mean(&p95))
         })
         .collect();
