@@ -122,8 +122,8 @@ impl Watched {
 /// Any backoff with its longest pause.
 fn backoff() -> impl Strategy<Value = (Backoff, Span)> {
     let jitter = prop_oneof![Just(Jitter::None), Just(Jitter::Full), Just(Jitter::Equal)];
-    // Half of them near the ends of what a span can hold.
-    let span = prop_oneof![0..1_u64 << 45, any::<u64>()].prop_map(Span);
+    // Usual ones, and the ends of what a span can hold.
+    let span = prop_oneof![0..3_u64, 0..1_u64 << 45, any::<u64>()].prop_map(Span);
     (span.clone(), 1.0..100.0, span, jitter).prop_map(|(initial, factor, max, jitter)| {
         (Backoff::Exponential { initial, factor, max, jitter }, max)
     })

@@ -201,6 +201,10 @@ fn wrong_rows_fail_by_name() {
         ("kv_blocks-117", "26624,exact", "26625,exact"),
         ("t_interval-111", "0.0361316222643", "0.0361316223643"),
         ("quantile_order_ci-103", "0.958095268223", "0.958095270223"),
+        ("circuit_breaker-098", "rejected,4,", "rejected,5,"),
+        ("circuit_breaker-100", "final_state,closed", "final_state,half"),
+        ("retry_amplification-061", "1.39,rel", "1.41,rel"),
+        ("metastable_fluid-064", "vulnerable,1", "vulnerable,0"),
         // A metric, a parameter, a case and a family nobody knows.
         ("kv_blocks-118", "usable_blocks", "spare_blocks"),
         ("allreduce_ring-129", "hop_latency", "hop_latencies"),
