@@ -156,8 +156,8 @@ pub struct PoolResult {
     pub utilisation: Estimate,
     /// KV blocks in use over KV blocks there are, mean over window ends.
     pub kv_usage_mean: Estimate,
-    /// Mean share of `max_num_seqs` that runs, over window ends of the measured time.
-    pub batch_occupancy_mean: Estimate,
+    /// Requests running on a replica, mean over window ends of the measured time.
+    pub running_mean: Estimate,
     /// Preemptions, summed over replications.
     pub preemptions: u64,
     /// Prompt tokens served from the prefix cache over prompt tokens admitted.

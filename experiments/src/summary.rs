@@ -272,10 +272,11 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
             |p| (p.kv_used_samples.into(), p.kv_total_samples.into()),
             "no window ended in the measured time",
         ),
-        batch_occupancy_mean: share(
-            |p| (p.running_samples.into(), p.seats_samples.into()),
+        running_mean: ratio(
+            &parts(records, outcome, |p| (p.running_samples.into(), p.samples.into())),
             "no window ended in the measured time",
-        ),
+        )
+        .held_within(0.0, f64::INFINITY),
         preemptions: sum(|p| p.measured.preemptions),
         prefix_hit_ratio: share(
             |p| (p.measured.hit_tokens.into(), p.measured.prompt_tokens.into()),

@@ -306,7 +306,7 @@ struct Pool<'a> {
     replicas: u64,
     utilisation: Option<f64>,
     kv_usage_mean: Option<f64>,
-    batch_occupancy_mean: Option<f64>,
+    running_mean: Option<f64>,
     preemptions: u64,
     prefix_hit_ratio: Option<f64>,
     prefix_hit_ratio_per_request: Option<f64>,
@@ -322,7 +322,7 @@ struct Pool<'a> {
 struct PoolIntervals<'a> {
     utilisation: Number<'a>,
     kv_usage_mean: Number<'a>,
-    batch_occupancy_mean: Number<'a>,
+    running_mean: Number<'a>,
     prefix_hit_ratio: Number<'a>,
     prefix_hit_ratio_per_request: Number<'a>,
 }
@@ -330,14 +330,14 @@ struct PoolIntervals<'a> {
 impl<'a> Pool<'a> {
     fn of(pool: &'a PoolResult) -> Pool<'a> {
         let (tokens, requests) = (&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request);
-        let batch = &pool.batch_occupancy_mean;
-        let all = [&pool.utilisation, &pool.kv_usage_mean, batch, tokens, requests];
+        let running = &pool.running_mean;
+        let all = [&pool.utilisation, &pool.kv_usage_mean, running, tokens, requests];
         let absent = all.into_iter().find(|ratio| ratio.value.is_none());
         Pool {
             replicas: pool.replicas,
             utilisation: pool.utilisation.value,
             kv_usage_mean: pool.kv_usage_mean.value,
-            batch_occupancy_mean: batch.value,
+            running_mean: running.value,
             preemptions: pool.preemptions,
             prefix_hit_ratio: tokens.value,
             prefix_hit_ratio_per_request: requests.value,
@@ -346,7 +346,7 @@ impl<'a> Pool<'a> {
             intervals: PoolIntervals {
                 utilisation: Number::of(&pool.utilisation),
                 kv_usage_mean: Number::of(&pool.kv_usage_mean),
-                batch_occupancy_mean: Number::of(batch),
+                running_mean: Number::of(running),
                 prefix_hit_ratio: Number::of(tokens),
                 prefix_hit_ratio_per_request: Number::of(requests),
             },

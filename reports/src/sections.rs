@@ -213,6 +213,10 @@ fn stability(report: &Report<'_>) -> String {
         text += &format!(" Demand {}", number(demand, Unit::PerSecond));
         match stability.capacity_per_s {
             Some(most) => text += &format!(", capacity {}.", number(most, Unit::PerSecond)),
+            // A queue limit keeps the backlog bounded, not the demand met.
+            None if report.result.tasks.iter().any(|task| task.counts.rejected > 0) => {
+                text += ", part of it rejected.";
+            }
             None => text += ", capacity not reached.",
         }
     }
@@ -280,16 +284,16 @@ fn drivers(report: &Report<'_>) -> Table {
 }
 
 fn pools(report: &Report<'_>) -> Table {
-    let headers = ["replicas", "utilisation", "batch", "KV usage", "GPU hours"];
+    let headers = ["replicas", "utilisation", "running", "KV usage", "GPU hours"];
     let mut table = Table::new("Pools", &headers);
     for pool in &report.result.pools {
         let (busy, kv) = (&pool.utilisation, &pool.kv_usage_mean);
-        let batch = &pool.batch_occupancy_mean;
-        [busy, batch, kv].into_iter().for_each(|ratio| table.explain(ratio));
+        let running = &pool.running_mean;
+        [busy, running, kv].into_iter().for_each(|ratio| table.explain(ratio));
         let cells = vec![
             Cell::plain(count(pool.replicas)),
             Cell::of(busy, Unit::Share),
-            Cell::of(batch, Unit::Share),
+            Cell::of(running, Unit::Plain),
             Cell::of(kv, Unit::Share),
             Cell::plain(number(pool.gpu_hours, Unit::Plain)),
         ];
@@ -297,7 +301,7 @@ fn pools(report: &Report<'_>) -> Table {
     }
     table.notes.push(
         "utilisation: share of the time in which an iteration ran, if only for one request; \
-         batch: how full it was, running requests ÷ max_num_seqs."
+         running: requests in it per replica, of max_num_seqs at most."
             .into(),
     );
     table

@@ -96,9 +96,8 @@ pub struct PoolOutcome {
     pub kv_total_samples: u64,
     /// Running requests, summed likewise.
     pub running_samples: u64,
-    /// Requests that may run at once (`max_num_seqs`), summed likewise: the batch's mean occupancy
-    /// is the ratio of the two.
-    pub seats_samples: u64,
+    /// Looks at a replica behind these sums: window ends of the measured time × replicas.
+    pub samples: u64,
     /// GPU time rented: replicas × GPUs × measured time, picoseconds.
     pub gpu_time: u128,
 }

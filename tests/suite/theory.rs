@@ -5,6 +5,7 @@
 //! `oracle` hold the same theory at more points; the formulas here are written out with their
 //! source.
 
+mod closed;
 mod exact;
 mod monotone;
 

@@ -93,7 +93,7 @@ fn hour(calls: u64) -> Outcome {
         kv_used_samples: calls,
         kv_total_samples: 1_000,
         running_samples: 3 * calls,
-        seats_samples: 10 * calls,
+        samples: 2 * calls,
         gpu_time: 2 * u128::from(Span::from_secs(3_600).0),
         ..PoolOutcome::default()
     };
@@ -163,7 +163,7 @@ fn a_pool_is_measured_in_shares_of_what_was_rented() {
     assert_eq!((pool.replicas, pool.preemptions, pool.evictions), (2, 14, 8));
     assert!(near(&pool.utilisation, 8_000.0 / 14_400.0), "{:?}", pool.utilisation);
     assert!(near(&pool.kv_usage_mean, 0.4));
-    assert!(near(&pool.batch_occupancy_mean, 0.3));
+    assert!(near(&pool.running_mean, 1.5));
     assert!(near(&pool.prefix_hit_ratio, 0.3));
     assert!(near(&pool.prefix_hit_ratio_per_request, 0.25));
     assert!((pool.gpu_hours - 2.0).abs() < 1e-12);

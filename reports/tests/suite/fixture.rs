@@ -82,7 +82,7 @@ fn pool(name: &str) -> PoolResult {
         replicas: 4,
         utilisation: around(0.632),
         kv_usage_mean: around(0.41),
-        batch_occupancy_mean: around(0.27),
+        running_mean: around(12.7),
         preemptions: 31,
         prefix_hit_ratio: around(0.35),
         prefix_hit_ratio_per_request: around(0.287),
@@ -221,7 +221,7 @@ pub(crate) fn sparse() -> RunResult {
     let pool = &mut result.pools[0];
     alone(&mut pool.utilisation);
     pool.kv_usage_mean = Estimate::absent("no window ended in the measured time");
-    pool.batch_occupancy_mean = pool.kv_usage_mean.clone();
+    pool.running_mean = pool.kv_usage_mean.clone();
     pool.prefix_hit_ratio = Estimate::absent("no request was admitted");
     pool.prefix_hit_ratio_per_request = Estimate::absent("no request was admitted");
     let spend = &mut result.spend;

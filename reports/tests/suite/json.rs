@@ -40,7 +40,7 @@ const STABLE_KEYS: &[&str] = &[
     "/pools/h100-small/replicas",
     "/pools/h100-small/utilisation",
     "/pools/h100-small/kv_usage_mean",
-    "/pools/h100-small/batch_occupancy_mean",
+    "/pools/h100-small/running_mean",
     "/pools/h100-small/preemptions",
     "/pools/h100-small/prefix_hit_ratio",
     "/pools/h100-small/gpu_hours",

@@ -117,12 +117,11 @@ impl<R: Recorder> Simulation<'_, R> {
             window.kv_blocks_used += u64::from(used);
             window.kv_blocks += u64::from(usable);
             if measured {
-                let seats = self.scenario.pools[pool.index()].engine.max_num_seqs;
                 let pool = &mut self.outcome.pools[pool.index()];
                 pool.kv_used_samples += u64::from(used);
                 pool.kv_total_samples += u64::from(usable);
                 pool.running_samples += u64::from(running);
-                pool.seats_samples += u64::from(seats);
+                pool.samples += 1;
             }
         }
         self.outcome.series.windows.push(window);

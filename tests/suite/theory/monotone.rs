@@ -24,7 +24,13 @@ fn lengths(mean: f64, sigma: f64, max: u32) -> LengthDist {
 }
 
 /// A chat service: `rate` requests a second on `replicas` engines with `kv_blocks` blocks each.
-fn service(rate: f64, replicas: u32, kv_blocks: u32, strategy: Strategy, seconds: u64) -> Scenario {
+pub(super) fn service(
+    rate: f64,
+    replicas: u32,
+    kv_blocks: u32,
+    strategy: Strategy,
+    seconds: u64,
+) -> Scenario {
     let source = SourceSpec {
         name: "chat".to_owned(),
         key: 1,
@@ -67,7 +73,7 @@ fn service(rate: f64, replicas: u32, kv_blocks: u32, strategy: Strategy, seconds
     scenario(vec![source], 1, pools, (Span(horizon.0 / 10), horizon))
 }
 
-fn run(scenario: &Scenario, seed: u64, replication: u32) -> Outcome {
+pub(super) fn run(scenario: &Scenario, seed: u64, replication: u32) -> Outcome {
     let outcome = Simulation::new(scenario, seed, replication).run();
     assert_eq!(outcome.audit, Vec::<String>::new());
     outcome
