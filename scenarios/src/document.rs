@@ -24,6 +24,9 @@ const SYNTAX_PROBLEMS: usize = 20;
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) place: Place,
+    /// Whether it is a string on one line without escapes: its character `n`, from 0, then stands
+    /// `n + 1` columns to the right of `place`.
+    pub(crate) plain: bool,
 }
 
 /// A TOML value; dates have no use here and are kept as their kind only.
@@ -170,7 +173,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problems> {
         return Err(Problems { list, left_out });
     }
     let value = Value::Table(tree_of_table(table.get_ref(), &lines));
-    Ok(Node { value, place: lines.place(0) })
+    Ok(Node { value, place: lines.place(0), plain: false })
 }
 
 /// A problem when brackets or dotted keys nest deeper than any scenario does.
@@ -212,6 +215,9 @@ fn tree_of_table(table: &DeTable<'_>, lines: &Lines<'_>) -> Table {
 
 fn tree_of_value(value: &Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
     let place = lines.place(value.span().start);
+    // Every escape and every other kind of quote is longer than what it stands for.
+    let plain = matches!(value.get_ref(), DeValue::String(text)
+        if !lines.single && value.span().len() == text.len() + 2);
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.as_ref().to_owned()),
         DeValue::Integer(integer) => {
@@ -227,13 +233,13 @@ fn tree_of_value(value: &Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
         }
         DeValue::Table(table) => Value::Table(tree_of_table(table, lines)),
     };
-    Node { value, place }
+    Node { value, place, plain }
 }
 
 /// A value as `--set` writes it: TOML when it is TOML, otherwise a bare string.
 pub(crate) fn bare_value(text: &str, place: &Place) -> Node {
     let lines = Lines::new(&place.file, text, true);
-    let bare = || Node { value: Value::Text(text.to_owned()), place: place.clone() };
+    let bare = || Node { value: Value::Text(text.to_owned()), place: place.clone(), plain: false };
     if text.len() > LONGEST || too_deep(&lines).is_some() {
         return bare();
     }
@@ -327,9 +333,9 @@ fn step<'a>(
                     return Err(unknown(message).help(did_you_mean(key, &known)));
                 }
                 None => {
-                    let node =
-                        Node { value: Value::Table(Table::default()), place: site.place.clone() };
                     let place = site.place.clone();
+                    let value = Value::Table(Table::default());
+                    let node = Node { value, place: place.clone(), plain: false };
                     table.entries.push(Entry { key: key.to_owned(), place, node });
                     table.entries.len() - 1
                 }
@@ -361,6 +367,21 @@ mod tests {
         let place = &find(&node, &["t", "c", "d"]).place;
         assert_eq!((place.line, place.column), (3, 20));
         assert_eq!(find(&node, &["a"]).value, Value::Integer(Some(1)));
+    }
+
+    #[test]
+    fn plain_strings_are_told_from_those_whose_columns_shift() {
+        for (text, plain) in [
+            ("a = \"é < 1\"", true),
+            ("a = 'x == \"y\"'", true),
+            ("a = \"x == \\\"y\\\"\"", false),
+            ("a = \"\\u0061\"", false),
+            ("a = \"\"\"x\"\"\"", false),
+            ("a = '''\nx'''", false),
+            ("a = 1", false),
+        ] {
+            assert_eq!(find(&root(text), &["a"]).plain, plain, "{text}");
+        }
     }
 
     #[test]
