@@ -85,8 +85,10 @@ struct Geometry {
     neighbour: f64,
     /// `a` above.
     amplitude: f64,
+    /// `K·a`: how far a similarity can be from its mean.
+    reach: f64,
     /// `K` above.
-    angles: usize,
+    angles: u32,
 }
 
 impl Geometry {
@@ -96,12 +98,14 @@ impl Geometry {
         let spread = spec.spread.clamp(0.0, spec.widest_spread().max(0.0));
         let ratio = (1.0 - similarity) / spread;
         // Without spread the ratio is infinite or no number; the number of angles is then free.
-        let angles = (ratio * ratio / 2.0).min(ANGLES as f64).max(1.0) as usize;
+        let angles = (ratio * ratio / 2.0).min(ANGLES as f64).max(1.0).floor();
+        let amplitude = spread * (2.0 / angles).sqrt();
         Geometry {
             similarity,
             neighbour: spec.neighbour_similarity.clamp(0.0, similarity),
-            amplitude: spread * (2.0 / angles as f64).sqrt(),
-            angles,
+            amplitude,
+            reach: angles * amplitude,
+            angles: angles as u32,
         }
     }
 }
@@ -111,30 +115,61 @@ impl Geometry {
 pub struct Query {
     /// Identity of topic and phrasing: what an exact cache is asked for.
     pub exact: u64,
-    /// Identity of the topic: the answers to two queries with the same are interchangeable.
-    pub topic: u64,
     /// Identity of the group of topics that can be confused.
     pub neighbourhood: u64,
-    angles: [u8; ANGLES],
+    place: Place,
     geometry: Geometry,
+}
+
+/// Where a query lies in its neighbourhood: all that a cache has to keep of it, and small, because
+/// a look-up reads it of many entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// 0 the most popular.
+    pub(super) topic: u32,
+    phrasing: u32,
+    angles: [u8; ANGLES],
 }
 
 impl Query {
     /// Cosine similarity, in [−1, 1]; 1 only for the same topic and phrasing.
     #[must_use]
     pub fn similarity(&self, other: &Query) -> f64 {
-        if self.exact == other.exact {
+        let near = self.neighbourhood == other.neighbourhood;
+        if near { self.similarity_in(&other.place) } else { 0.0 }
+    }
+
+    /// Whether both are about the same topic: their answers are then interchangeable.
+    #[must_use]
+    pub fn same_topic(&self, other: &Query) -> bool {
+        self.neighbourhood == other.neighbourhood && self.place.topic == other.place.topic
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Cosine similarity with a query of the same neighbourhood.
+    pub(super) fn similarity_in(&self, other: &Place) -> f64 {
+        let Geometry { amplitude, angles, .. } = self.geometry;
+        let Place { topic, phrasing, .. } = self.place;
+        if (topic, phrasing) == (other.topic, other.phrasing) {
             return 1.0;
         }
-        if self.neighbourhood != other.neighbourhood {
-            return 0.0;
-        }
-        let geometry = &self.geometry;
-        let same = self.topic == other.topic;
-        let centre = if same { geometry.similarity } else { geometry.neighbour };
-        let pairs = self.angles.iter().zip(&other.angles).take(geometry.angles);
+        let pairs = self.place.angles.iter().zip(&other.angles).take(angles as usize);
         let sum: f64 = pairs.map(|(a, b)| COSINES[usize::from(a.wrapping_sub(*b))]).sum();
-        (centre + geometry.amplitude * sum).clamp(-1.0, BELOW_ONE)
+        (self.mean_in(other) + amplitude * sum).clamp(-1.0, BELOW_ONE)
+    }
+
+    /// A bound of [`Self::similarity_in`] for another phrasing, without its angles.
+    pub(super) fn at_most_in(&self, other: &Place) -> f64 {
+        // Rounded up, since the sum of the angles' parts is rounded too.
+        self.mean_in(other) + self.geometry.reach * (1.0 + 1e-9) + 1e-12
+    }
+
+    fn mean_in(&self, other: &Place) -> f64 {
+        let same = self.place.topic == other.topic;
+        if same { self.geometry.similarity } else { self.geometry.neighbour }
     }
 }
 
@@ -178,15 +213,13 @@ impl QuerySampler {
 
     /// The query about a topic (0 the most popular) in certain words.
     fn query(&self, topic: u32, phrasing: u32) -> Query {
-        let topic_key = mix(self.key, u64::from(topic));
-        let exact = mix(topic_key, u64::from(phrasing));
+        let exact = mix(mix(self.key, u64::from(topic)), u64::from(phrasing));
         let group = u64::from(topic % self.groups);
         let [a, b, c, d, ..] = Dice::of(exact, Purpose::QueryPoint).bits().to_le_bytes();
         Query {
             exact,
-            topic: topic_key,
             neighbourhood: mix(key(self.key, Purpose::Neighbourhood), group),
-            angles: [a, b, c, d],
+            place: Place { topic, phrasing, angles: [a, b, c, d] },
             geometry: self.geometry,
         }
     }
@@ -252,10 +285,10 @@ mod tests {
         let mut angles_seen = [0; ANGLES + 1];
         for (s, n, spread) in SHAPES {
             let sampler = QuerySampler::new(&spec(s, n, spread), 8);
-            let Geometry { amplitude, angles, .. } = sampler.geometry;
-            angles_seen[angles] += 1;
+            let Geometry { reach, angles, .. } = sampler.geometry;
+            angles_seen[angles as usize] += 1;
             // The weight of the part that no other query shares.
-            assert!(1.0 - s - angles as f64 * amplitude >= -1e-12, "{s} {spread}");
+            assert!(1.0 - s - reach >= -1e-12, "{s} {spread}");
             for k in 0..2_000 {
                 let (a, b) = (sampler.draw(mix(1, k)), sampler.draw(mix(2, k)));
                 let similarity = a.similarity(&b);
@@ -263,7 +296,9 @@ mod tests {
                 assert!((-1.0..=1.0).contains(&similarity));
                 assert_eq!(similarity == 1.0, a.exact == b.exact);
                 assert_eq!(a.similarity(&a), 1.0);
-                if a.neighbourhood != b.neighbourhood {
+                if a.neighbourhood == b.neighbourhood {
+                    assert!(a.exact == b.exact || similarity <= a.at_most_in(b.place()));
+                } else {
                     assert_eq!(similarity, 0.0);
                 }
             }

@@ -14,6 +14,7 @@
 //! waits; approximate search, which misses some of the nearest; and storing answers that came out
 //! of the cache, which is the caller's decision.
 
+use super::query::Place;
 use super::store::{Limits, Store};
 use super::{CacheCounts, Query, SemanticCacheSpec};
 use crate::units::{Time, Tokens};
@@ -44,7 +45,7 @@ pub struct Hit<A = CachedAnswer> {
 #[derive(Clone, Debug)]
 pub struct SemanticCache<A = CachedAnswer> {
     threshold: f64,
-    store: Store<(Query, A)>,
+    store: Store<Place, A>,
 }
 
 impl<A: Copy> SemanticCache<A> {
@@ -62,32 +63,35 @@ impl<A: Copy> SemanticCache<A> {
         self.store.counts.lookups += 1;
         let mut least = threshold.unwrap_or(self.threshold);
         let mut nearest = None;
-        for (slot, (entry, answer)) in self.store.find(query.neighbourhood) {
-            let similarity = query.similarity(entry);
+        for (slot, place) in self.store.find(query.neighbourhood) {
+            // Most neighbours are out of reach of the threshold whatever their words.
+            if least > query.at_most_in(place) && query.place() != place {
+                continue;
+            }
+            let similarity = query.similarity_in(place);
             let nearer = if nearest.is_none() { similarity >= least } else { similarity > least };
             if nearer {
                 least = similarity;
-                let right = entry.topic == query.topic;
-                nearest = Some((slot, Hit { right, similarity, answer: *answer }));
+                nearest = Some((slot, place.topic == query.place().topic));
             }
             if similarity >= 1.0 {
                 break;
             }
         }
-        let (slot, hit) = nearest?;
+        let (slot, right) = nearest?;
         self.store.touch(slot);
         self.store.counts.hits += 1;
-        self.store.counts.wrong_hits += u64::from(!hit.right);
-        Some(hit)
+        self.store.counts.wrong_hits += u64::from(!right);
+        Some(Hit { right, similarity: least, answer: self.store.value(slot) })
     }
 
     /// Stores the answer to a query; one to the same words gives way, and a new life begins.
     pub fn insert(&mut self, now: Time, query: &Query, answer: A) {
         self.store.expire(now);
         let mut near = self.store.find(query.neighbourhood);
-        let old = near.find(|(_, entry)| entry.0.exact == query.exact).map(|(slot, _)| slot);
+        let old = near.find(|(_, place)| *place == query.place()).map(|(slot, _)| slot);
         drop(near);
-        self.store.insert(now, query.neighbourhood, (*query, answer), old);
+        self.store.insert(now, (query.neighbourhood, *query.place()), answer, old);
     }
 
     /// What happened so far.

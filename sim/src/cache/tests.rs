@@ -247,7 +247,7 @@ fn without_spread_a_semantic_cache_is_an_exact_one_by_words_topic_or_neighbourho
     let limits: [(f64, f64, KeyOf); 4] = [
         (1.0, 0.04, |query| query.exact),
         (0.95, 0.0, |query| query.exact),
-        (0.9, 0.0, |query| query.topic),
+        (0.9, 0.0, |query| mix(query.neighbourhood, query.place().topic.into())),
         (0.75, 0.0, |query| query.neighbourhood),
     ];
     for (eviction, ttl) in POLICIES.into_iter().zip([2_000, 200, 2_000]) {
