@@ -74,10 +74,8 @@ pub enum Purpose {
     Query = 30,
     /// Where the words of a query lie among those about the same things.
     QueryPoint = 31,
-    /// Identity of a group of topics that can be confused.
-    Neighbourhood = 32,
     /// Who leaves a full cache.
-    Eviction = 33,
+    Eviction = 32,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

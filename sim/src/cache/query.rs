@@ -34,7 +34,7 @@
 //! Deliberately absent: text, and similarities that differ from topic to topic.
 
 use super::QuerySpec;
-use crate::dice::{Dice, Purpose, key, mix};
+use crate::dice::{Dice, Purpose, mix};
 use crate::dist::Zipf;
 
 /// Most angles of a phrasing.
@@ -85,10 +85,13 @@ struct Geometry {
     neighbour: f64,
     /// `a` above.
     amplitude: f64,
-    /// `K·a`: how far a similarity can be from its mean.
-    reach: f64,
     /// `K` above.
     angles: u32,
+    /// At least 1.
+    topics: u32,
+    /// Topics are dealt out to so many groups in the order of their popularity, as cards are: a
+    /// group has one topic of each level, and the most popular ones do not confuse each other.
+    groups: u32,
 }
 
 impl Geometry {
@@ -99,13 +102,14 @@ impl Geometry {
         let ratio = (1.0 - similarity) / spread;
         // Without spread the ratio is infinite or no number; the number of angles is then free.
         let angles = (ratio * ratio / 2.0).min(ANGLES as f64).max(1.0).floor();
-        let amplitude = spread * (2.0 / angles).sqrt();
+        let topics = spec.topics.max(1);
         Geometry {
             similarity,
             neighbour: spec.neighbour_similarity.clamp(0.0, similarity),
-            amplitude,
-            reach: angles * amplitude,
+            amplitude: spread * (2.0 / angles).sqrt(),
             angles: angles as u32,
+            topics,
+            groups: topics.div_ceil(spec.neighbours.max(1)),
         }
     }
 }
@@ -115,18 +119,18 @@ impl Geometry {
 pub struct Query {
     /// Identity of topic and phrasing: what an exact cache is asked for.
     pub exact: u64,
-    /// Identity of the group of topics that can be confused.
-    pub neighbourhood: u64,
-    place: Place,
+    /// The sampler's key.
+    space: u64,
+    /// 0 the most popular.
+    topic: u32,
+    words: Words,
     geometry: Geometry,
 }
 
-/// Where a query lies in its neighbourhood: all that a cache has to keep of it, and small, because
-/// a look-up reads it of many entries.
+/// A phrasing and its angles: all that a cache has to keep of a query besides its topic, and small,
+/// because a look-up reads it of many entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// 0 the most popular.
-    pub(super) topic: u32,
+pub(super) struct Words {
     phrasing: u32,
     angles: [u8; ANGLES],
 }
@@ -135,41 +139,51 @@ impl Query {
     /// Cosine similarity, in [−1, 1]; 1 only for the same topic and phrasing.
     #[must_use]
     pub fn similarity(&self, other: &Query) -> f64 {
-        let near = self.neighbourhood == other.neighbourhood;
-        if near { self.similarity_in(&other.place) } else { 0.0 }
+        let near = self.neighbourhood() == other.neighbourhood();
+        if near { self.similarity_to(self.topic == other.topic, &other.words) } else { 0.0 }
     }
 
-    /// Whether both are about the same topic: their answers are then interchangeable.
+    /// The group of topics that can be confused with this one, as sampler and number.
     #[must_use]
-    pub fn same_topic(&self, other: &Query) -> bool {
-        self.neighbourhood == other.neighbourhood && self.place.topic == other.place.topic
+    pub fn neighbourhood(&self) -> (u64, u32) {
+        (self.space, self.topic % self.geometry.groups)
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    /// Identity of the topic: answers to queries with the same are interchangeable.
+    #[must_use]
+    pub fn topic(&self) -> u64 {
+        mix(self.space, u64::from(self.topic))
     }
 
-    /// Cosine similarity with a query of the same neighbourhood.
-    pub(super) fn similarity_in(&self, other: &Place) -> f64 {
-        let Geometry { amplitude, angles, .. } = self.geometry;
-        let Place { topic, phrasing, .. } = self.place;
-        if (topic, phrasing) == (other.topic, other.phrasing) {
+    /// The other topics of the neighbourhood.
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = u64> {
+        let Geometry { topics, groups, .. } = self.geometry;
+        let (space, own) = (self.space, self.topic);
+        let all = (own % groups..topics).step_by(groups as usize);
+        all.filter(move |&topic| topic != own).map(move |topic| mix(space, u64::from(topic)))
+    }
+
+    pub(super) fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// Cosine similarity with a query about the same topic, or about a neighbouring one.
+    pub(super) fn similarity_to(&self, same_topic: bool, words: &Words) -> f64 {
+        if same_topic && self.words.phrasing == words.phrasing {
             return 1.0;
         }
-        let pairs = self.place.angles.iter().zip(&other.angles).take(angles as usize);
+        let Geometry { similarity, neighbour, amplitude, angles, .. } = self.geometry;
+        let mean = if same_topic { similarity } else { neighbour };
+        let pairs = self.words.angles.iter().zip(&words.angles).take(angles as usize);
         let sum: f64 = pairs.map(|(a, b)| COSINES[usize::from(a.wrapping_sub(*b))]).sum();
-        (self.mean_in(other) + amplitude * sum).clamp(-1.0, BELOW_ONE)
+        (mean + amplitude * sum).clamp(-1.0, BELOW_ONE)
     }
 
-    /// A bound of [`Self::similarity_in`] for another phrasing, without its angles.
-    pub(super) fn at_most_in(&self, other: &Place) -> f64 {
-        // Rounded up, since the sum of the angles' parts is rounded too.
-        self.mean_in(other) + self.geometry.reach * (1.0 + 1e-9) + 1e-12
-    }
-
-    fn mean_in(&self, other: &Place) -> f64 {
-        let same = self.place.topic == other.topic;
-        if same { self.geometry.similarity } else { self.geometry.neighbour }
+    /// No query about a neighbouring topic is more similar than this.
+    pub(super) fn neighbours_at_most(&self) -> f64 {
+        let Geometry { neighbour, amplitude, angles, .. } = self.geometry;
+        // Rounded up, since a sum of cosines is rounded too.
+        neighbour + f64::from(angles) * amplitude + 1e-12
     }
 }
 
@@ -179,9 +193,6 @@ pub struct QuerySampler {
     key: u64,
     popularity: Zipf,
     phrasings: u32,
-    /// Topics are dealt out to so many groups in the order of their popularity, as cards are: a
-    /// group has one topic of each level, and the most popular ones do not confuse each other.
-    groups: u32,
     geometry: Geometry,
 }
 
@@ -191,12 +202,10 @@ impl QuerySampler {
     /// over runs covers what means and spread leave open; it must not depend on a policy.
     #[must_use]
     pub fn new(spec: &QuerySpec, key: u64) -> QuerySampler {
-        let topics = spec.topics.max(1);
         QuerySampler {
             key,
-            popularity: Zipf::new(topics, spec.zipf),
+            popularity: Zipf::new(spec.topics, spec.zipf),
             phrasings: spec.phrasings.max(1),
-            groups: topics.div_ceil(spec.neighbours.max(1)),
             geometry: Geometry::new(spec),
         }
     }
@@ -214,14 +223,9 @@ impl QuerySampler {
     /// The query about a topic (0 the most popular) in certain words.
     fn query(&self, topic: u32, phrasing: u32) -> Query {
         let exact = mix(mix(self.key, u64::from(topic)), u64::from(phrasing));
-        let group = u64::from(topic % self.groups);
         let [a, b, c, d, ..] = Dice::of(exact, Purpose::QueryPoint).bits().to_le_bytes();
-        Query {
-            exact,
-            neighbourhood: mix(key(self.key, Purpose::Neighbourhood), group),
-            place: Place { topic, phrasing, angles: [a, b, c, d] },
-            geometry: self.geometry,
-        }
+        let words = Words { phrasing, angles: [a, b, c, d] };
+        Query { exact, space: self.key, topic, words, geometry: self.geometry }
     }
 }
 
@@ -263,7 +267,7 @@ mod tests {
     fn similarities_have_the_stated_means_and_spread() {
         for (s, n, spread) in SHAPES {
             let sampler = QuerySampler::new(&spec(s, n, spread), 5);
-            let groups = sampler.groups;
+            let groups = sampler.geometry.groups;
             let other_words = |t| sampler.query(t, 0).similarity(&sampler.query(t, 1));
             let neighbours = |t| sampler.query(t, 0).similarity(&sampler.query(t + groups, 0));
             let within: Vec<f64> = (0..3_000).map(other_words).collect();
@@ -285,10 +289,10 @@ mod tests {
         let mut angles_seen = [0; ANGLES + 1];
         for (s, n, spread) in SHAPES {
             let sampler = QuerySampler::new(&spec(s, n, spread), 8);
-            let Geometry { reach, angles, .. } = sampler.geometry;
+            let Geometry { amplitude, angles, .. } = sampler.geometry;
             angles_seen[angles as usize] += 1;
             // The weight of the part that no other query shares.
-            assert!(1.0 - s - reach >= -1e-12, "{s} {spread}");
+            assert!(1.0 - s - f64::from(angles) * amplitude >= -1e-12, "{s} {spread}");
             for k in 0..2_000 {
                 let (a, b) = (sampler.draw(mix(1, k)), sampler.draw(mix(2, k)));
                 let similarity = a.similarity(&b);
@@ -296,10 +300,11 @@ mod tests {
                 assert!((-1.0..=1.0).contains(&similarity));
                 assert_eq!(similarity == 1.0, a.exact == b.exact);
                 assert_eq!(a.similarity(&a), 1.0);
-                if a.neighbourhood == b.neighbourhood {
-                    assert!(a.exact == b.exact || similarity <= a.at_most_in(b.place()));
-                } else {
+                if a.neighbourhood() != b.neighbourhood() {
                     assert_eq!(similarity, 0.0);
+                } else if a.topic() != b.topic() {
+                    assert!(similarity <= a.neighbours_at_most());
+                    assert!(a.neighbours().any(|topic| topic == b.topic()));
                 }
             }
         }
@@ -321,12 +326,16 @@ mod tests {
         let sampler = QuerySampler::new(&spec(0.9, 0.7, 0.03), 3);
         let mut sizes = std::collections::BTreeMap::new();
         for topic in 0..3_000 {
-            *sizes.entry(sampler.query(topic, 0).neighbourhood).or_insert(0) += 1;
+            let query = sampler.query(topic, 0);
+            *sizes.entry(query.neighbourhood()).or_insert(0) += 1;
+            assert!(
+                query.neighbours().count() == 4 && !query.neighbours().any(|t| t == query.topic())
+            );
         }
         assert_eq!(sizes.len(), 600);
         assert!(sizes.values().all(|&size| size == 5));
         let other = QuerySampler::new(&spec(0.9, 0.7, 0.03), 4);
-        assert!((0..3_000).all(|t| !sizes.contains_key(&other.query(t, 0).neighbourhood)));
+        assert!((0..3_000).all(|t| !sizes.contains_key(&other.query(t, 0).neighbourhood())));
         assert_eq!(sampler.draw(77), sampler.draw(77));
     }
 
