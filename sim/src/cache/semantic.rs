@@ -2,9 +2,9 @@
 //!
 //! A look-up finds the most similar entry; if its similarity reaches the threshold, it is served.
 //! The entry may be about a neighbouring topic: a hit that is wrong, whatever its answer was worth
-//! there. The query's topic is searched, and its neighbours unless they are out of reach. Queries of different neighbourhoods are
-//! orthogonal (see [`Query`]), so this finds the nearest entry for every threshold above 0; at a
-//! threshold of 0 or less it finds the nearest of the neighbourhood.
+//! there. The query's topic is searched, and its neighbours unless they are out of reach. Queries
+//! of different neighbourhoods are orthogonal (see [`Query`]), so this finds the nearest entry for
+//! every threshold above 0; at a threshold of 0 or less it finds the nearest of the neighbourhood.
 //!
 //! Invariants: those of the store; one entry for a topic and phrasing; of equally near entries one
 //! that is right is served, then one about the more popular topic, then the one stored last. A
