@@ -70,14 +70,28 @@ pub enum Purpose {
     TraceIdentity = 16,
     /// Failures, retries and other behaviour of clients.
     Client = 17,
+    /// Time to first token of an attempt at a remote.
+    FirstToken = 20,
+    /// Time per further token of an attempt at a remote.
+    TokenTime = 21,
+    /// Whether an attempt at a remote, or a use of a tool, ends in a server error.
+    ServerError = 22,
+    /// Which class of device a user has.
+    DeviceClass = 23,
+    /// Whether a device is throttled at a call.
+    Throttling = 24,
+    /// Time a remote takes to wake up.
+    ColdStart = 25,
+    /// Time a use of a tool takes.
+    ToolTime = 26,
     /// What a query is about, and in which words.
     Query = 30,
     /// Where the words of a query lie among those about the same things.
     QueryPoint = 31,
-    /// Identity of a group of topics that can be confused.
-    Neighbourhood = 32,
     /// Who leaves a full cache.
-    Eviction = 33,
+    Eviction = 32,
+    /// Pause before a further attempt of a call.
+    RetryPause = 35,
     /// How hard a question is.
     Difficulty = 40,
     /// How well one answer turns out, and what its confidence signal sees.
@@ -102,22 +116,6 @@ pub enum Purpose {
     Resubmit = 50,
     /// Whether a partial result is good enough.
     Partial = 51,
-    /// Time to first token of an attempt at a remote.
-    FirstToken = 20,
-    /// Time per further token of an attempt at a remote.
-    TokenTime = 21,
-    /// Whether an attempt at a remote, or a use of a tool, ends in a server error.
-    ServerError = 22,
-    /// Which class of device a user has.
-    DeviceClass = 23,
-    /// Whether a device is throttled at a call.
-    Throttling = 24,
-    /// Time a remote takes to wake up.
-    ColdStart = 25,
-    /// Time a use of a tool takes.
-    ToolTime = 26,
-    /// Pause before a further attempt of a call.
-    RetryPause = 35,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

@@ -12,7 +12,7 @@ use crate::units::Time;
 /// Payloads by key.
 #[derive(Clone, Debug)]
 pub struct ExactCache<P> {
-    store: Store<P>,
+    store: Store<(), P>,
 }
 
 impl<P: Copy> ExactCache<P> {
@@ -27,17 +27,17 @@ impl<P: Copy> ExactCache<P> {
     pub fn look_up(&mut self, now: Time, key: u64) -> Option<P> {
         self.store.expire(now);
         self.store.counts.lookups += 1;
-        let (slot, &payload) = self.store.find(key).next()?;
+        let (slot, ()) = self.store.find(key).next()?;
         self.store.touch(slot);
         self.store.counts.hits += 1;
-        Some(payload)
+        Some(self.store.value(slot))
     }
 
     /// Stores a payload; one that is there under the same key gives way, and a new life begins.
     pub fn insert(&mut self, now: Time, key: u64, payload: P) {
         self.store.expire(now);
         let old = self.store.find(key).next().map(|(slot, _)| slot);
-        self.store.insert(now, key, payload, old);
+        self.store.insert(now, (key, ()), payload, old);
     }
 
     /// What happened so far.

@@ -34,7 +34,7 @@
 //! Deliberately absent: text, and similarities that differ from topic to topic.
 
 use super::QuerySpec;
-use crate::dice::{Dice, Purpose, key, mix};
+use crate::dice::{Dice, Purpose, mix};
 use crate::dist::Zipf;
 
 /// Most angles of a phrasing.
@@ -86,7 +86,12 @@ struct Geometry {
     /// `a` above.
     amplitude: f64,
     /// `K` above.
-    angles: usize,
+    angles: u32,
+    /// At least 1.
+    topics: u32,
+    /// Topics are dealt out to so many groups in the order of their popularity, as cards are: a
+    /// group has one topic of each level, and the most popular ones do not confuse each other.
+    groups: u32,
 }
 
 impl Geometry {
@@ -96,12 +101,15 @@ impl Geometry {
         let spread = spec.spread.clamp(0.0, spec.widest_spread().max(0.0));
         let ratio = (1.0 - similarity) / spread;
         // Without spread the ratio is infinite or no number; the number of angles is then free.
-        let angles = (ratio * ratio / 2.0).min(ANGLES as f64).max(1.0) as usize;
+        let angles = (ratio * ratio / 2.0).min(ANGLES as f64).max(1.0).floor();
+        let topics = spec.topics.max(1);
         Geometry {
             similarity,
             neighbour: spec.neighbour_similarity.clamp(0.0, similarity),
-            amplitude: spread * (2.0 / angles as f64).sqrt(),
-            angles,
+            amplitude: spread * (2.0 / angles).sqrt(),
+            angles: angles as u32,
+            topics,
+            groups: topics.div_ceil(spec.neighbours.max(1)),
         }
     }
 }
@@ -111,30 +119,71 @@ impl Geometry {
 pub struct Query {
     /// Identity of topic and phrasing: what an exact cache is asked for.
     pub exact: u64,
-    /// Identity of the topic: the answers to two queries with the same are interchangeable.
-    pub topic: u64,
-    /// Identity of the group of topics that can be confused.
-    pub neighbourhood: u64,
-    angles: [u8; ANGLES],
+    /// The sampler's key.
+    space: u64,
+    /// 0 the most popular.
+    topic: u32,
+    words: Words,
     geometry: Geometry,
+}
+
+/// A phrasing and its angles: all that a cache has to keep of a query besides its topic, and small,
+/// because a look-up reads it of many entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    phrasing: u32,
+    angles: [u8; ANGLES],
 }
 
 impl Query {
     /// Cosine similarity, in [−1, 1]; 1 only for the same topic and phrasing.
     #[must_use]
     pub fn similarity(&self, other: &Query) -> f64 {
-        if self.exact == other.exact {
+        let near = self.neighbourhood() == other.neighbourhood();
+        if near { self.similarity_to(self.topic == other.topic, &other.words) } else { 0.0 }
+    }
+
+    /// The group of topics that can be confused with this one, as sampler and number.
+    #[must_use]
+    pub fn neighbourhood(&self) -> (u64, u32) {
+        (self.space, self.topic % self.geometry.groups)
+    }
+
+    /// Identity of the topic: answers to queries with the same are interchangeable.
+    #[must_use]
+    pub fn topic(&self) -> u64 {
+        mix(self.space, u64::from(self.topic))
+    }
+
+    /// The other topics of the neighbourhood.
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = u64> {
+        let Geometry { topics, groups, .. } = self.geometry;
+        let (space, own) = (self.space, self.topic);
+        let all = (own % groups..topics).step_by(groups as usize);
+        all.filter(move |&topic| topic != own).map(move |topic| mix(space, u64::from(topic)))
+    }
+
+    pub(super) fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// Cosine similarity with a query about the same topic, or about a neighbouring one.
+    pub(super) fn similarity_to(&self, same_topic: bool, words: &Words) -> f64 {
+        if same_topic && self.words.phrasing == words.phrasing {
             return 1.0;
         }
-        if self.neighbourhood != other.neighbourhood {
-            return 0.0;
-        }
-        let geometry = &self.geometry;
-        let same = self.topic == other.topic;
-        let centre = if same { geometry.similarity } else { geometry.neighbour };
-        let pairs = self.angles.iter().zip(&other.angles).take(geometry.angles);
+        let Geometry { similarity, neighbour, amplitude, angles, .. } = self.geometry;
+        let mean = if same_topic { similarity } else { neighbour };
+        let pairs = self.words.angles.iter().zip(&words.angles).take(angles as usize);
         let sum: f64 = pairs.map(|(a, b)| COSINES[usize::from(a.wrapping_sub(*b))]).sum();
-        (centre + geometry.amplitude * sum).clamp(-1.0, BELOW_ONE)
+        (mean + amplitude * sum).clamp(-1.0, BELOW_ONE)
+    }
+
+    /// No query about a neighbouring topic is more similar than this.
+    pub(super) fn neighbours_at_most(&self) -> f64 {
+        let Geometry { neighbour, amplitude, angles, .. } = self.geometry;
+        // Rounded up, since a sum of cosines is rounded too.
+        neighbour + f64::from(angles) * amplitude + 1e-12
     }
 }
 
@@ -144,9 +193,6 @@ pub struct QuerySampler {
     key: u64,
     popularity: Zipf,
     phrasings: u32,
-    /// Topics are dealt out to so many groups in the order of their popularity, as cards are: a
-    /// group has one topic of each level, and the most popular ones do not confuse each other.
-    groups: u32,
     geometry: Geometry,
 }
 
@@ -156,12 +202,10 @@ impl QuerySampler {
     /// over runs covers what means and spread leave open; it must not depend on a policy.
     #[must_use]
     pub fn new(spec: &QuerySpec, key: u64) -> QuerySampler {
-        let topics = spec.topics.max(1);
         QuerySampler {
             key,
-            popularity: Zipf::new(topics, spec.zipf),
+            popularity: Zipf::new(spec.topics, spec.zipf),
             phrasings: spec.phrasings.max(1),
-            groups: topics.div_ceil(spec.neighbours.max(1)),
             geometry: Geometry::new(spec),
         }
     }
@@ -178,17 +222,10 @@ impl QuerySampler {
 
     /// The query about a topic (0 the most popular) in certain words.
     fn query(&self, topic: u32, phrasing: u32) -> Query {
-        let topic_key = mix(self.key, u64::from(topic));
-        let exact = mix(topic_key, u64::from(phrasing));
-        let group = u64::from(topic % self.groups);
+        let exact = mix(mix(self.key, u64::from(topic)), u64::from(phrasing));
         let [a, b, c, d, ..] = Dice::of(exact, Purpose::QueryPoint).bits().to_le_bytes();
-        Query {
-            exact,
-            topic: topic_key,
-            neighbourhood: mix(key(self.key, Purpose::Neighbourhood), group),
-            angles: [a, b, c, d],
-            geometry: self.geometry,
-        }
+        let words = Words { phrasing, angles: [a, b, c, d] };
+        Query { exact, space: self.key, topic, words, geometry: self.geometry }
     }
 }
 
@@ -230,7 +267,7 @@ mod tests {
     fn similarities_have_the_stated_means_and_spread() {
         for (s, n, spread) in SHAPES {
             let sampler = QuerySampler::new(&spec(s, n, spread), 5);
-            let groups = sampler.groups;
+            let groups = sampler.geometry.groups;
             let other_words = |t| sampler.query(t, 0).similarity(&sampler.query(t, 1));
             let neighbours = |t| sampler.query(t, 0).similarity(&sampler.query(t + groups, 0));
             let within: Vec<f64> = (0..3_000).map(other_words).collect();
@@ -253,9 +290,9 @@ mod tests {
         for (s, n, spread) in SHAPES {
             let sampler = QuerySampler::new(&spec(s, n, spread), 8);
             let Geometry { amplitude, angles, .. } = sampler.geometry;
-            angles_seen[angles] += 1;
+            angles_seen[angles as usize] += 1;
             // The weight of the part that no other query shares.
-            assert!(1.0 - s - angles as f64 * amplitude >= -1e-12, "{s} {spread}");
+            assert!(1.0 - s - f64::from(angles) * amplitude >= -1e-12, "{s} {spread}");
             for k in 0..2_000 {
                 let (a, b) = (sampler.draw(mix(1, k)), sampler.draw(mix(2, k)));
                 let similarity = a.similarity(&b);
@@ -263,8 +300,11 @@ mod tests {
                 assert!((-1.0..=1.0).contains(&similarity));
                 assert_eq!(similarity == 1.0, a.exact == b.exact);
                 assert_eq!(a.similarity(&a), 1.0);
-                if a.neighbourhood != b.neighbourhood {
+                if a.neighbourhood() != b.neighbourhood() {
                     assert_eq!(similarity, 0.0);
+                } else if a.topic() != b.topic() {
+                    assert!(similarity <= a.neighbours_at_most());
+                    assert!(a.neighbours().any(|topic| topic == b.topic()));
                 }
             }
         }
@@ -286,12 +326,16 @@ mod tests {
         let sampler = QuerySampler::new(&spec(0.9, 0.7, 0.03), 3);
         let mut sizes = std::collections::BTreeMap::new();
         for topic in 0..3_000 {
-            *sizes.entry(sampler.query(topic, 0).neighbourhood).or_insert(0) += 1;
+            let query = sampler.query(topic, 0);
+            *sizes.entry(query.neighbourhood()).or_insert(0) += 1;
+            assert!(
+                query.neighbours().count() == 4 && !query.neighbours().any(|t| t == query.topic())
+            );
         }
         assert_eq!(sizes.len(), 600);
         assert!(sizes.values().all(|&size| size == 5));
         let other = QuerySampler::new(&spec(0.9, 0.7, 0.03), 4);
-        assert!((0..3_000).all(|t| !sizes.contains_key(&other.query(t, 0).neighbourhood)));
+        assert!((0..3_000).all(|t| !sizes.contains_key(&other.query(t, 0).neighbourhood())));
         assert_eq!(sampler.draw(77), sampler.draw(77));
     }
 

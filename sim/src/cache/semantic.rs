@@ -2,18 +2,20 @@
 //!
 //! A look-up finds the most similar entry; if its similarity reaches the threshold, it is served.
 //! The entry may be about a neighbouring topic: a hit that is wrong, whatever its answer was worth
-//! there. Only the neighbourhood of the query is searched. Queries of different neighbourhoods are
-//! orthogonal (see [`Query`]), so this finds the nearest entry for every threshold above 0; at a
-//! threshold of 0 or less it finds the nearest of the neighbourhood.
+//! there. The query's topic is searched, and its neighbours unless they are out of reach. Queries
+//! of different neighbourhoods are orthogonal (see [`Query`]), so this finds the nearest entry for
+//! every threshold above 0; at a threshold of 0 or less it finds the nearest of the neighbourhood.
 //!
-//! Invariants: those of the store; one entry for a topic and phrasing; of equally near entries the
-//! one stored last is served. A threshold of 1 makes it an exact cache, one above 1 (or one that is
-//! no number) a cache that never answers.
+//! Invariants: those of the store; one entry for a topic and phrasing; of equally near entries one
+//! that is right is served, then one about the more popular topic, then the one stored last. A
+//! threshold of 1 makes it an exact cache, one above 1 (or one that is no number) a cache that never
+//! answers.
 //!
 //! Deliberately absent: the time a look-up takes ([`SemanticCacheSpec::lookup`]), which the caller
 //! waits; approximate search, which misses some of the nearest; and storing answers that came out
 //! of the cache, which is the caller's decision.
 
+use super::query::Words;
 use super::store::{Limits, Store};
 use super::{CacheCounts, Query, SemanticCacheSpec};
 use crate::units::{Time, Tokens};
@@ -44,7 +46,13 @@ pub struct Hit<A = CachedAnswer> {
 #[derive(Clone, Debug)]
 pub struct SemanticCache<A = CachedAnswer> {
     threshold: f64,
-    store: Store<(Query, A)>,
+    store: Store<Words, A>,
+}
+
+/// The best so far: what the next has to pass, and the slot of the best one and whether it is right.
+struct Nearest {
+    least: f64,
+    entry: Option<(u32, bool)>,
 }
 
 impl<A: Copy> SemanticCache<A> {
@@ -60,34 +68,44 @@ impl<A: Copy> SemanticCache<A> {
     pub fn look_up(&mut self, now: Time, query: &Query, threshold: Option<f64>) -> Option<Hit<A>> {
         self.store.expire(now);
         self.store.counts.lookups += 1;
-        let mut least = threshold.unwrap_or(self.threshold);
-        let mut nearest = None;
-        for (slot, (entry, answer)) in self.store.find(query.neighbourhood) {
-            let similarity = query.similarity(entry);
-            let nearer = if nearest.is_none() { similarity >= least } else { similarity > least };
+        let mut nearest = Nearest { least: threshold.unwrap_or(self.threshold), entry: None };
+        self.search(query, query.topic(), &mut nearest);
+        // The neighbours are often out of reach, whatever their words.
+        let beyond = nearest.least > query.neighbours_at_most();
+        if !beyond {
+            query.neighbours().for_each(|topic| self.search(query, topic, &mut nearest));
+        }
+        let (slot, right) = nearest.entry?;
+        self.store.touch(slot);
+        self.store.counts.hits += 1;
+        self.store.counts.wrong_hits += u64::from(!right);
+        Some(Hit { right, similarity: nearest.least, answer: self.store.value(slot) })
+    }
+
+    /// Looks for a nearer entry among those of a topic.
+    fn search(&self, query: &Query, topic: u64, nearest: &mut Nearest) {
+        let right = topic == query.topic();
+        for (slot, words) in self.store.find(topic) {
+            let similarity = query.similarity_to(right, words);
+            let nearer = match nearest.entry {
+                None => similarity >= nearest.least,
+                Some(_) => similarity > nearest.least,
+            };
             if nearer {
-                least = similarity;
-                let right = entry.topic == query.topic;
-                nearest = Some((slot, Hit { right, similarity, answer: *answer }));
+                *nearest = Nearest { least: similarity, entry: Some((slot, right)) };
             }
             if similarity >= 1.0 {
                 break;
             }
         }
-        let (slot, hit) = nearest?;
-        self.store.touch(slot);
-        self.store.counts.hits += 1;
-        self.store.counts.wrong_hits += u64::from(!hit.right);
-        Some(hit)
     }
 
     /// Stores the answer to a query; one to the same words gives way, and a new life begins.
     pub fn insert(&mut self, now: Time, query: &Query, answer: A) {
         self.store.expire(now);
-        let mut near = self.store.find(query.neighbourhood);
-        let old = near.find(|(_, entry)| entry.0.exact == query.exact).map(|(slot, _)| slot);
-        drop(near);
-        self.store.insert(now, query.neighbourhood, (*query, answer), old);
+        let (topic, words) = (query.topic(), *query.words());
+        let old = self.store.find(topic).find(|&(_, kept)| *kept == words).map(|(slot, _)| slot);
+        self.store.insert(now, (topic, words), answer, old);
     }
 
     /// What happened so far.

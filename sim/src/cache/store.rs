@@ -51,22 +51,31 @@ pub(super) struct Limits {
     pub(super) eviction: Eviction,
 }
 
+/// What a walk along a chain reads of an entry.
 #[derive(Clone, Debug)]
-struct Slot<V> {
+struct Link<M> {
     key: u64,
-    /// First instant at which it is dead.
-    ends: Time,
     /// Next slot of the chain, or of the spare slots.
     next: u32,
+    mark: M,
+}
+
+/// The rest of an entry.
+#[derive(Clone, Debug)]
+struct Slot<V> {
+    /// First instant at which it is dead.
+    ends: Time,
     value: V,
 }
 
-/// Entries by key.
+/// Entries by key. Those of equal key differ by their marks, which are kept apart from the values:
+/// a walk then reads little memory.
 #[derive(Clone, Debug)]
-pub(super) struct Store<V> {
+pub(super) struct Store<M, V> {
     limits: Limits,
     /// Stream of the random victims.
     eviction_key: u64,
+    links: Vec<Link<M>>,
     slots: Vec<Slot<V>>,
     /// First slot of each chain; a power of two of them, at least as many as slots.
     chains: Vec<u32>,
@@ -80,13 +89,14 @@ pub(super) struct Store<V> {
     pub(super) counts: CacheCounts,
 }
 
-impl<V: Copy> Store<V> {
+impl<M, V: Copy> Store<M, V> {
     /// An empty store; a capacity of 0 counts as 1.
-    pub(super) fn new(limits: Limits, run_key: u64) -> Store<V> {
+    pub(super) fn new(limits: Limits, run_key: u64) -> Store<M, V> {
         let capacity = limits.capacity.clamp(1, NONE - 1);
         Store {
             limits: Limits { capacity, ..limits },
             eviction_key: key(run_key, Purpose::Eviction),
+            links: Vec::new(),
             slots: Vec::new(),
             chains: vec![NONE; 8],
             spare: NONE,
@@ -113,19 +123,24 @@ impl<V: Copy> Store<V> {
         }
     }
 
-    /// The entries with this key, the one stored last in front, with their slots.
-    pub(super) fn find(&self, key: u64) -> impl Iterator<Item = (u32, &V)> {
+    /// The entries with this key, the one stored last in front: their slots and marks.
+    pub(super) fn find(&self, key: u64) -> impl Iterator<Item = (u32, &M)> {
         let mut at = self.chains[self.chain(key)];
         std::iter::from_fn(move || {
             while at != NONE {
-                let (here, slot) = (at, &self.slots[at as usize]);
-                at = slot.next;
-                if slot.key == key {
-                    return Some((here, &slot.value));
+                let (here, link) = (at, &self.links[at as usize]);
+                at = link.next;
+                if link.key == key {
+                    return Some((here, &link.mark));
                 }
             }
             None
         })
+    }
+
+    /// What an entry holds.
+    pub(super) fn value(&self, slot: u32) -> V {
+        self.slots[slot as usize].value
     }
 
     /// Notes that the entry was used.
@@ -136,7 +151,7 @@ impl<V: Copy> Store<V> {
     }
 
     /// Stores an entry, in place of `old` or of a victim if there is no room.
-    pub(super) fn insert(&mut self, now: Time, key: u64, value: V, old: Option<u32>) {
+    pub(super) fn insert(&mut self, now: Time, (key, mark): (u64, M), value: V, old: Option<u32>) {
         if let Some(slot) = old {
             self.remove(slot);
             self.counts.replacements += 1;
@@ -145,13 +160,16 @@ impl<V: Copy> Store<V> {
             self.counts.evictions += 1;
         }
         self.counts.insertions += 1;
-        let entry = Slot { key, ends: now.after(self.limits.ttl), next: NONE, value };
+        let link = Link { key, next: NONE, mark };
+        let slot = Slot { ends: now.after(self.limits.ttl), value };
         let at = if self.spare == NONE {
-            self.slots.push(entry);
+            self.links.push(link);
+            self.slots.push(slot);
             self.slots.len() as u32 - 1
         } else {
             let at = self.spare;
-            self.spare = std::mem::replace(&mut self.slots[at as usize], entry).next;
+            self.spare = std::mem::replace(&mut self.links[at as usize], link).next;
+            self.slots[at as usize] = slot;
             at
         };
         self.entries += 1;
@@ -184,25 +202,25 @@ impl<V: Copy> Store<V> {
 
     /// Puts a slot in front of its chain.
     fn hang(&mut self, at: u32) {
-        let chain = self.chain(self.slots[at as usize].key);
-        self.slots[at as usize].next = self.chains[chain];
+        let chain = self.chain(self.links[at as usize].key);
+        self.links[at as usize].next = self.chains[chain];
         self.chains[chain] = at;
     }
 
     /// Empties a slot.
     fn remove(&mut self, slot: u32) {
-        let chain = self.chain(self.slots[slot as usize].key);
-        let behind = self.slots[slot as usize].next;
+        let chain = self.chain(self.links[slot as usize].key);
+        let behind = self.links[slot as usize].next;
         if self.chains[chain] == slot {
             self.chains[chain] = behind;
         } else {
             let mut at = self.chains[chain];
-            while self.slots[at as usize].next != slot {
-                at = self.slots[at as usize].next;
+            while self.links[at as usize].next != slot {
+                at = self.links[at as usize].next;
             }
-            self.slots[at as usize].next = behind;
+            self.links[at as usize].next = behind;
         }
-        self.slots[slot as usize].next = self.spare;
+        self.links[slot as usize].next = self.spare;
         self.spare = slot;
         self.entries -= 1;
         self.age.take_out(slot);

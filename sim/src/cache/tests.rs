@@ -247,8 +247,8 @@ fn without_spread_a_semantic_cache_is_an_exact_one_by_words_topic_or_neighbourho
     let limits: [(f64, f64, KeyOf); 4] = [
         (1.0, 0.04, |query| query.exact),
         (0.95, 0.0, |query| query.exact),
-        (0.9, 0.0, |query| query.topic),
-        (0.75, 0.0, |query| query.neighbourhood),
+        (0.9, 0.0, Query::topic),
+        (0.75, 0.0, |query| query.neighbourhood().1.into()),
     ];
     for (eviction, ttl) in POLICIES.into_iter().zip([2_000, 200, 2_000]) {
         for (threshold, spread, key_of) in limits {
@@ -374,6 +374,38 @@ fn random_victims_are_drawn_evenly_and_by_the_run() {
     }
     // 500 expected each, standard deviation 22.
     assert!(times.iter().all(|n| (400..600).contains(n)), "{times:?}");
-    let purposes = [Purpose::Query, Purpose::QueryPoint, Purpose::Neighbourhood, Purpose::Eviction];
-    assert_eq!(purposes.map(|p| p as u64), [30, 31, 32, 33]);
+    let purposes = [Purpose::Query, Purpose::QueryPoint, Purpose::Eviction];
+    assert_eq!(purposes.map(|p| p as u64), [30, 31, 32]);
+}
+
+/// Against a list that is searched from end to end with the similarity of whole queries.
+#[test]
+fn the_nearest_of_all_entries_is_found() {
+    for threshold in [0.65, 0.8, 0.93] {
+        let sampler = queries(0.04);
+        let spec = semantic(threshold, &exact(Span(400), 50, Eviction::Fifo));
+        let mut cache = SemanticCache::new(&spec, 0);
+        let mut list: Vec<(Query, u32)> = Vec::new();
+        let mut wrong = 0;
+        for step in 0..4_000 {
+            let query = sampler.draw(mix(9, u64::from(step)));
+            list.retain(|entry| step - entry.1 < 400);
+            let similarities = list.iter().map(|entry| query.similarity(&entry.0));
+            let best = similarities.fold(f64::NEG_INFINITY, f64::max);
+            let hit = ask(&mut cache, step, &query);
+            assert_eq!(hit.map(|hit| hit.similarity), (best >= threshold).then_some(best));
+            if let Some(hit) = hit {
+                let entry = list.iter().find(|entry| entry.1 == hit.answer).expect("it is kept");
+                assert_eq!(query.similarity(&entry.0), hit.similarity);
+                assert_eq!(query.topic() == entry.0.topic(), hit.right);
+                wrong += u32::from(!hit.right);
+            } else {
+                if list.len() == 50 {
+                    list.remove(0);
+                }
+                list.push((query, step));
+            }
+        }
+        assert_eq!(wrong > 100, threshold == 0.65, "{wrong}");
+    }
 }
