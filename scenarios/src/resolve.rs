@@ -58,6 +58,31 @@ fn names<T>(all: &[(At<String>, T)]) -> Names<'_> {
     all.iter().enumerate().map(|(at, (name, _))| (name.value.as_str(), at)).collect()
 }
 
+impl<'a> Resolver<'a> {
+    /// With the pools, models and kinds of task resolved, on which everything else rests.
+    fn new(context: &'a Context, files: &'a SourceFiles, file: &'a ScenarioFile) -> Resolver<'a> {
+        let mut resolver = Resolver {
+            context,
+            files,
+            file,
+            pools: Vec::new(),
+            models: Vec::new(),
+            task_models: Vec::new(),
+            warnings: RefCell::default(),
+            task_names: names(&file.tasks),
+            pool_names: names(&file.pools),
+            expanded: Cell::new(0),
+        };
+        resolver.pools = resolver.pools();
+        resolver.models = resolver.models();
+        let models: Names<'_> =
+            resolver.models.iter().enumerate().map(|(at, m)| (m.name.as_str(), at)).collect();
+        resolver.task_models =
+            file.tasks.iter().map(|(_, task)| resolver.task_model(task, &models)).collect();
+        resolver
+    }
+}
+
 /// Resolves a file; `None` when a problem was reported to the context.
 pub(crate) fn resolve(
     context: &Context,
@@ -66,24 +91,7 @@ pub(crate) fn resolve(
     file_name: &str,
     sha256: String,
 ) -> Option<Resolved> {
-    let mut resolver = Resolver {
-        context,
-        files,
-        file,
-        pools: Vec::new(),
-        models: Vec::new(),
-        task_models: Vec::new(),
-        warnings: RefCell::default(),
-        task_names: names(&file.tasks),
-        pool_names: names(&file.pools),
-        expanded: Cell::new(0),
-    };
-    resolver.pools = resolver.pools();
-    resolver.models = resolver.models();
-    let models: Names<'_> =
-        resolver.models.iter().enumerate().map(|(at, m)| (m.name.as_str(), at)).collect();
-    let task_models = file.tasks.iter().map(|(_, t)| resolver.task_model(t, &models)).collect();
-    resolver.task_models = task_models;
+    let resolver = Resolver::new(context, files, file);
 
     let traces = resolver.traces();
     let settings = file.settings.as_ref();
