@@ -82,6 +82,8 @@ pub struct Replica {
     counts: EngineCounts,
     /// Most blocks in use at once.
     peak_blocks: u32,
+    /// Start of the iteration planned last.
+    planned_at: Time,
 }
 
 impl Replica {
@@ -112,6 +114,7 @@ impl Replica {
             admissions: 0,
             counts: EngineCounts::default(),
             peak_blocks: 0,
+            planned_at: Time::ZERO,
         }
     }
 
@@ -260,6 +263,9 @@ impl Replica {
         if seq.outputs == 1 {
             seq.first_token = now;
             self.queued_tokens -= u64::from(seq.prompt);
+        }
+        if seq.preempted_at != Time::NEVER {
+            seq.recover(now);
         }
         if seq.outputs == seq.target {
             self.ending.push((seq.admission, slot));

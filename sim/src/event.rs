@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | a replica's boundary | what ends at an instant is out of the way of what begins at it |
 //! | 1 | observers: signal refresh, window end, marks | they see what ended, not yet what arrives |
-//! | 2 | arrivals: sources first, then follow-ups | a request that arrives exactly at a boundary joins the iteration that starts there |
+//! | 2 | arrivals: sources first, then what was planned for later | a request that arrives exactly at a boundary joins the iteration that starts there |
 //! | 3 | a replica's next iteration | last, so that everything above is known to it |
 
 use crate::ids::{PoolId, ReplicaId, SourceId};
@@ -25,8 +25,9 @@ pub enum Event {
     Mark,
     /// The next request of a source arrives.
     Arrival(SourceId),
-    /// A request that waited for another one (a session's next turn, a closed loop) arrives.
-    FollowUp,
+    /// Something planned for later: a session's next turn arrives, an attempt ends or takes too
+    /// long, a retry is due.
+    Timer,
     /// A replica starts its next iteration.
     Schedule(ReplicaId),
 }

@@ -1,9 +1,12 @@
 //! The results of one simulation: plain data, integer counts, mergeable across replications.
 
+use crate::backends::MeterReading;
 use crate::engine::EngineCounts;
 use crate::ledger::Ledger;
 use crate::metrics::{Histogram, Series};
-use crate::units::Span;
+use crate::resilience::{FAILURES, Failure};
+use crate::tasks::DRIVERS;
+use crate::units::{Money, Span};
 
 /// Everything one replication produced.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -16,6 +19,12 @@ pub struct Outcome {
     pub models: Vec<ModelOutcome>,
     /// One per `Scenario::pools`.
     pub pools: Vec<PoolOutcome>,
+    /// One per `Scenario::remotes`.
+    pub remotes: Vec<RemoteOutcome>,
+    /// One per `Scenario::tools`.
+    pub tools: Vec<ToolOutcome>,
+    /// By the tenants' numbers; as many as had anything booked.
+    pub tenants: Vec<TenantOutcome>,
     /// Quantities to be priced, and their price so far.
     pub ledger: Ledger,
     /// The whole system, window by window: the warm-up included, the drain left out.
@@ -51,6 +60,228 @@ pub struct TaskOutcome {
     pub completed: u64,
     /// From arrival to end, succeeded tasks.
     pub latency: Histogram,
+    /// How they ended. Zero for tasks of one plain call, which succeed or are rejected.
+    pub endings: Endings,
+    /// Submissions, the first of each task included.
+    pub submissions: u64,
+    /// Model calls, attempts not counted.
+    pub calls: u64,
+    /// Calls that went to a better model because of the confidence of an answer.
+    pub escalations: u64,
+    /// Calls answered from the exact cache.
+    pub exact_hits: u64,
+    /// Calls answered from the semantic cache.
+    pub semantic_hits: u64,
+    /// Those of them whose answer belongs to another question.
+    pub wrong_hits: u64,
+    /// Actions left undone because no check could say that they are safe.
+    pub actions_blocked: u64,
+    /// Uses of the ladder's rungs: shorter context, smaller model, cached answer, partial result,
+    /// refine.
+    pub rungs: [u64; 5],
+    /// Tasks whose observation was paid for in the measured time.
+    pub observed: u64,
+    /// Metered cost (tokens, tools, observation) of the measured time.
+    pub spend: Money,
+    /// The part of it that paid for attempts and uses whose result nobody used.
+    pub wasted: Money,
+    /// What succeeded tasks waited for.
+    pub drivers: Drivers,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// With a right result and no harm.
+    Success,
+    /// With a wrong result.
+    Wrong,
+    /// It did harm.
+    Harmful,
+    /// A required step failed.
+    Failed(Failure),
+    /// A check found something that could not be mended.
+    Caught,
+    /// A budget was used up and no rung was left.
+    OverBudget,
+    /// The user was asked to narrow the question.
+    Refined,
+    /// A spend limit or a plan refused it.
+    Refused,
+    /// The user gave up.
+    Abandoned,
+}
+
+/// Counts by ending.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Endings {
+    /// With a right result and no harm.
+    pub success: u64,
+    /// With a wrong result.
+    pub wrong: u64,
+    /// With harm done.
+    pub harmful: u64,
+    /// By the failure of a required step, by kind of failure.
+    pub failed: [u64; FAILURES],
+    /// By a check.
+    pub caught: u64,
+    /// By a budget.
+    pub over_budget: u64,
+    /// By asking the user to narrow the question.
+    pub refined: u64,
+    /// By a spend limit or a plan.
+    pub refused: u64,
+    /// By the user.
+    pub abandoned: u64,
+}
+
+impl Endings {
+    /// Counts one more.
+    pub fn count(&mut self, ending: Ending) {
+        *match ending {
+            Ending::Success => &mut self.success,
+            Ending::Wrong => &mut self.wrong,
+            Ending::Harmful => &mut self.harmful,
+            Ending::Failed(failure) => &mut self.failed[failure as usize],
+            Ending::Caught => &mut self.caught,
+            Ending::OverBudget => &mut self.over_budget,
+            Ending::Refined => &mut self.refined,
+            Ending::Refused => &mut self.refused,
+            Ending::Abandoned => &mut self.abandoned,
+        } += 1;
+    }
+}
+
+/// What tasks waited for, by their latency: in bands of a sixteenth of a doubling.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Drivers {
+    /// Bands from the shortest latency; empty ones at the end are left out.
+    pub bands: Vec<DriverBand>,
+}
+
+/// Tasks of about one latency.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct DriverBand {
+    /// Tasks.
+    pub tasks: u64,
+    /// Time by cause, picoseconds; sums to the tasks' latencies.
+    pub parts: [u128; DRIVERS],
+}
+
+impl Drivers {
+    /// Adds a task.
+    pub fn record(&mut self, latency: Span, parts: &[Span; DRIVERS]) {
+        let band = Drivers::band(latency);
+        if self.bands.len() <= band {
+            self.bands.resize_with(band + 1, DriverBand::default);
+        }
+        let band = &mut self.bands[band];
+        band.tasks += 1;
+        for (sum, part) in band.parts.iter_mut().zip(parts) {
+            *sum += u128::from(part.0);
+        }
+    }
+
+    /// Band of a latency: 16 to a doubling, below 2²⁰ ps (a microsecond) all in one.
+    #[must_use]
+    pub fn band(latency: Span) -> usize {
+        const SHORTEST: u32 = 20;
+        let doublings = (latency.0 | 1).ilog2();
+        if doublings < SHORTEST {
+            return 0;
+        }
+        let sixteenth = (latency.0 >> (doublings - 4)) & 15;
+        ((doublings - SHORTEST) * 16) as usize + sixteenth as usize + 1
+    }
+
+    /// Adds another run's tasks.
+    pub fn merge(&mut self, other: &Drivers) {
+        if self.bands.len() < other.bands.len() {
+            self.bands.resize_with(other.bands.len(), DriverBand::default);
+        }
+        for (band, more) in self.bands.iter_mut().zip(&other.bands) {
+            band.tasks += more.tasks;
+            band.parts.iter_mut().zip(more.parts).for_each(|(sum, part)| *sum += part);
+        }
+    }
+}
+
+/// What one remote did.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RemoteOutcome {
+    /// From the end of the warm-up to the horizon.
+    pub measured: crate::backends::RemoteUsage,
+    /// In the whole run.
+    pub whole_run: crate::backends::RemoteUsage,
+    /// What attempts were billed that left in the measured time.
+    pub billed: MeterReading,
+    /// The part of it whose answers nobody used.
+    pub wasted: MeterReading,
+    /// Opening of its circuit breakers, all models together (whole run).
+    pub breaker_opens: u64,
+    /// Attempts its breakers refused (whole run).
+    pub breaker_rejected: u64,
+}
+
+/// What one tool did.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ToolOutcome {
+    /// Uses that got a place, of tasks that arrived after the warm-up.
+    pub uses: u64,
+    /// Those that failed or were stopped.
+    pub failed: u64,
+    /// Uses answered from its cache.
+    pub cache_hits: u64,
+    /// Time at work.
+    pub time: Histogram,
+    /// Uses that ended in the measured time.
+    pub billed_uses: u64,
+    /// Their cost.
+    pub spend: Money,
+}
+
+/// A month: a twelfth of 365.25 days.
+pub const MONTH: Span = Span::from_secs(2_629_800);
+
+/// One tenant's account.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TenantOutcome {
+    /// Tasks that ended in the measured time.
+    pub tasks: u64,
+    /// Those that succeeded.
+    pub succeeded: u64,
+    /// Succeeded tasks that used a premium model.
+    pub premium: u64,
+    /// Metered cost.
+    pub spend: Money,
+    /// Time its attempts spent in engines, picoseconds.
+    pub engine_time: u128,
+    /// Month under way and tasks ended in it.
+    month: (u64, u32),
+}
+
+impl TenantOutcome {
+    /// Tasks ended in a month so far.
+    #[must_use]
+    pub fn in_month(&self, month: u64) -> u32 {
+        if self.month.0 == month { self.month.1 } else { 0 }
+    }
+
+    /// A task ended in a month.
+    pub fn use_month(&mut self, month: u64) {
+        self.month = (month, self.in_month(month) + 1);
+    }
+}
+
+impl Outcome {
+    /// A tenant's account.
+    pub fn tenant(&mut self, tenant: u32) -> &mut TenantOutcome {
+        let at = tenant as usize;
+        if self.tenants.len() <= at {
+            self.tenants.resize_with(at + 1, TenantOutcome::default);
+        }
+        &mut self.tenants[at]
+    }
 }
 
 /// Counts and latency of the calls to one model (of tasks that arrived after warm-up).
@@ -76,6 +307,18 @@ pub struct ModelOutcome {
     pub prefill: Histogram,
     /// From the first to the last token.
     pub decode: Histogram,
+    /// Attempts that failed or were refused, by kind.
+    pub failures: [u64; FAILURES],
+    /// Further attempts after failures.
+    pub retries: u64,
+    /// Second attempts beside slow ones.
+    pub hedges: u64,
+    /// Calls that went on to a fallback from here.
+    pub fallbacks: u64,
+    /// Prompt tokens our engines computed for answers that nobody used.
+    pub wasted_input_tokens: u64,
+    /// Tokens our engines wrote that nobody used.
+    pub wasted_output_tokens: u64,
 }
 
 /// What one pool did.

@@ -1,7 +1,9 @@
 //! A sink for what happened to each call, so that [`crate::Outcome`] stays small.
 
-use crate::ids::{ModelId, PoolId, SourceId, TaskId};
-use crate::units::Time;
+use crate::ids::{Backend, ModelId, PoolId, SourceId, TaskId};
+use crate::outcome::Ending;
+use crate::tasks::DRIVERS;
+use crate::units::{Money, Span, Time};
 
 /// One call from birth to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +16,9 @@ pub struct CallRecord {
     pub task: TaskId,
     /// The model it called.
     pub model: ModelId,
-    /// The pool that served it.
-    pub pool: PoolId,
-    /// The replica within the pool.
+    /// Who served it.
+    pub backend: Backend,
+    /// The replica within a pool; 0 elsewhere.
     pub replica: u32,
     /// When it was born.
     pub arrived: Time,
@@ -36,8 +38,47 @@ pub struct CallRecord {
     pub preemptions: u32,
 }
 
+impl CallRecord {
+    /// The pool that served it, if one did.
+    #[must_use]
+    pub fn pool(&self) -> Option<PoolId> {
+        match self.backend {
+            Backend::Pool(pool) => Some(pool),
+            Backend::Remote(_) => None,
+        }
+    }
+}
+
+/// One task from its arrival to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// Number of the request within its source, equal under every policy.
+    pub number: u64,
+    /// Where it came from.
+    pub source: SourceId,
+    /// What it was.
+    pub task: TaskId,
+    /// Whose it was.
+    pub tenant: u32,
+    /// When it arrived.
+    pub arrived: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// How it ended.
+    pub ending: Ending,
+    /// How often it was submitted.
+    pub submissions: u32,
+    /// Metered cost.
+    pub spend: Money,
+    /// What it waited for; sums to the time it took. All zero unless it succeeded.
+    pub parts: [Span; DRIVERS],
+}
+
 /// Takes what a simulation reports call by call.
 pub trait Recorder {
+    /// A task of several steps, or under a policy, ended.
+    fn task(&mut self, _: &TaskRecord) {}
+
     /// A call ended.
     fn call(&mut self, record: &CallRecord);
 }
@@ -55,10 +96,15 @@ impl Recorder for Discard {
 pub struct KeepAll {
     /// The calls.
     pub calls: Vec<CallRecord>,
+    /// The tasks of several steps or under a policy.
+    pub tasks: Vec<TaskRecord>,
 }
 
 impl Recorder for KeepAll {
     fn call(&mut self, record: &CallRecord) {
         self.calls.push(*record);
+    }
+    fn task(&mut self, record: &TaskRecord) {
+        self.tasks.push(*record);
     }
 }

@@ -57,6 +57,9 @@ pub enum Failure {
     NotEligible = 6,
 }
 
+/// Kinds of failure.
+pub const FAILURES: usize = Failure::NotEligible as usize + 1;
+
 /// A set of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FailureSet(pub u8);

@@ -11,26 +11,61 @@
 //! Deliberately absent: threads, wall-clock time, and decisions (engines, routers and sources
 //! decide; this carries out).
 
-mod calls;
+mod timers;
+mod state;
+mod world;
+mod signals;
 mod observe;
+mod books;
+mod calls;
+mod attempts;
+mod tool_uses;
+mod model_calls;
+mod runs;
+mod people;
 
 use crate::agenda::{Agenda, Next};
 use crate::audit::Audit;
 use crate::engine::{Ended, Replica};
 use crate::event::{Event, EventRecord, RANK_ARRIVE, RANK_BOUNDARY, RANK_SCHEDULE};
-use crate::ids::{Arena, Handle, ModelId, PoolId, ReplicaId, SourceId};
+use crate::ids::{Arena, Handle, PoolId, ReplicaId, SourceId};
 use crate::outcome::Outcome;
 use crate::record::{Discard, Recorder};
 use crate::router::Router;
 use crate::scenario::Scenario;
-use crate::tasks::TaskSpec;
 use crate::units::Time;
 use crate::workload::{Request, Source};
-use calls::Call;
+use calls::InEngine;
 use observe::Observer;
+use state::{Attempt, Call, Root, Run, Use};
+use timers::Timer;
+use world::World;
 
 /// Events between two looks at whether to stop.
 const STOP_CHECK: u64 = 4_096;
+
+/// Refers to nobody.
+const NOBODY: Handle = Handle { slot: u32::MAX, generation: u32::MAX };
+
+/// Tasks under way that take the general way, and their parts.
+#[derive(Debug, Default)]
+struct Flow {
+    roots: Arena<Root>,
+    runs: Arena<Run>,
+    calls: Arena<Call>,
+    attempts: Arena<Attempt>,
+    uses: Arena<Use>,
+}
+
+impl Flow {
+    fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+            && self.runs.is_empty()
+            && self.calls.is_empty()
+            && self.attempts.is_empty()
+            && self.uses.is_empty()
+    }
+}
 
 /// One replication of a scenario, under way.
 #[derive(Debug)]
@@ -38,7 +73,7 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     scenario: &'a Scenario,
     recorder: R,
     slots: Slots,
-    agenda: Agenda<Handle>,
+    agenda: Agenda<Timer>,
     sources: Vec<Source>,
     /// The request each source's slot stands for.
     upcoming: Vec<Option<Request>>,
@@ -52,9 +87,11 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     first_replica: Vec<u32>,
     /// Calls sent to each replica and not ended.
     outstanding: Vec<u32>,
-    calls: Arena<Call>,
-    /// Model of each kind of task.
-    models: Vec<ModelId>,
+    /// What the engines work on.
+    calls: Arena<InEngine>,
+    /// Tasks that take the general way.
+    flow: Flow,
+    world: World,
     observer: Observer,
     audit: Audit,
     outcome: Outcome,
@@ -99,7 +136,8 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             pool_of,
             first_replica,
             calls: Arena::default(),
-            models: scenario.tasks.iter().filter_map(TaskSpec::request_model).collect(),
+            flow: Flow::default(),
+            world: World::new(scenario, seed, replication),
             observer: Observer::new(scenario),
             audit: Audit::default(),
             outcome: observe::empty_outcome(scenario),
@@ -146,8 +184,8 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// Runs to the end, or until `stop` says so (then there is no outcome), and hands the
     /// recorder back.
     pub fn run_with(mut self, stop: &dyn Fn() -> bool) -> (Option<Outcome>, R) {
-        while let Some((at, event, handle)) = self.next_event() {
-            self.handle(at, event, handle);
+        while let Some((at, event, timer)) = self.next_event() {
+            self.handle(at, event, timer);
             if self.outcome.events.is_multiple_of(STOP_CHECK) && stop() {
                 return (None, self.recorder);
             }
@@ -158,32 +196,35 @@ impl<'a, R: Recorder> Simulation<'a, R> {
 
     /// Handles one event and tells which; `None` when the run is over.
     pub fn step(&mut self) -> Option<EventRecord> {
-        let (at, event, handle) = self.next_event()?;
-        self.handle(at, event, handle);
+        let (at, event, timer) = self.next_event()?;
+        self.handle(at, event, timer);
         Some(EventRecord { at, event, log_hash: self.outcome.log_hash })
     }
 
-    fn next_event(&mut self) -> Option<(Time, Event, Option<Handle>)> {
+    fn next_event(&mut self) -> Option<(Time, Event, Option<Timer>)> {
         // Observers alone keep nothing going once the measured time is over.
         if self.audit.in_system() == 0 && self.observer.is_done() && self.is_drained() {
             return None;
         }
         let (at, next) = self.agenda.take_next()?;
         Some(match next {
-            Next::OneOff(handle) => (at, Event::FollowUp, Some(handle)),
+            Next::OneOff(timer) => (at, Event::Timer, Some(timer)),
             Next::Slot(slot, rank) => (at, self.slots.event(slot, rank), None),
         })
     }
 
     /// Whether nobody will arrive and every engine is idle (after a last EOS one lingers).
     fn is_drained(&self) -> bool {
-        self.agenda.one_offs() == 0
+        self.follow_ups.is_empty()
+            && self.flow.is_empty()
             && self.upcoming.iter().all(Option::is_none)
             && self.replicas.iter().all(Replica::is_idle)
     }
 
-    fn handle(&mut self, now: Time, event: Event, handle: Option<Handle>) {
-        self.outcome.events += 1;
+    fn handle(&mut self, now: Time, event: Event, timer: Option<Timer>) {
+        if !timer.is_some_and(|timer| self.is_stale(timer)) {
+            self.outcome.events += 1;
+        }
         match event {
             Event::Boundary(replica) => self.reach_boundary(replica, now),
             Event::Schedule(replica) => self.start_iteration(replica, now),
@@ -193,14 +234,64 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 }
                 self.draw_next(source);
             }
-            Event::FollowUp => {
-                if let Some(request) = handle.and_then(|handle| self.follow_ups.remove(handle)) {
-                    self.arrive(request, now);
+            Event::Timer => {
+                if let Some(timer) = timer {
+                    self.timer(timer, now);
                 }
             }
             Event::Refresh(pool) => self.refresh_signals(pool, now),
             Event::WindowEnd => self.end_window(now),
             Event::Mark => self.pass_mark(now),
+        }
+    }
+
+    /// Whether what was planned no longer concerns anybody.
+    fn is_stale(&self, timer: Timer) -> bool {
+        let flow = &self.flow;
+        let submission = |root: Handle, submission: u32| {
+            flow.roots.get(root).is_some_and(|root| root.submission == submission && !root.orphan)
+        };
+        let turn =
+            |call: Handle, turn: u32| flow.calls.get(call).is_some_and(|call| call.turn == turn);
+        !match timer {
+            Timer::FollowUp(_) => true,
+            Timer::AttemptEnds(attempt) => flow.attempts.get(attempt).is_some(),
+            Timer::AttemptTimeout(attempt) => {
+                flow.attempts.get(attempt).is_some_and(|a| flow.calls.get(a.call).is_some())
+            }
+            Timer::Retry(call, at) | Timer::Hedge(call, at) => turn(call, at),
+            Timer::Ask(call) | Timer::CacheHit(call, ..) => flow.calls.get(call).is_some(),
+            Timer::UseEnds(tool_use, turn) => {
+                flow.uses.get(tool_use).is_some_and(|tool_use| tool_use.turn == turn)
+            }
+            Timer::Patience(root, at) | Timer::Deadline(root, at) => {
+                submission(root, at)
+                    && flow.roots.get(root).is_some_and(|root| flow.runs.get(root.run).is_some())
+            }
+            Timer::Resubmit(root, at) => submission(root, at),
+        }
+    }
+
+    fn timer(&mut self, timer: Timer, now: Time) {
+        if self.is_stale(timer) {
+            return;
+        }
+        match timer {
+            Timer::FollowUp(handle) => {
+                if let Some(request) = self.follow_ups.remove(handle) {
+                    self.arrive(request, now);
+                }
+            }
+            Timer::AttemptEnds(attempt) => self.attempt_ends(attempt, now),
+            Timer::AttemptTimeout(attempt) => self.attempt_times_out(attempt, now),
+            Timer::Retry(call, _) => self.retry(call, now),
+            Timer::Hedge(call, _) => self.hedge(call, now),
+            Timer::Ask(call) => self.ask(call, now),
+            Timer::CacheHit(call, right, harmful) => self.cache_hit(call, right, harmful, now),
+            Timer::UseEnds(tool_use, _) => self.use_ends(tool_use, now),
+            Timer::Patience(root, _) => self.lose_patience(root, now),
+            Timer::Deadline(root, _) => self.run_out(root, now),
+            Timer::Resubmit(root, _) => self.submit_task(root, now),
         }
     }
 
@@ -222,9 +313,13 @@ impl<'a, R: Recorder> Simulation<'a, R> {
 
     fn start_iteration(&mut self, replica: ReplicaId, now: Time) {
         let engine = &mut self.replicas[replica.index()];
-        engine.schedule(now, &mut self.ended);
-        assert!(self.ended.is_empty(), "only a cancelled call can end here, and nobody cancels");
+        let mut ended = std::mem::take(&mut self.ended);
+        engine.schedule(now, &mut ended);
         self.agenda.set(replica.0, engine.boundary(), RANK_BOUNDARY);
+        for end in ended.drain(..) {
+            self.end_call(replica, &end, now);
+        }
+        self.ended = ended;
     }
 }
 

@@ -10,6 +10,7 @@ use experiments::{ExitStatus, Objective, Plan, ReplicateError, RunResult, Sample
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
 use scenarios::resolved::Replications;
+use sim::ids::Backend;
 use sim::record::{CallRecord, KeepAll};
 use sim::workload::{Arrivals, SourceSpec};
 use sim::{Scenario, Simulation};
@@ -209,7 +210,10 @@ fn call_row(scenario: &Scenario, call: &CallRecord) -> [String; 14] {
         call.number.to_string(),
         scenario.tasks[call.task.index()].name.clone(),
         scenario.models[call.model.index()].name.clone(),
-        scenario.pools[call.pool.index()].name.clone(),
+        match call.backend {
+            Backend::Pool(pool) => scenario.pools[pool.index()].name.clone(),
+            Backend::Remote(remote) => scenario.remotes[remote.index()].name.clone(),
+        },
         call.replica.to_string(),
         call.arrived.as_secs_f64().to_string(),
         call.scheduled.as_secs_f64().to_string(),

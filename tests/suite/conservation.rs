@@ -6,7 +6,7 @@
 use crate::swarm;
 use proptest::prelude::*;
 use sim::engine::EngineCounts;
-use sim::ids::SourceId;
+use sim::ids::{PoolId, SourceId};
 use sim::metrics::Histogram;
 use sim::outcome::{ModelOutcome, Outcome};
 use sim::record::{CallRecord, KeepAll};
@@ -49,8 +49,12 @@ impl Run<'_> {
             assert_eq!(call.task, source.task);
             assert!(call.output <= source.max_tokens.unwrap_or(u32::MAX), "{call:?}");
             assert_eq!(Some(call.model), self.scenario.tasks[call.task.index()].request_model());
-            assert!(self.scenario.models[call.model.index()].pools().any(|pool| pool == call.pool));
-            let pool = &self.scenario.pools[call.pool.index()];
+            assert!(
+                self.scenario.models[call.model.index()]
+                    .pools()
+                    .any(|pool| Some(pool) == call.pool())
+            );
+            let pool = &self.scenario.pools[call.pool().expect("pools serve all").index()];
             assert!(call.replica < pool.replicas, "{call:?}");
             assert!(call.input + call.output <= pool.engine.max_model_len.0, "{call:?}");
             assert!(seen.insert((call.source, call.number)), "served twice: {call:?}");
@@ -86,7 +90,7 @@ impl Run<'_> {
             // Refused on the way: pools before the one that took it, or all of them.
             let tried = |call: &&CallRecord| -> u64 {
                 let pools = self.scenario.models[number].pools();
-                pools.take_while(|&pool| pool != call.pool).count() as u64 + 1
+                pools.take_while(|&pool| Some(pool) != call.pool()).count() as u64 + 1
             };
             let refused: u64 = self
                 .scenario
@@ -109,7 +113,8 @@ impl Run<'_> {
         for (number, (spec, pool)) in
             self.scenario.pools.iter().zip(&self.outcome.pools).enumerate()
         {
-            let calls = || self.calls.iter().filter(|call| call.pool.index() == number);
+            let calls =
+                || self.calls.iter().filter(|call| call.pool() == Some(PoolId(number as u32)));
             let Scenario { warm_up, horizon, .. } = *self.scenario;
             let measured =
                 |call: &&CallRecord| warm_up.0 <= call.scheduled.0 && call.scheduled.0 < horizon.0;

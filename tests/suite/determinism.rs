@@ -188,7 +188,7 @@ proptest! {
             let mut calls = record(&scenario, SEED, 0).1.calls;
             calls.sort_by_key(|call| (call.source, call.number));
             let customer =
-                |c: &CallRecord| (c.source, c.number, c.arrived, c.input, c.output, c.model, c.pool);
+                |c: &CallRecord| (c.source, c.number, c.arrived, c.input, c.output, c.model, c.backend);
             calls.iter().map(customer).collect::<Vec<_>>()
         };
         let expected = customers(fleet::Strategy::RoundRobin);
@@ -234,5 +234,42 @@ fn the_checker_finds_where_two_seeds_part() {
         let mut seeds = [1, 2].into_iter();
         let found = check_determinism(|| events(&scenario, seeds.next().unwrap_or(0)));
         assert!(found.is_err(), "{name}: two seeds give one run");
+    }
+}
+
+/// A budget that no task can reach, which makes every task take the general way.
+fn out_of_reach(scenario: &mut Scenario) {
+    scenario.tasks.iter_mut().for_each(|task| task.budget.max_model_calls = Some(1_000));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_short_way_and_the_general_way_agree(base in swarm::scenarios(), seed in any::<u64>()) {
+        let general = with(&base, out_of_reach);
+        let (mut before, calls) = record(&base, seed, 1);
+        let (mut after, again) = record(&general, seed, 1);
+        prop_assert_eq!(calls.calls, again.calls);
+        // Counted on the general way alone.
+        for outcome in [&mut before, &mut after] {
+            for task in &mut outcome.tasks {
+                *task = sim::outcome::TaskOutcome {
+                    arrived: task.arrived,
+                    succeeded: task.succeeded,
+                    failed: task.failed,
+                    rejected: task.rejected,
+                    abandoned: task.abandoned,
+                    in_flight: task.in_flight,
+                    within_slo: task.within_slo,
+                    completed: task.completed,
+                    latency: std::mem::take(&mut task.latency),
+                    ..Default::default()
+                };
+            }
+            outcome.models.iter_mut().for_each(|model| model.failures = Default::default());
+            outcome.tenants.clear();
+        }
+        prop_assert_eq!(before, after);
     }
 }

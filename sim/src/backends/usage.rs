@@ -10,12 +10,9 @@
 
 use super::{Meter, RemotePrice, ToolSpec};
 use crate::ledger::rent;
-use crate::resilience::Failure;
+use crate::resilience::FAILURES;
 use crate::units::{Money, Span};
 use std::ops::AddAssign;
-
-/// Kinds of failure.
-const FAILURES: usize = Failure::NotEligible as usize + 1;
 
 /// What a provider's meter shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -13,7 +13,7 @@ use super::content::Chain;
 use super::sequence::{EndReason, Ended, EngineCounts, Submission, chunk_pairs, hit_ppm};
 use super::spec::{EngineSpec, SchedulingPolicy};
 use super::step_time::{StepTime, Work};
-use crate::units::Time;
+use crate::units::{Span, Time};
 use crate::workload::Segments;
 use pool::Pool;
 use std::collections::VecDeque;
@@ -38,6 +38,8 @@ struct Seq {
     is_prefill_chunk: bool,
     /// It has ended by EOS and fills one more iteration.
     lingering: bool,
+    /// When it lost its blocks, until its next token; else [`Time::NEVER`].
+    preempted_at: Time,
     ended: Ended,
 }
 
@@ -72,6 +74,8 @@ pub struct ReferenceReplica {
     cancelled: Vec<u32>,
     submitted: u64,
     boundary: Time,
+    /// Start of the iteration planned last.
+    planned_at: Time,
     last_step: StepLog,
     /// Iterations that held any tokens, and the number of the last one that held prefill.
     executed_steps: i64,
@@ -98,6 +102,7 @@ impl ReferenceReplica {
             cancelled: Vec::new(),
             submitted: 0,
             boundary: Time::NEVER,
+            planned_at: Time::ZERO,
             last_step: StepLog::default(),
             counts: EngineCounts::default(),
             peak_blocks: 0,
@@ -145,6 +150,7 @@ impl ReferenceReplica {
             outputs: 0,
             hit_tokens: 0,
             preemptions: 0,
+            stalled: (Span::ZERO, Span::ZERO),
         };
         let seq = Seq {
             request,
@@ -157,6 +163,7 @@ impl ReferenceReplica {
             scheduled_now: 0,
             is_prefill_chunk: false,
             lingering: false,
+            preempted_at: Time::NEVER,
             ended,
         };
         self.submitted += 1;
@@ -194,8 +201,14 @@ impl ReferenceReplica {
             }
             if scheduled && seq.computed == seq.len() {
                 seq.outputs += 1;
-                if seq.outputs == 1 {
+                let first = seq.outputs == 1;
+                if first {
                     seq.ended.first_token = now;
+                }
+                if seq.preempted_at != Time::NEVER {
+                    let (before, after) = &mut seq.ended.stalled;
+                    *(if first { before } else { after }) += now - seq.preempted_at;
+                    seq.preempted_at = Time::NEVER;
                 }
             }
             if seq.outputs < seq.request.outputs {
@@ -218,6 +231,7 @@ impl ReferenceReplica {
     pub fn schedule(&mut self, now: Time, out: &mut Vec<Ended>) {
         self.drop_cancelled(now, out);
         self.last_step = StepLog::default();
+        self.planned_at = now;
         if self.running.is_empty() && self.waiting.is_empty() {
             self.boundary = Time::NEVER;
             return;
@@ -356,6 +370,9 @@ impl ReferenceReplica {
         seq.registered = 0;
         seq.scheduled_now = 0;
         seq.ended.preemptions += 1;
+        if seq.preempted_at == Time::NEVER {
+            seq.preempted_at = self.planned_at;
+        }
         if !seq.lingering {
             self.enqueue(seq, true);
         }

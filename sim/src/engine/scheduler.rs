@@ -19,6 +19,7 @@ impl Replica {
         if self.live == 0 && self.queue.len() == 0 {
             return;
         }
+        self.planned_at = now;
         let limit = self.chunk_limit();
         let mut budget = self.spec.max_num_batched_tokens.0;
         self.begin_cadence();

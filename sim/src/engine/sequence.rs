@@ -55,6 +55,8 @@ pub struct Ended {
     pub hit_tokens: u32,
     /// How often it lost its blocks and started over.
     pub preemptions: u32,
+    /// Time between losing its blocks and its next token, before and after its first token.
+    pub stalled: (Span, Span),
 }
 
 /// Counts an engine keeps over its life; the counts of a part of it are a difference.
@@ -160,6 +162,9 @@ pub(super) struct Seq {
     pub(super) arrived: Time,
     pub(super) scheduled: Time,
     pub(super) first_token: Time,
+    /// When it lost its blocks, until its next token; else [`Time::NEVER`].
+    pub(super) preempted_at: Time,
+    pub(super) stalled: (Span, Span),
 }
 
 impl Seq {
@@ -175,6 +180,7 @@ impl Seq {
             arrived: request.arrived,
             scheduled: Time::NEVER,
             first_token: Time::NEVER,
+            preempted_at: Time::NEVER,
             ..Seq::default()
         }
     }
@@ -199,7 +205,15 @@ impl Seq {
             outputs: self.outputs,
             hit_tokens: self.hit_tokens,
             preemptions: self.preemptions,
+            stalled: self.stalled,
         }
+    }
+
+    /// Notes that it wrote a token after having been preempted.
+    pub(super) fn recover(&mut self, now: Time) {
+        let lost = now - self.preempted_at;
+        self.preempted_at = Time::NEVER;
+        if self.outputs == 1 { self.stalled.0 += lost } else { self.stalled.1 += lost }
     }
 }
 

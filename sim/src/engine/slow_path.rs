@@ -7,6 +7,7 @@
 use super::sequence::State;
 use super::spec::SchedulingPolicy;
 use super::{GONE, Replica};
+use crate::units::Time;
 
 impl Replica {
     /// Hands out tokens in running order, preempting where blocks run out. Returns whether
@@ -89,6 +90,9 @@ impl Replica {
         let seq = &mut self.seqs[slot as usize];
         seq.computed = 0;
         seq.preemptions += 1;
+        if seq.preempted_at == Time::NEVER {
+            seq.preempted_at = self.planned_at;
+        }
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             identity.registered = 0;
         }

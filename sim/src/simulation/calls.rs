@@ -1,13 +1,15 @@
 //! A call from arrival to end: routing, rejection, overflow, and what is counted.
 
 use super::Simulation;
+use super::timers::Timer;
 use crate::engine::{EndReason, Ended, Submission};
 use crate::event::RANK_SCHEDULE;
-use crate::ids::{ModelId, PoolId, ReplicaId, SourceId, TaskId};
+use crate::ids::{Backend, Handle, ModelId, PoolId, ReplicaId, SeqId, SourceId, TaskId};
 use crate::record::{CallRecord, Recorder};
+use crate::resilience::Failure;
 use crate::router::{Signal, Visible};
 use crate::units::{Span, Time};
-use crate::workload::{Origin, Request};
+use crate::workload::{Origin, Request, Segments};
 
 /// A call in flight.
 #[derive(Clone, Debug)]
@@ -22,19 +24,78 @@ pub(super) struct Call {
     origin: Origin,
 }
 
+/// What an engine works on.
+#[derive(Clone, Debug)]
+pub(super) enum InEngine {
+    /// The only call of a task that takes the short way.
+    Direct(Call),
+    /// An attempt of a call.
+    Attempt(Handle),
+}
+
+/// What a pool has to know of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    input: u32,
+    output: u32,
+    ends_by_eos: bool,
+    priority: i32,
+    route: u64,
+    affinity: u64,
+    output_segment: u64,
+}
+
+impl Wanted {
+    fn of_request(request: &Request) -> Wanted {
+        Wanted {
+            input: request.input,
+            output: request.output,
+            ends_by_eos: request.ends_by_eos,
+            priority: request.priority,
+            route: request.route,
+            affinity: request.affinity,
+            output_segment: request.output_segment,
+        }
+    }
+
+    pub(super) fn of_call(call: &super::state::Call) -> Wanted {
+        Wanted {
+            input: call.prompt.input,
+            output: call.max_tokens.map_or(call.prompt.output, |cap| call.prompt.output.min(cap)),
+            ends_by_eos: call.ends_by_eos,
+            priority: call.priority,
+            route: call.route,
+            affinity: call.prompt.segments.first().map_or(0, |segment| segment.id),
+            output_segment: call.prompt.output_segment,
+        }
+    }
+
+    /// Tokens it can write before it reaches the model's limit; 0 when its prompt already does.
+    fn fitting_outputs(&self, max_model_len: u32) -> u32 {
+        self.output.min(max_model_len.saturating_sub(self.input))
+    }
+}
+
 /// What a client waits at least before it asks again after a refusal: without it a client that
 /// never thinks would ask for ever at one instant.
-const REFUSED_PAUSE: Span = Span::from_secs(1);
+pub(super) const REFUSED_PAUSE: Span = Span::from_secs(1);
 
 /// What of an arrival, rejection or end goes into the log.
-const LOG_ARRIVED: u64 = 1;
-const LOG_REJECTED: u64 = 2;
-const LOG_ENDED: u64 = 3;
+pub(super) const LOG_ARRIVED: u64 = 1;
+pub(super) const LOG_REJECTED: u64 = 2;
+pub(super) const LOG_ENDED: u64 = 3;
 
 impl<R: Recorder> Simulation<'_, R> {
-    /// A request arrives: it goes to the first pool of its model that takes it.
+    /// A request arrives.
     pub(super) fn arrive(&mut self, request: Request, now: Time) {
-        let model = self.models[request.task.index()];
+        match self.world.direct[request.task.index()] {
+            Some(model) => self.arrive_directly(request, model, now),
+            None => self.arrive_with_task(request, now),
+        }
+    }
+
+    /// A request arrives whose task is one plain call: it goes to the first pool that takes it.
+    fn arrive_directly(&mut self, request: Request, model: ModelId, now: Time) {
         let measured = self.is_measured(now);
         self.observer.arrived();
         self.audit.enter(now);
@@ -44,7 +105,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let mut attempts = 0;
         for pool in scenario.models[model.index()].pools() {
             attempts += 1;
-            if let Some(replica) = self.find_replica(pool, &request, now) {
+            if let Ok(replica) = self.find_replica(pool, &Wanted::of_request(&request), now) {
                 self.dispatch(request, model, replica, attempts, now);
                 return;
             }
@@ -58,15 +119,20 @@ impl<R: Recorder> Simulation<'_, R> {
         self.follow_up(request.source, request.origin, None, now.after(REFUSED_PAUSE));
     }
 
-    /// The replica of a pool that takes the request; `None` when it is rejected there.
-    fn find_replica(&mut self, pool: PoolId, request: &Request, now: Time) -> Option<ReplicaId> {
+    /// The replica of a pool that takes a call, or why the pool rejects it.
+    pub(super) fn find_replica(
+        &mut self,
+        pool: PoolId,
+        wanted: &Wanted,
+        now: Time,
+    ) -> Result<ReplicaId, Failure> {
         let spec = &self.scenario.pools[pool.index()];
         let first = self.first_replica[pool.index()];
-        let outputs = fitting_outputs(request, spec.engine.max_model_len.0);
-        if outputs == 0 || !self.replicas[first as usize].accepts(request.input, outputs) {
-            return None;
+        let outputs = wanted.fitting_outputs(spec.engine.max_model_len.0);
+        if outputs == 0 || !self.replicas[first as usize].accepts(wanted.input, outputs) {
+            return Err(Failure::TooLong);
         }
-        let visible = Visible { bits: request.route, affinity: request.affinity };
+        let visible = Visible { bits: wanted.route, affinity: wanted.affinity };
         let (outstanding, replicas) = (&self.outstanding, &self.replicas);
         let live = |number: usize| {
             let replica = first as usize + number;
@@ -84,10 +150,10 @@ impl<R: Recorder> Simulation<'_, R> {
         if spec.engine.max_num_queued_reqs.is_some_and(|most| inside >= most)
             || spec.engine.max_num_queued_tokens.is_some_and(|most| tokens >= most)
         {
-            return None;
+            return Err(Failure::Overloaded);
         }
         self.routers[pool.index()].sent(chosen);
-        Some(ReplicaId(replica))
+        Ok(ReplicaId(replica))
     }
 
     fn dispatch(
@@ -98,9 +164,6 @@ impl<R: Recorder> Simulation<'_, R> {
         attempts: u32,
         now: Time,
     ) {
-        let pool = self.pool_of[replica.index()];
-        let longest = self.scenario.pools[pool.index()].engine.max_model_len.0;
-        let outputs = fitting_outputs(&request, longest);
         let call = Call {
             number: request.number,
             source: request.source,
@@ -111,33 +174,79 @@ impl<R: Recorder> Simulation<'_, R> {
             attempts,
             origin: request.origin,
         };
+        let slot = self.calls.insert(InEngine::Direct(call)).slot;
+        self.enter(replica, &Wanted::of_request(&request), request.segments, slot, now);
+    }
+
+    /// Puts a call into an engine under the number `slot`.
+    pub(super) fn enter(
+        &mut self,
+        replica: ReplicaId,
+        wanted: &Wanted,
+        segments: Segments,
+        slot: u32,
+        now: Time,
+    ) -> SeqId {
+        let pool = self.pool_of[replica.index()];
+        let longest = self.scenario.pools[pool.index()].engine.max_model_len.0;
+        let outputs = wanted.fitting_outputs(longest);
         let submission = Submission {
-            call: self.calls.insert(call).slot,
+            call: slot,
             // Distinct arrivals: equal keys of the priority policy could take each other's blocks
             // for ever.
             arrived: self.observer.distinct(now),
-            prompt: request.input,
+            prompt: wanted.input,
             outputs,
-            ends_by_eos: request.ends_by_eos && outputs == request.output,
-            priority: request.priority,
-            segments: request.segments,
-            output_segment: request.output_segment,
+            ends_by_eos: wanted.ends_by_eos && outputs == wanted.output,
+            priority: wanted.priority,
+            segments,
+            output_segment: wanted.output_segment,
         };
         self.outstanding[replica.index()] += 1;
         let engine = &mut self.replicas[replica.index()];
         let idle = engine.boundary() == Time::NEVER;
-        engine.submit(now, submission);
+        let seq = engine.submit(now, submission);
+        self.plan(replica, idle, now);
+        seq
+    }
+
+    /// Stops what an engine works on under the number `slot`, at its next boundary.
+    pub(super) fn cancel_in_engine(
+        &mut self,
+        replica: ReplicaId,
+        seq: SeqId,
+        slot: u32,
+        now: Time,
+    ) {
+        let engine = &mut self.replicas[replica.index()];
+        let idle = engine.boundary() == Time::NEVER;
+        engine.cancel(now, seq, slot);
+        self.plan(replica, idle, now);
+    }
+
+    /// Puts a replica whose plans changed on the agenda.
+    fn plan(&mut self, replica: ReplicaId, idle: bool, now: Time) {
         if idle {
             self.agenda.set(replica.0, now, RANK_SCHEDULE);
         } else {
-            self.agenda.set(replica.0, engine.boundary(), crate::event::RANK_BOUNDARY);
+            let boundary = self.replicas[replica.index()].boundary();
+            self.agenda.set(replica.0, boundary, crate::event::RANK_BOUNDARY);
         }
     }
 
     /// A call left its engine.
     pub(super) fn end_call(&mut self, replica: ReplicaId, end: &Ended, now: Time) {
-        debug_assert_eq!(end.reason, EndReason::Finished, "nobody cancels");
-        let Some(call) = self.calls.remove_slot(end.call) else { return };
+        match self.calls.remove_slot(end.call) {
+            Some(InEngine::Direct(call)) => self.end_direct(&call, replica, end, now),
+            Some(InEngine::Attempt(attempt)) => {
+                self.attempt_left_engine(attempt, replica, end, now)
+            }
+            None => {}
+        }
+    }
+
+    fn end_direct(&mut self, call: &Call, replica: ReplicaId, end: &Ended, now: Time) {
+        debug_assert_eq!(end.reason, EndReason::Finished, "nobody cancels a plain call");
         self.outstanding[replica.index()] -= 1;
         let latency = now - call.born;
         self.observer.finished(latency, end.preemptions);
@@ -147,7 +256,7 @@ impl<R: Recorder> Simulation<'_, R> {
             self.outcome.tasks[call.task.index()].completed += 1;
         }
         if self.is_measured(call.born) {
-            self.count(&call, end, latency);
+            self.count(call, end, latency);
         }
         let pool = self.pool_of[replica.index()];
         self.recorder.call(&CallRecord {
@@ -155,7 +264,7 @@ impl<R: Recorder> Simulation<'_, R> {
             source: call.source,
             task: call.task,
             model: call.model,
-            pool,
+            backend: Backend::Pool(pool),
             replica: replica.0 - self.first_replica[pool.index()],
             arrived: call.born,
             scheduled: end.scheduled,
@@ -192,27 +301,27 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// A session's next turn or a client's next request, now that this one is over.
-    fn follow_up(&mut self, source: SourceId, origin: Origin, written: Option<u32>, now: Time) {
+    pub(super) fn follow_up(
+        &mut self,
+        source: SourceId,
+        origin: Origin,
+        written: Option<u32>,
+        now: Time,
+    ) {
         if let Some(next) = self.sources[source.index()].follow_up(origin, written, now) {
             let at = next.at;
             let handle = self.follow_ups.insert(next);
-            self.agenda.push(at, handle);
+            self.agenda.push(at, Timer::FollowUp(handle));
         }
     }
 
-    fn is_measured(&self, at: Time) -> bool {
+    pub(super) fn is_measured(&self, at: Time) -> bool {
         at.0 >= self.scenario.warm_up.0
     }
 
-    fn log(&mut self, kind: u64, now: Time, number: u64) {
+    pub(super) fn log(&mut self, kind: u64, now: Time, number: u64) {
         let word = now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.rotate_left(17) ^ kind;
         let hash = (self.outcome.log_hash ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         self.outcome.log_hash = hash ^ (hash >> 32);
     }
-}
-
-/// Tokens the request can write before it reaches the model's limit; 0 when its prompt already
-/// does.
-fn fitting_outputs(request: &Request, max_model_len: u32) -> u32 {
-    request.output.min(max_model_len.saturating_sub(request.input))
 }

@@ -7,7 +7,7 @@ use crate::event::RANK_OBSERVE;
 use crate::ids::PoolId;
 use crate::ledger::{GpuAccount, Ledger};
 use crate::metrics::{Series, Window};
-use crate::outcome::{ModelOutcome, Outcome, PoolOutcome, TaskOutcome};
+use crate::outcome::{ModelOutcome, Outcome, PoolOutcome, RemoteOutcome, TaskOutcome, ToolOutcome};
 use crate::record::Recorder;
 use crate::router::Signal;
 use crate::scenario::Scenario;
@@ -59,6 +59,10 @@ impl Observer {
         self.window.preemptions += u64::from(preemptions);
     }
 
+    pub(super) fn preempted(&mut self, preemptions: u32) {
+        self.window.preemptions += u64::from(preemptions);
+    }
+
     /// `now`, moved on by picoseconds when an earlier request already arrived then.
     pub(super) fn distinct(&mut self, now: Time) -> Time {
         self.last_arrival = now.max(self.last_arrival.after(Span(1)));
@@ -73,6 +77,8 @@ pub(super) fn empty_outcome(scenario: &Scenario) -> Outcome {
         tasks: vec![TaskOutcome::default(); scenario.tasks.len()],
         models: vec![ModelOutcome::default(); scenario.models.len()],
         pools: vec![PoolOutcome::default(); scenario.pools.len()],
+        remotes: vec![RemoteOutcome::default(); scenario.remotes.len()],
+        tools: vec![ToolOutcome::default(); scenario.tools.len()],
         series: Series { width: scenario.window, windows: Vec::new() },
         ..Outcome::default()
     }

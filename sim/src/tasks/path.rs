@@ -59,6 +59,13 @@ impl Path {
         Path { at, parts: [Span::ZERO; DRIVERS] }
     }
 
+    /// Where the path began.
+    #[must_use]
+    pub fn start(&self) -> Time {
+        let spent = self.parts.iter().fold(Span::ZERO, |sum, &part| sum + part);
+        Time(self.at.0 - spent.0)
+    }
+
     /// Where the path has got to.
     #[must_use]
     pub fn at(&self) -> Time {

@@ -91,6 +91,9 @@ pub struct Request {
     pub route: u64,
     /// To be handed back when the call ends.
     pub origin: Origin,
+    /// Prompt and answer of the call that condenses the conversation after this turn, if it is
+    /// time to.
+    pub memory: Option<(u32, u32)>,
 }
 
 /// How prompts of one kind are drawn.
@@ -207,6 +210,7 @@ impl Mint {
             output_segment: key(request_key, Purpose::AnswerIdentity),
             route: key(request_key, Purpose::Route),
             origin,
+            memory: None,
         }
     }
 }

@@ -1,0 +1,401 @@
+//! Attempts: choosing a backend, the guards around it, and what ends an attempt.
+//!
+//! The order of the guards is that of [`crate::resilience`]. A call has at most
+//! `hedge.max_attempts` attempts under way; the first answer wins and the others are cancelled.
+
+use super::Simulation;
+use super::state::{Attempt, Call, Delivered, Place};
+use super::timers::Timer;
+use crate::backends::{Attempt as RemoteAttempt, Course, Offer};
+use crate::dice::{Dice, Purpose, mix};
+use crate::engine::{EndReason, Ended};
+use crate::ids::{Backend, Handle, PoolId, RemoteId, ReplicaId};
+use crate::record::Recorder;
+use crate::resilience::{Failure, hedge};
+use crate::scenario::BackendChoice;
+use crate::tasks::Driver;
+use crate::units::{Span, Time};
+
+/// Why nothing was sent, and when the backend says to come back.
+pub(super) type Refusal = (Failure, Option<Span>);
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// Sends a call to the first backend of its model that takes it.
+    pub(super) fn send(&mut self, handle: Handle, now: Time) -> Result<(), Refusal> {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return Ok(()) };
+        let model = call.model;
+        call.made += 1;
+        call.made_in_all += 1;
+        let (priority, made) = (call.priority, call.made_in_all);
+        let measured = call.account.measured;
+        let coin = mix(call.asking, u64::from(made));
+        let guards = &mut self.world.guards[model.index()];
+        if !guards.admission.admit(priority, guards.in_flight) {
+            return Err((Failure::Overloaded, None));
+        }
+        let spec = &self.scenario.models[model.index()];
+        let first = match spec.choice {
+            BackendChoice::Ordered => 0,
+            BackendChoice::Weighted => weighted(&guards.weights, coin),
+        };
+        let others = (0..spec.served_by.len()).filter(|&other| other != first);
+        let mut refusal = (Failure::Overloaded, None);
+        for serving in std::iter::once(first).chain(others) {
+            let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
+            let permit = match breaker {
+                Some(breaker) => match breaker.permit(now) {
+                    Some(permit) => Some(permit),
+                    None => {
+                        refusal = (Failure::BreakerOpen, refusal.1);
+                        continue;
+                    }
+                },
+                None => None,
+            };
+            if measured {
+                self.outcome.models[model.index()].attempts += 1;
+            }
+            match self.offer(handle, serving as u32, permit, now) {
+                Ok(attempt) => {
+                    self.sent(handle, attempt, now);
+                    return Ok(());
+                }
+                Err(refused) => {
+                    let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
+                    if let (Some(breaker), Some(permit)) = (breaker, permit) {
+                        breaker.record(now, Err(refused.0), Span::ZERO, permit);
+                    }
+                    self.count_failure(model, measured, refused.0);
+                    refusal = refused;
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Offers an attempt to one backend.
+    fn offer(
+        &mut self,
+        handle: Handle,
+        serving: u32,
+        permit: Option<crate::resilience::Permit>,
+        now: Time,
+    ) -> Result<Handle, Refusal> {
+        let Some(call) = self.flow.calls.get(handle) else {
+            return Err((Failure::Overloaded, None));
+        };
+        let backend = self.scenario.models[call.model.index()].served_by[serving as usize].backend;
+        let attempt = Attempt {
+            call: handle,
+            account: call.account,
+            root: call.root,
+            model: call.model,
+            serving,
+            backend,
+            sent: now,
+            input: call.prompt.input,
+            place: Place::Nowhere,
+            permit,
+        };
+        match backend {
+            Backend::Pool(pool) => self.offer_pool(attempt, pool, now),
+            Backend::Remote(remote) => self.offer_remote(attempt, remote, now),
+        }
+    }
+
+    fn offer_pool(&mut self, attempt: Attempt, pool: PoolId, now: Time) -> Result<Handle, Refusal> {
+        let handle = attempt.call;
+        let Some(call) = self.flow.calls.get(handle) else {
+            return Err((Failure::Overloaded, None));
+        };
+        let wanted = super::calls::Wanted::of_call(call);
+        let replica = self.find_replica(pool, &wanted, now).map_err(|why| (why, None))?;
+        let Some(call) = self.flow.calls.get(handle) else {
+            return Err((Failure::Overloaded, None));
+        };
+        let segments = call.prompt.segments.clone();
+        let wanted = super::calls::Wanted::of_call(call);
+        let own = self.flow.attempts.insert(attempt);
+        let slot = self.calls.insert(super::calls::InEngine::Attempt(own)).slot;
+        let seq = self.enter(replica, &wanted, segments, slot, now);
+        if let Some(attempt) = self.flow.attempts.get_mut(own) {
+            attempt.place = Place::Engine(replica, seq, slot);
+        }
+        Ok(own)
+    }
+
+    fn offer_remote(
+        &mut self,
+        attempt: Attempt,
+        remote: RemoteId,
+        now: Time,
+    ) -> Result<Handle, Refusal> {
+        let handle = attempt.call;
+        let own = self.flow.attempts.insert(attempt);
+        let Some(call) = self.flow.calls.get(handle) else {
+            return Err((Failure::Overloaded, None));
+        };
+        let offered = RemoteAttempt {
+            key: mix(mix(call.asking, u64::from(call.made_in_all)), u64::from(remote.0)),
+            user_key: self.flow.roots.get(call.root).map_or(0, |root| {
+                let source = root.request.source;
+                mix(self.scenario.sources[source.index()].key, root.request.origin.person())
+            }),
+            input: call.prompt.input,
+            output: call.prompt.output,
+            max_tokens: call.max_tokens,
+            priority: call.priority,
+            prompt: &call.prompt.segments,
+            ticket: own,
+        };
+        let place = match self.world.remotes[remote.index()].offer(now, &offered) {
+            Offer::Started(course) => {
+                self.agenda.push(course.ends, Timer::AttemptEnds(own));
+                Place::Remote(course)
+            }
+            Offer::Queued(spot) => Place::Queue(spot),
+            Offer::Refused { failure, retry_after } => {
+                self.flow.attempts.remove(own);
+                return Err((failure, retry_after));
+            }
+        };
+        if let Some(attempt) = self.flow.attempts.get_mut(own) {
+            attempt.place = place;
+        }
+        Ok(own)
+    }
+
+    /// An attempt was let in: its timers start.
+    fn sent(&mut self, handle: Handle, attempt: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        call.live.push(attempt);
+        if call.live.len() == 1 {
+            call.first_sent = now;
+        }
+        let first_sent = call.first_sent;
+        let model = call.model;
+        let launched = call.live.len() as u32;
+        let turn = call.turn;
+        let root = call.root;
+        self.world.guards[model.index()].in_flight += 1;
+        if let Some(root) = self.flow.roots.get_mut(root) {
+            root.let_in = true;
+        }
+        let guards = &self.scenario.models[model.index()].guards;
+        if let Some(timeout) = guards.timeout {
+            self.agenda.push(now.after(timeout), Timer::AttemptTimeout(attempt));
+        }
+        if let Some(spec) = &guards.hedge
+            && let Some(at) = hedge::next_at(spec, first_sent, launched)
+        {
+            self.agenda.push(at, Timer::Hedge(handle, turn));
+        }
+    }
+
+    /// A call is slow: one more attempt beside those under way, if the budget allows.
+    pub(super) fn hedge(&mut self, handle: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get(handle).filter(|call| !call.live.is_empty()) else {
+            return;
+        };
+        let (model, measured) = (call.model, call.account.measured);
+        let paid = self.world.guards[model.index()].budget.as_mut().is_none_or(|b| b.withdraw(now));
+        if paid && self.send(handle, now).is_ok() && measured {
+            self.outcome.models[model.index()].hedges += 1;
+        }
+    }
+
+    /// A remote attempt comes to its end.
+    pub(super) fn attempt_ends(&mut self, own: Handle, now: Time) {
+        let Some(attempt) = self.flow.attempts.get(own) else { return };
+        let Place::Remote(course) = attempt.place else { return };
+        if course.ends != now {
+            return;
+        }
+        let Some(attempt) = self.leave_remote(own, &course, now) else { return };
+        match course.failure {
+            Some(failure) => self.attempt_failed(own, &attempt, failure, now),
+            None => {
+                let delivered = Delivered {
+                    scheduled: course.began,
+                    first_token: course.first_token,
+                    ended: now,
+                    cold: course.cold,
+                    stalled: (Span::ZERO, Span::ZERO),
+                    outputs: course.output,
+                    hit_tokens: course.cached_tokens,
+                    preemptions: 0,
+                };
+                self.attempt_delivered(own, &attempt, &delivered, now);
+            }
+        }
+    }
+
+    /// Takes an attempt out of its remote, books its cost and starts whoever is next there.
+    fn leave_remote(&mut self, own: Handle, course: &Course, now: Time) -> Option<Attempt> {
+        let attempt = self.flow.attempts.remove(own)?;
+        let Backend::Remote(remote) = attempt.backend else { return None };
+        let used = course.billed(now);
+        let useful = course.failure.is_none() && now >= course.ends;
+        self.book_remote(&attempt, remote, &used, useful, now);
+        if let Some(next) = self.world.remotes[remote.index()].leave(now, course) {
+            self.agenda.push(next.ends, Timer::AttemptEnds(next.ticket));
+            if let Some(waiting) = self.flow.attempts.get_mut(next.ticket) {
+                waiting.place = Place::Remote(next);
+            }
+        }
+        Some(attempt)
+    }
+
+    /// An attempt left its engine.
+    pub(super) fn attempt_left_engine(
+        &mut self,
+        own: Handle,
+        replica: ReplicaId,
+        end: &Ended,
+        now: Time,
+    ) {
+        let Some(attempt) = self.flow.attempts.remove(own) else { return };
+        let cancelled = end.reason == EndReason::Cancelled;
+        let useful = !cancelled && self.flow.calls.get(attempt.call).is_some();
+        self.book_engine(&attempt, replica, end, useful, now);
+        if cancelled {
+            // Whoever cancelled it has moved on already.
+            return;
+        }
+        let delivered = Delivered {
+            scheduled: end.scheduled,
+            first_token: end.first_token,
+            ended: end.ended,
+            cold: Span::ZERO,
+            stalled: end.stalled,
+            outputs: end.outputs,
+            hit_tokens: end.hit_tokens,
+            preemptions: end.preemptions,
+        };
+        self.attempt_delivered(own, &attempt, &delivered, now);
+    }
+
+    /// An attempt takes too long.
+    pub(super) fn attempt_times_out(&mut self, own: Handle, now: Time) {
+        let Some(attempt) = self.flow.attempts.get(own) else { return };
+        if self.flow.calls.get(attempt.call).is_none() {
+            return;
+        }
+        let attempt = attempt.clone();
+        let cancel = self.scenario.models[attempt.model.index()].guards.cancel_on_timeout;
+        self.attempt_failed(own, &attempt, Failure::Timeout, now);
+        if cancel {
+            self.cancel_attempt(own, now);
+        } else {
+            self.let_go(own);
+        }
+    }
+
+    /// Nobody waits for an attempt any more, but it goes on.
+    pub(super) fn let_go(&mut self, own: Handle) {
+        if let Some(attempt) = self.flow.attempts.get_mut(own) {
+            attempt.call = super::NOBODY;
+        }
+    }
+
+    /// Stops an attempt wherever it is; what it burned is booked.
+    pub(super) fn cancel_attempt(&mut self, own: Handle, now: Time) {
+        let Some(attempt) = self.flow.attempts.get(own) else { return };
+        match attempt.place {
+            Place::Nowhere => {
+                self.flow.attempts.remove(own);
+            }
+            Place::Engine(replica, seq, slot) => {
+                self.let_go(own);
+                self.cancel_in_engine(replica, seq, slot, now);
+            }
+            Place::Queue(spot) => {
+                if let Backend::Remote(remote) = attempt.backend {
+                    self.world.remotes[remote.index()].cancel_queued(spot);
+                }
+                self.flow.attempts.remove(own);
+            }
+            Place::Remote(course) => {
+                self.leave_remote(own, &course, now);
+            }
+        }
+    }
+
+    /// Takes an attempt off its call's list and tells the breaker how it went.
+    fn over(
+        &mut self,
+        own: Handle,
+        attempt: &Attempt,
+        result: Result<(), Failure>,
+        now: Time,
+    ) -> Option<&mut Call> {
+        let guards = &mut self.world.guards[attempt.model.index()];
+        if let (Some(breaker), Some(permit)) =
+            (&mut guards.breakers[attempt.serving as usize].1, attempt.permit)
+        {
+            breaker.record(now, result, now - attempt.sent, permit);
+        }
+        let call = self.flow.calls.get_mut(attempt.call)?;
+        guards.in_flight -= 1;
+        call.live.retain(|other| *other != own);
+        Some(call)
+    }
+
+    fn attempt_failed(&mut self, own: Handle, attempt: &Attempt, failure: Failure, now: Time) {
+        if self.flow.calls.get(attempt.call).is_none() {
+            return;
+        }
+        self.count_failure(attempt.model, attempt.account.measured, failure);
+        let Some(call) = self.over(own, attempt, Err(failure), now) else { return };
+        if call.live.is_empty() {
+            self.carry_on(attempt.call, (failure, None), now);
+        }
+    }
+
+    fn attempt_delivered(
+        &mut self,
+        own: Handle,
+        attempt: &Attempt,
+        delivered: &Delivered,
+        now: Time,
+    ) {
+        let Some(call) = self.over(own, attempt, Ok(()), now) else { return };
+        let rivals = std::mem::take(&mut call.live);
+        call.path.spend(Driver::Retries, attempt.sent);
+        call.path
+            .spend(Driver::ColdStart, attempt.sent.after(delivered.cold).min(delivered.scheduled));
+        call.path.spend(Driver::Queueing, delivered.scheduled);
+        call.path.spend(
+            Driver::ColdStart,
+            delivered.scheduled.after(delivered.cold).min(delivered.first_token),
+        );
+        call.path.spend(Driver::Prefill, delivered.first_token);
+        call.path.spend(Driver::Decode, delivered.ended);
+        call.path.move_part(Driver::Prefill, Driver::Preemption, delivered.stalled.0);
+        call.path.move_part(Driver::Decode, Driver::Preemption, delivered.stalled.1);
+        for rival in rivals {
+            self.world.guards[attempt.model.index()].in_flight -= 1;
+            self.release_permit(rival);
+            self.cancel_attempt(rival, now);
+        }
+        self.count_delivery(attempt, delivered);
+        self.answered(attempt.call, attempt, delivered, now);
+    }
+
+    /// An attempt is dropped for reasons that say nothing about its backend.
+    pub(super) fn release_permit(&mut self, own: Handle) {
+        let Some(attempt) = self.flow.attempts.get(own) else { return };
+        let breaker =
+            &mut self.world.guards[attempt.model.index()].breakers[attempt.serving as usize].1;
+        if let (Some(breaker), Some(permit)) = (breaker, attempt.permit) {
+            breaker.release(permit);
+        }
+    }
+}
+
+/// Position of a backend drawn by weight.
+fn weighted(sums: &[f64], coin: u64) -> usize {
+    let total = sums.last().copied().unwrap_or(0.0);
+    let drawn = Dice::of(coin, Purpose::Backend).uniform() * total;
+    sums.partition_point(|&sum| sum <= drawn).min(sums.len().saturating_sub(1))
+}

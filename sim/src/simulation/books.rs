@@ -1,0 +1,205 @@
+//! What things cost, booked where they end.
+//!
+//! Booked is what happens from the end of the warm-up to the horizon, the time the fleet is paid
+//! for. Each booking goes to the task, to the tenant and to the spend limits at once, in exact
+//! pico-dollars, so the sums agree; the audit prices the meters of the backends a second time.
+
+use super::Simulation;
+use super::state::{Account, Attempt, Delivered, Root};
+use crate::backends::{MeterReading, RemotePrice, ToolCourse};
+use crate::engine::Ended;
+use crate::ids::{Backend, Handle, ModelId, RemoteId, ReplicaId, ToolId};
+use crate::ledger::rent;
+use crate::outcome::MONTH;
+use crate::price::SpendScope;
+use crate::record::{CallRecord, Recorder};
+use crate::resilience::Failure;
+use crate::units::{Money, Span, Time};
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// Whether what ends now is billed.
+    fn is_billed(&self, now: Time) -> bool {
+        self.is_measured(now) && now.0 <= self.scenario.horizon.0
+    }
+
+    /// Books an amount to whom it belongs.
+    fn book(&mut self, root: Handle, account: Account, amount: Money, useful: bool, now: Time) {
+        if amount == Money::ZERO {
+            return;
+        }
+        if let Some(root) = self.flow.roots.get_mut(root) {
+            root.spend += amount;
+        }
+        for limit in &mut self.world.limits {
+            let slot = match limit.spec.scope {
+                SpendScope::All => 0,
+                SpendScope::Task(task) if task == account.task => 0,
+                SpendScope::Task(_) => continue,
+                SpendScope::EachTenant => account.tenant as usize,
+            };
+            limit.book(now, slot, amount);
+        }
+        if !self.is_billed(now) {
+            return;
+        }
+        let task = &mut self.outcome.tasks[account.task.index()];
+        task.spend += amount;
+        if !useful {
+            task.wasted += amount;
+        }
+        self.outcome.tenant(account.tenant).spend += amount;
+    }
+
+    /// An attempt leaves a remote.
+    pub(super) fn book_remote(
+        &mut self,
+        attempt: &Attempt,
+        remote: RemoteId,
+        used: &MeterReading,
+        useful: bool,
+        now: Time,
+    ) {
+        let useful = useful && self.flow.calls.get(attempt.call).is_some();
+        let billed = self.is_billed(now);
+        let outcome = &mut self.outcome.remotes[remote.index()];
+        if billed {
+            outcome.billed += *used;
+            if !useful {
+                outcome.wasted += *used;
+            }
+        }
+        if let RemotePrice::Metered(meter) = &self.scenario.remotes[remote.index()].price {
+            let amount = meter.price_of(used);
+            self.book(attempt.root, attempt.account, amount, useful, now);
+        }
+    }
+
+    /// An attempt leaves an engine.
+    pub(super) fn book_engine(
+        &mut self,
+        attempt: &Attempt,
+        replica: ReplicaId,
+        end: &Ended,
+        useful: bool,
+        now: Time,
+    ) {
+        self.outstanding[replica.index()] -= 1;
+        let account = attempt.account;
+        let time = now - attempt.sent;
+        if account.measured && !useful {
+            let model = &mut self.outcome.models[attempt.model.index()];
+            model.wasted_input_tokens +=
+                u64::from(if end.scheduled == Time::NEVER { 0 } else { attempt.input });
+            model.wasted_output_tokens += u64::from(end.outputs);
+        }
+        if self.is_billed(now) {
+            self.outcome.tenant(account.tenant).engine_time += u128::from(time.0);
+        }
+    }
+
+    /// A use leaves its tool.
+    pub(super) fn book_tool(
+        &mut self,
+        root: Handle,
+        account: Account,
+        tool: ToolId,
+        course: &ToolCourse,
+        now: Time,
+    ) {
+        let spec = &self.scenario.tools[tool.index()];
+        let time = now - course.began;
+        let amount = spec.per_call + rent(u128::from(time.0), spec.per_hour);
+        let useful = course.failure.is_none() && now >= course.ends;
+        let billed = self.is_billed(now);
+        let outcome = &mut self.outcome.tools[tool.index()];
+        if account.measured {
+            outcome.uses += 1;
+            outcome.failed += u64::from(!useful);
+            outcome.time.record(time);
+        }
+        if billed {
+            outcome.billed_uses += 1;
+            outcome.spend += amount;
+        }
+        self.book(root, account, amount, useful, now);
+    }
+
+    /// A request is over: its tenant's accounts.
+    pub(super) fn book_tenant(&mut self, root: &Root, success: bool, tenant: u32, now: Time) {
+        let observability = self.scenario.tasks[root.account.task.index()].observability;
+        if observability != Money::ZERO {
+            // The root is out of the arena: what it cost is in its record already.
+            self.book(super::NOBODY, root.account, observability, true, now);
+            if self.is_billed(now) {
+                self.outcome.tasks[root.account.task.index()].observed += 1;
+            }
+        }
+        let billed = self.is_billed(now);
+        let spec = &self.scenario.sources[root.request.source.index()].people.tenants;
+        if spec.is_none() {
+            return;
+        }
+        let account = self.outcome.tenant(tenant);
+        account.use_month(now.0 / MONTH.0);
+        if billed {
+            account.tasks += 1;
+            account.succeeded += u64::from(success);
+            account.premium += u64::from(success && root.premium);
+        }
+    }
+
+    /// An attempt, or the offer of one, failed.
+    pub(super) fn count_failure(&mut self, model: ModelId, measured: bool, failure: Failure) {
+        if measured {
+            self.outcome.models[model.index()].failures[failure as usize] += 1;
+        }
+    }
+
+    /// An attempt brought an answer that is used.
+    pub(super) fn count_delivery(&mut self, attempt: &Attempt, delivered: &Delivered) {
+        let Some(call) = self.flow.calls.get(attempt.call) else { return };
+        let born = call.born;
+        let number = self.flow.roots.get(call.root).map(|root| root.request.number);
+        let source = self.flow.roots.get(call.root).map(|root| root.request.source);
+        if call.account.measured {
+            let model = &mut self.outcome.models[attempt.model.index()];
+            model.calls += 1;
+            model.input_tokens += u64::from(attempt.input);
+            model.output_tokens += u64::from(delivered.outputs);
+            model.ttft.record(delivered.first_token - born);
+            model.e2e.record(delivered.ended - born);
+            model.queue.record(delivered.scheduled - attempt.sent);
+            model.prefill.record(delivered.first_token - delivered.scheduled);
+            let decode = delivered.ended - delivered.first_token;
+            model.decode.record(decode);
+            if delivered.outputs > 1 {
+                model.tpot.record(Span(decode.0 / u64::from(delivered.outputs - 1)));
+            }
+        }
+        self.observer.preempted(delivered.preemptions);
+        let replica = match attempt.place {
+            super::state::Place::Engine(replica, ..) => match attempt.backend {
+                Backend::Pool(pool) => replica.0 - self.first_replica[pool.index()],
+                Backend::Remote(_) => 0,
+            },
+            _ => 0,
+        };
+        let (Some(number), Some(source)) = (number, source) else { return };
+        self.recorder.call(&CallRecord {
+            number,
+            source,
+            task: attempt.account.task,
+            model: attempt.model,
+            backend: attempt.backend,
+            replica,
+            arrived: born,
+            scheduled: delivered.scheduled,
+            first_token: delivered.first_token,
+            ended: delivered.ended,
+            input: attempt.input,
+            output: delivered.outputs,
+            hit_tokens: delivered.hit_tokens,
+            preemptions: delivered.preemptions,
+        });
+    }
+}

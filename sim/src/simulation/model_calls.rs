@@ -1,0 +1,494 @@
+//! A model call from its question to its answer: caches, routing, budgets, retries, fallbacks,
+//! escalation.
+
+use super::Simulation;
+use super::signals::About;
+use super::state::{Attempt, Call, Delivered, Ending, Execution, Live, Root};
+use super::timers::Timer;
+use crate::cache::CachedAnswer;
+use crate::dice::{Dice, Purpose, key, mix};
+use crate::ids::{Handle, ModelId};
+use crate::record::Recorder;
+use crate::resilience::retry::{may_retry, pause};
+use crate::tasks::{Answer, CallLengths, Driver, ModelCallSpec, Path, Rung, Work, draw_answer};
+use crate::units::{Span, Time, Tokens};
+use crate::workload::Prompt;
+use smallvec::SmallVec;
+
+/// Attempts after which a pause is never shorter than [`LEAST_PAUSE`]: with no limit and no pause
+/// a call that is always refused would ask for ever at one instant.
+const HASTY_ATTEMPTS: u32 = 10;
+const LEAST_PAUSE: Span = Span::from_millis(10);
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// A step asks a model.
+    pub(super) fn begin_call(
+        &mut self,
+        execution: Execution,
+        spec: &ModelCallSpec,
+        question: u64,
+        asking: u64,
+        path: Path,
+        now: Time,
+    ) {
+        let Some(run) = self.flow.runs.get(execution.run) else { return };
+        let (root_handle, task) = (run.root, run.task);
+        let Some(root) = self.flow.roots.get(root_handle) else { return };
+        let place = (task, execution.step);
+        let prompt = self.prompt(root, spec, place, question);
+        let kit = &self.world.steps[task.index()][execution.step as usize];
+        let of_request = spec.lengths == CallLengths::Request;
+        let call = Call {
+            execution: (!spec.background).then_some(execution),
+            root: root_handle,
+            account: root.account,
+            place,
+            intent: spec.intent,
+            model: ModelId(0),
+            asked: SmallVec::new(),
+            max_tokens: root.request.max_tokens.filter(|_| of_request),
+            ends_by_eos: !of_request || root.request.ends_by_eos,
+            cut: false,
+            priority: root.request.priority,
+            route: if of_request { root.request.route } else { key(question, Purpose::Route) },
+            question,
+            asking,
+            query: kit.queries.as_ref().map(|queries| queries.draw(question)),
+            prompt,
+            born: path.at(),
+            path,
+            first_sent: now,
+            made: 0,
+            made_in_all: 0,
+            turn: 0,
+            live: SmallVec::new(),
+            confidence: 1.0,
+        };
+        let handle = self.flow.calls.insert(call);
+        if spec.background {
+            let done = Answer::SURE;
+            self.executed(execution, path, done, None, now);
+        } else if let Some(run) = self.flow.runs.get_mut(execution.run) {
+            run.live.push(Live::Call(handle));
+        }
+        if !(spec.cacheable && self.look_up(handle, now)) {
+            self.ask(handle, now);
+        }
+    }
+
+    /// What is sent to the model.
+    fn prompt(
+        &self,
+        root: &Root,
+        spec: &ModelCallSpec,
+        (task, step): (crate::ids::TaskId, u32),
+        question: u64,
+    ) -> Prompt {
+        let request = &root.request;
+        let kit = &self.world.steps[task.index()][step as usize];
+        match (&spec.lengths, &kit.prompts) {
+            (CallLengths::Drawn(_), Some(prompts)) => prompts.draw(question, root.keep),
+            (CallLengths::Memory, _) => {
+                let memory = request.memory.unwrap_or((1, 1));
+                let segments = request.segments.clone();
+                Prompt { segments, input: memory.0, output: memory.1, output_segment: question }
+            }
+            _ => {
+                let mut segments = request.segments.clone();
+                if root.keep < 1.0
+                    && let Some(last) = segments.last_mut()
+                {
+                    last.tokens = ((f64::from(last.tokens) * root.keep) as u32).max(1);
+                }
+                Prompt {
+                    input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+                    segments,
+                    output: request.output,
+                    output_segment: request.output_segment,
+                }
+            }
+        }
+    }
+
+    /// Asks the caches of answers. Whether the call now waits for them.
+    fn look_up(&mut self, handle: Handle, now: Time) -> bool {
+        let Some(call) = self.flow.calls.get(handle) else { return false };
+        let (Some(query), account) = (call.query, call.account) else { return false };
+        let task = account.task.index();
+        let mut takes = Span::ZERO;
+        let mut found = None;
+        if let (Some(cache), Some(spec)) = (&mut self.world.exact, &self.scenario.exact_cache) {
+            takes += spec.lookup;
+            found = cache.look_up(now, query.exact);
+            self.outcome.tasks[task].exact_hits += u64::from(found.is_some() && account.measured);
+        }
+        if let (None, Some(cache), Some(spec)) =
+            (found, &mut self.world.semantic, &self.scenario.semantic_cache)
+        {
+            takes += spec.lookup;
+            if let Some(hit) = cache.look_up(now, &query, None) {
+                let answer = CachedAnswer { right: hit.answer.right && hit.right, ..hit.answer };
+                found = Some(answer);
+                let task = &mut self.outcome.tasks[task];
+                task.semantic_hits += u64::from(account.measured);
+                task.wrong_hits += u64::from(account.measured && !hit.right);
+            }
+        }
+        let at = now.after(takes);
+        match found {
+            Some(hit) => {
+                self.agenda.push(at, Timer::CacheHit(handle, hit.right, hit.harmful));
+                true
+            }
+            None if takes > Span::ZERO => {
+                self.agenda.push(at, Timer::Ask(handle));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A cached answer is there.
+    pub(super) fn cache_hit(&mut self, handle: Handle, right: bool, harmful: bool, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        call.path.spend(Driver::Tools, now);
+        self.deliver(handle, Answer { right, harmful, confidence: 1.0 }, now);
+    }
+
+    /// Chooses the model and sends the call, unless a budget stands against it.
+    pub(super) fn ask(&mut self, handle: Handle, now: Time) {
+        if !self.fit_into_budget(handle, now) {
+            return;
+        }
+        let Some(model) = self.choose_model(handle, now) else { return };
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        call.path.spend(Driver::Tools, now);
+        call.model = model;
+        call.asked.push(model);
+        let (input, root, measured) = (call.prompt.input, call.root, call.account.measured);
+        let task = call.account.task.index();
+        if let Some(root) = self.flow.roots.get_mut(root) {
+            root.usage.calls += 1;
+            root.usage.input = root.usage.input.saturating_add(input);
+        }
+        self.outcome.tasks[task].calls += u64::from(measured);
+        self.cast_shadow(handle, now);
+        self.drive(handle, now);
+    }
+
+    /// Sends a call that has its model.
+    fn drive(&mut self, handle: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get(handle) else { return };
+        if let Some(budget) = &mut self.world.guards[call.model.index()].budget {
+            budget.deposit(now);
+        }
+        if let Err(refusal) = self.send(handle, now) {
+            self.carry_on(handle, refusal, now);
+        }
+    }
+
+    /// The next attempt of a call is due.
+    pub(super) fn retry(&mut self, handle: Handle, now: Time) {
+        if let Err(refusal) = self.send(handle, now) {
+            self.carry_on(handle, refusal, now);
+        }
+    }
+
+    /// No attempt of a call is under way any more: another one, another model, or failure.
+    pub(super) fn carry_on(
+        &mut self,
+        handle: Handle,
+        mut refusal: super::attempts::Refusal,
+        now: Time,
+    ) {
+        let scenario = self.scenario;
+        loop {
+            let Some(call) = self.flow.calls.get_mut(handle) else { return };
+            call.turn += 1;
+            let model = call.model;
+            let measured = call.account.measured;
+            let guards = &mut self.world.guards[model.index()];
+            if let Some(spec) = &scenario.models[model.index()].guards.retry
+                && may_retry(spec, call.made, refusal.0)
+                && guards.budget.as_mut().is_none_or(|budget| budget.withdraw(now))
+            {
+                let coin = mix(call.asking, u64::from(model.0));
+                let mut wait = pause(spec, call.made + 1, coin, refusal.1);
+                if call.made >= HASTY_ATTEMPTS {
+                    wait = wait.max(LEAST_PAUSE);
+                }
+                self.agenda.push(now.after(wait), Timer::Retry(handle, call.turn));
+                self.outcome.models[model.index()].retries += u64::from(measured);
+                return;
+            }
+            let fallbacks = scenario.routing.fallbacks.get(model.index());
+            let next = fallbacks.into_iter().flatten().find(|fallback| {
+                fallback.on.has(refusal.0) && !call.asked.contains(&fallback.model)
+            });
+            let Some(fallback) = next else {
+                self.fail(handle, refusal.0, now);
+                return;
+            };
+            call.model = fallback.model;
+            call.asked.push(fallback.model);
+            call.made = 0;
+            self.outcome.models[model.index()].fallbacks += u64::from(measured);
+            if let Some(budget) = &mut self.world.guards[fallback.model.index()].budget {
+                budget.deposit(now);
+            }
+            match self.send(handle, now) {
+                Ok(()) => return,
+                Err(refused) => refusal = refused,
+            }
+        }
+    }
+
+    /// An attempt brought the answer.
+    pub(super) fn answered(
+        &mut self,
+        handle: Handle,
+        attempt: &Attempt,
+        delivered: &Delivered,
+        now: Time,
+    ) {
+        let scenario = self.scenario;
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        let spec =
+            match &scenario.tasks[call.place.0.index()].graph.steps[call.place.1 as usize].work {
+                Work::ModelCall(spec) => spec,
+                _ => return,
+            };
+        let factor = self.flow.roots.get(call.root).map_or(1.0, |root| root.quality);
+        let model = &scenario.models[attempt.model.index()];
+        let mut answer = match (model.quality.get(call.intent.index()), factor) {
+            (None, 1.0) => Answer::SURE,
+            (quality, factor) => {
+                let sure = crate::tasks::Quality { success: 1.0, unsafe_rate: 0.0 };
+                let intent = &scenario.intents[call.intent.index()];
+                let keys = (call.question, call.asking, attempt.model.0);
+                draw_answer(intent, quality.copied().unwrap_or(sure), factor, keys)
+            }
+        };
+        answer.right &= !call.cut;
+        call.confidence = answer.confidence;
+        let (query, root) = (call.query, call.root);
+        if let Some(root) = self.flow.roots.get_mut(root) {
+            root.usage.output = root.usage.output.saturating_add(delivered.outputs);
+            root.first_token = delivered.first_token;
+            if spec.lengths == CallLengths::Request {
+                root.written = delivered.outputs;
+            }
+            root.premium |= super::people::is_premium(scenario, root, attempt.model);
+        }
+        if let (true, Some(query)) = (spec.cacheable, query) {
+            let output = Tokens(delivered.outputs);
+            let kept = CachedAnswer { right: answer.right, harmful: answer.harmful, output };
+            if let Some(cache) = &mut self.world.exact {
+                cache.insert(now, query.exact, kept);
+            }
+            if let Some(cache) = &mut self.world.semantic {
+                cache.insert(now, &query, kept);
+            }
+        }
+        match self.escalation(handle, answer.confidence, now) {
+            Some(model) => self.escalate(handle, model, now),
+            None => self.deliver(handle, answer, now),
+        }
+    }
+
+    /// The model a call goes to once more, if its confidence says so and the budget allows.
+    fn escalation(&self, handle: Handle, confidence: f64, now: Time) -> Option<ModelId> {
+        let call = self.flow.calls.get(handle)?;
+        if self.scenario.routing.escalations.is_empty() || call.execution.is_none() {
+            return None;
+        }
+        let root = self.flow.roots.get(call.root)?;
+        if root.forced.is_some() || !self.fits(root, call) {
+            return None;
+        }
+        let about = About { call: Some(call), confidence: Some(confidence) };
+        let rule = self.scenario.routing.escalations.iter().find(|rule| {
+            !call.asked.contains(&rule.model) && self.holds(&rule.when, root, about, now)
+        })?;
+        Some(rule.model)
+    }
+
+    fn escalate(&mut self, handle: Handle, model: ModelId, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        call.model = model;
+        call.asked.push(model);
+        call.made = 0;
+        call.turn += 1;
+        let (root, input, account) = (call.root, call.prompt.input, call.account);
+        if let Some(root) = self.flow.roots.get_mut(root) {
+            root.usage.calls += 1;
+            root.usage.input = root.usage.input.saturating_add(input);
+        }
+        let task = &mut self.outcome.tasks[account.task.index()];
+        task.escalations += u64::from(account.measured);
+        task.calls += u64::from(account.measured);
+        self.drive(handle, now);
+    }
+
+    /// The call has its answer.
+    fn deliver(&mut self, handle: Handle, answer: Answer, now: Time) {
+        let Some(call) = self.flow.calls.remove(handle) else { return };
+        let Some(execution) = call.execution else { return };
+        if let Some(run) = self.flow.runs.get_mut(execution.run) {
+            run.live.retain(|live| *live != Live::Call(handle));
+        }
+        self.executed(execution, call.path, answer, None, now);
+    }
+
+    /// The call failed for good.
+    fn fail(&mut self, handle: Handle, failure: crate::resilience::Failure, now: Time) {
+        let Some(mut call) = self.flow.calls.remove(handle) else { return };
+        let Some(execution) = call.execution else { return };
+        if let Some(run) = self.flow.runs.get_mut(execution.run) {
+            run.live.retain(|live| *live != Live::Call(handle));
+        }
+        call.path.spend(Driver::Retries, now);
+        self.executed(execution, call.path, Answer::SURE, Some(failure), now);
+    }
+
+    /// The model a call goes to.
+    fn choose_model(&self, handle: Handle, now: Time) -> Option<ModelId> {
+        let call = self.flow.calls.get(handle)?;
+        let routing = &self.scenario.routing;
+        let step = &self.scenario.tasks[call.place.0.index()].graph.steps[call.place.1 as usize];
+        let Work::ModelCall(spec) = &step.work else { return None };
+        let root = self.flow.roots.get(call.root);
+        if let Some(model) = root.and_then(|root| root.forced) {
+            return Some(model);
+        }
+        let about = About { call: Some(call), confidence: None };
+        let rule = || {
+            let root = root?;
+            let holds = |rule: &&crate::routing::Rule| self.holds(&rule.when, root, about, now);
+            routing.rules.iter().find(holds).map(|rule| rule.model)
+        };
+        let model = spec
+            .model
+            .or_else(rule)
+            .or_else(|| routing.by_intent.get(call.intent.index()).copied().flatten())
+            .or(routing.default_model)?;
+        let person = root.map_or(call.question, |root| root.request.key);
+        let canary = routing.shares.iter().find(|share| {
+            share.of == model
+                && !share.shadow
+                && Dice::of(mix(person, share.key), Purpose::Share).coin(share.share)
+        });
+        Some(canary.map_or(model, |share| share.to))
+    }
+
+    /// Sends copies of a call that nobody waits for.
+    fn cast_shadow(&mut self, handle: Handle, now: Time) {
+        for share in &self.scenario.routing.shares {
+            let Some(call) = self.flow.calls.get(handle) else { return };
+            let person = self.flow.roots.get(call.root).map_or(0, |root| root.request.key);
+            let drawn = Dice::of(mix(person, share.key), Purpose::Share).coin(share.share);
+            if !share.shadow || share.of != call.model || !drawn {
+                continue;
+            }
+            let mut shadow = call.clone();
+            shadow.execution = None;
+            shadow.model = share.to;
+            shadow.asked = SmallVec::from_slice(&[share.to]);
+            shadow.asking = mix(shadow.asking, share.key);
+            shadow.query = None;
+            let shadow = self.flow.calls.insert(shadow);
+            self.drive(shadow, now);
+        }
+    }
+
+    /// Whether a call fits into what is left of its task's budget.
+    fn fits(&self, root: &Root, call: &Call) -> bool {
+        let budget = &self.scenario.tasks[root.account.task.index()].budget;
+        let usage = &root.usage;
+        budget.max_model_calls.is_none_or(|most| usage.calls < most)
+            && budget
+                .max_input_tokens
+                .is_none_or(|most| usage.input.saturating_add(call.prompt.input) <= most)
+            && budget.max_output_tokens.is_none_or(|most| usage.output < most)
+    }
+
+    /// Goes down the ladder until the call fits. `false`: the call is over, one way or another.
+    fn fit_into_budget(&mut self, handle: Handle, now: Time) -> bool {
+        let scenario = self.scenario;
+        loop {
+            let Some(call) = self.flow.calls.get(handle) else { return false };
+            let Some(root) = self.flow.roots.get(call.root) else { return true };
+            let budget = &scenario.tasks[root.account.task.index()].budget;
+            if call.execution.is_none() {
+                return true;
+            }
+            if self.fits(root, call) {
+                let left = budget.max_output_tokens.map(|most| most - root.usage.output);
+                if let (Some(left), Some(call)) = (left, self.flow.calls.get_mut(handle))
+                    && call.prompt.output > left
+                {
+                    call.prompt.output = left;
+                    call.ends_by_eos = false;
+                    call.cut = true;
+                }
+                return true;
+            }
+            let (root_handle, rung) = (call.root, root.rung);
+            let Some(&next) = budget.on_exceeded.get(rung as usize) else {
+                self.end_task(root_handle, Ending::OverBudget, now);
+                return false;
+            };
+            self.count_rung(root_handle, next);
+            if !self.take_rung(handle, root_handle, next, now) {
+                return false;
+            }
+        }
+    }
+
+    /// Takes one rung of the ladder for a call. `false`: the call is over.
+    fn take_rung(&mut self, handle: Handle, root_handle: Handle, rung: Rung, now: Time) -> bool {
+        let Some(root) = self.flow.roots.get_mut(root_handle) else { return false };
+        root.rung += 1;
+        match rung {
+            Rung::ShorterContext { keep, quality } => {
+                root.keep *= keep;
+                root.quality *= quality;
+                self.shorten(handle, root_handle);
+                true
+            }
+            Rung::SmallerModel { model } => {
+                root.forced = Some(model);
+                true
+            }
+            Rung::CachedAnswer { similarity } => {
+                let query = self.flow.calls.get(handle).and_then(|call| call.query);
+                let cache = self.world.semantic.as_mut().zip(query);
+                let hit =
+                    cache.and_then(|(cache, query)| cache.look_up(now, &query, Some(similarity)));
+                let Some(hit) = hit else { return true };
+                let right = hit.answer.right && hit.right;
+                self.cache_hit(handle, right, hit.answer.harmful, now);
+                false
+            }
+            Rung::PartialResult { .. } | Rung::Refine => {
+                self.end_by_rung(root_handle, rung, now);
+                false
+            }
+        }
+    }
+
+    /// Draws the prompt of a call again, shorter.
+    fn shorten(&mut self, handle: Handle, root: Handle) {
+        let (Some(call), Some(root)) = (self.flow.calls.get(handle), self.flow.roots.get(root))
+        else {
+            return;
+        };
+        let step = &self.scenario.tasks[call.place.0.index()].graph.steps[call.place.1 as usize];
+        if let Work::ModelCall(spec) = &step.work {
+            let prompt = self.prompt(root, spec, call.place, call.question);
+            if let Some(call) = self.flow.calls.get_mut(handle) {
+                call.prompt = prompt;
+            }
+        }
+    }
+}

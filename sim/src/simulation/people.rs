@@ -1,0 +1,287 @@
+//! A client's request from its arrival to its end: submissions, patience, deadlines, and what is
+//! counted of it.
+
+use super::Simulation;
+use super::calls::{LOG_ARRIVED, LOG_ENDED, LOG_REJECTED, REFUSED_PAUSE};
+use super::state::{Account, Ending, Root, Usage};
+use super::timers::Timer;
+use crate::dice::{Dice, Purpose, mix};
+use crate::ids::{Handle, ModelId};
+use crate::outcome::MONTH;
+use crate::price::{Beyond, LimitReached, SpendScope};
+use crate::record::{Recorder, TaskRecord};
+use crate::resilience::Failure;
+use crate::scenario::Scenario;
+use crate::tasks::{Driver, Path, Rung};
+use crate::units::{Money, Time};
+use crate::workload::Request;
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// A request arrives whose task takes the general way.
+    pub(super) fn arrive_with_task(&mut self, request: Request, now: Time) {
+        let measured = self.is_measured(now);
+        self.observer.arrived();
+        self.audit.enter(now);
+        self.log(LOG_ARRIVED, now, request.number);
+        let tenant = self.tenant(&request);
+        let account = Account { task: request.task, tenant, measured };
+        self.outcome.tasks[request.task.index()].arrived += u64::from(measured);
+        let root = Root {
+            request,
+            account,
+            run: super::NOBODY,
+            submission: 0,
+            orphan: false,
+            usage: Usage::default(),
+            keep: 1.0,
+            quality: 1.0,
+            forced: None,
+            rung: 0,
+            let_in: false,
+            premium: false,
+            harmed: false,
+            written: 0,
+            first_token: Time::ZERO,
+            confidence: 1.0,
+            spend: Money::ZERO,
+        };
+        let handle = self.flow.roots.insert(root);
+        self.submit_task(handle, now);
+    }
+
+    fn tenant(&self, request: &Request) -> u32 {
+        let people = &self.scenario.sources[request.source.index()].people;
+        match (&people.tenants, &self.world.tenants[request.source.index()]) {
+            (Some(spec), Some(popularity)) => {
+                let mut dice = Dice::of(request.key, Purpose::Tenant);
+                spec.first + popularity.draw(&mut dice) - 1
+            }
+            _ => 0,
+        }
+    }
+
+    /// The present submission of a request begins.
+    pub(super) fn submit_task(&mut self, handle: Handle, now: Time) {
+        let scenario = self.scenario;
+        let Some(root) = self.flow.roots.get(handle) else { return };
+        let (account, submission) = (root.account, root.submission);
+        let task = account.task;
+        let (request_key, source) = (root.request.key, root.request.source);
+        let outcome = &mut self.outcome.tasks[task.index()];
+        outcome.submissions += u64::from(account.measured);
+        if let Some(ending) = self.stands_against(handle, now) {
+            self.end_task(handle, ending, now);
+            return;
+        }
+        let people = &scenario.sources[source.index()].people;
+        if let Some(patience) = &people.client.patience {
+            let coin = mix(request_key, u64::from(submission));
+            let wait = patience.sample(&mut Dice::of(coin, Purpose::Patience));
+            self.agenda.push(now.after(wait), Timer::Patience(handle, submission));
+        }
+        if let Some(limit) = scenario.tasks[task.index()].budget.max_latency {
+            self.agenda.push(now.after(limit), Timer::Deadline(handle, submission));
+        }
+        self.begin_run(handle, task, request_key, None, now);
+    }
+
+    /// A plan or a spend limit that refuses the task; one that asks for a smaller model is noted.
+    fn stands_against(&mut self, handle: Handle, now: Time) -> Option<Ending> {
+        let root = self.flow.roots.get_mut(handle)?;
+        let account = root.account;
+        let people = &self.scenario.sources[root.request.source.index()].people;
+        let plan = people.tenants.and_then(|tenants| tenants.plan);
+        if let Some(plan) = plan {
+            let spec = &self.scenario.plans[plan.index()];
+            let tenant = self.outcome.tenant(account.tenant);
+            let used = tenant.in_month(now.0 / MONTH.0);
+            if spec.beyond == Beyond::Refused && spec.included.is_some_and(|most| used >= most) {
+                return Some(Ending::Refused);
+            }
+        }
+        for limit in &mut self.world.limits {
+            let slot = match limit.spec.scope {
+                SpendScope::All => 0,
+                SpendScope::Task(task) if task == account.task => 0,
+                SpendScope::Task(_) => continue,
+                SpendScope::EachTenant => account.tenant as usize,
+            };
+            if !limit.is_reached(now, slot) {
+                continue;
+            }
+            match limit.spec.then {
+                LimitReached::Refuse => return Some(Ending::Refused),
+                LimitReached::SmallerModel(model) => root.forced = Some(model),
+            }
+        }
+        None
+    }
+
+    /// A user's patience is at its end.
+    pub(super) fn lose_patience(&mut self, handle: Handle, now: Time) {
+        let Some(root) = self.flow.roots.get(handle) else { return };
+        let client = &self.scenario.sources[root.request.source.index()].people.client;
+        if client.abandoned_work_goes_on {
+            // The work stays with the old root; the user goes on with a new one.
+            let mut user = root.clone();
+            user.run = super::NOBODY;
+            if let Some(root) = self.flow.roots.get_mut(handle) {
+                root.orphan = true;
+            }
+            let user = self.flow.roots.insert(user);
+            self.end_task(user, Ending::Abandoned, now);
+        } else {
+            self.end_task(handle, Ending::Abandoned, now);
+        }
+    }
+
+    /// A rung of the ladder ends the task.
+    pub(super) fn end_by_rung(&mut self, handle: Handle, rung: Rung, now: Time) {
+        let Some(root) = self.flow.roots.get(handle) else { return };
+        let ending = match rung {
+            Rung::PartialResult { quality } => {
+                let good = Dice::of(root.request.key, Purpose::Partial).coin(quality);
+                if good { Ending::Success } else { Ending::Wrong }
+            }
+            _ => Ending::Refined,
+        };
+        self.end_task(handle, ending, now);
+    }
+
+    /// All steps of a task are over.
+    pub(super) fn task_done(&mut self, handle: Handle, right: bool, path: Path, now: Time) {
+        let Some(root) = self.flow.roots.get(handle) else { return };
+        let ending = match (root.harmed, right) {
+            (true, _) => Ending::Harmful,
+            (false, false) => Ending::Wrong,
+            (false, true) => Ending::Success,
+        };
+        self.finish(handle, ending, Some(path), now);
+    }
+
+    /// A task ends before its steps are over.
+    pub(super) fn end_task(&mut self, handle: Handle, ending: Ending, now: Time) {
+        let Some(root) = self.flow.roots.get(handle) else { return };
+        let run = root.run;
+        let path = self.flow.runs.get(run).map(|run| *run.progress.last());
+        self.drop_run(run, now);
+        self.finish(handle, ending, path, now);
+    }
+
+    /// A submission ended; the user asks again, or that was it.
+    fn finish(&mut self, handle: Handle, ending: Ending, path: Option<Path>, now: Time) {
+        let Some(root) = self.flow.roots.get_mut(handle) else { return };
+        if root.orphan {
+            self.flow.roots.remove(handle);
+            return;
+        }
+        let client = &self.scenario.sources[root.request.source.index()].people.client;
+        let sees = matches!(ending, Ending::Failed(_) | Ending::Abandoned | Ending::Refused);
+        if let (true, Some(again)) = (sees, &client.resubmit)
+            && root.submission + 1 < again.max_submissions
+        {
+            let coin = mix(root.request.key, u64::from(root.submission));
+            let mut dice = Dice::of(coin, Purpose::Resubmit);
+            if dice.coin(again.probability) {
+                let pause = again.pause.sample(&mut dice);
+                root.submission += 1;
+                root.usage = Usage::default();
+                (root.keep, root.quality, root.rung) = (1.0, 1.0, 0);
+                (root.forced, root.run) = (None, super::NOBODY);
+                let at = now.after(pause.max(crate::units::Span(1)));
+                self.agenda.push(at, Timer::Resubmit(handle, root.submission));
+                return;
+            }
+        }
+        let Some(root) = self.flow.roots.remove(handle) else { return };
+        self.count_task(&root, ending, path, now);
+    }
+
+    /// A request is over.
+    fn count_task(&mut self, root: &Root, ending: Ending, path: Option<Path>, now: Time) {
+        let Account { task, tenant, measured } = root.account;
+        let born = root.request.at;
+        let latency = now - born;
+        let refused = match ending {
+            Ending::Refused => true,
+            Ending::Failed(failure) => !root.let_in && is_refusal(failure),
+            _ => false,
+        };
+        self.audit.leave(now, born);
+        let success = ending == Ending::Success;
+        let mut whole = Path::starting(born);
+        if let Some(path) = path {
+            whole.spend(Driver::Retries, path.start());
+            whole.append(&path);
+        }
+        whole.spend(Driver::Retries, now);
+        let in_time = self.is_measured(now) && now.0 <= self.scenario.horizon.0;
+        let outcome = &mut self.outcome.tasks[task.index()];
+        outcome.completed += u64::from(success && in_time);
+        if measured {
+            let counter = match ending {
+                Ending::Success => &mut outcome.succeeded,
+                Ending::Abandoned => &mut outcome.abandoned,
+                _ if refused => &mut outcome.rejected,
+                _ => &mut outcome.failed,
+            };
+            *counter += 1;
+            outcome.endings.count(ending);
+            if success {
+                let slo = self.scenario.tasks[task.index()].latency_slo;
+                outcome.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
+                outcome.latency.record(latency);
+                outcome.drivers.record(latency, &whole.parts());
+            }
+        }
+        if refused {
+            self.log(LOG_REJECTED, now, root.request.number);
+        } else {
+            self.observer.finished(latency, 0);
+            self.log(LOG_ENDED, now, root.request.number ^ (root.first_token.0 << 1));
+        }
+        self.book_tenant(root, success, tenant, now);
+        self.recorder.task(&TaskRecord {
+            number: root.request.number,
+            source: root.request.source,
+            task,
+            tenant,
+            arrived: born,
+            ended: now,
+            ending,
+            submissions: root.submission + 1,
+            spend: root.spend,
+            parts: whole.parts(),
+        });
+        let written = success.then_some(root.written);
+        let at = if refused { now.after(REFUSED_PAUSE) } else { now };
+        self.follow_up(root.request.source, root.request.origin, written, at);
+    }
+
+    /// Counts the use of a rung of the ladder.
+    pub(super) fn count_rung(&mut self, handle: Handle, rung: Rung) {
+        let Some(root) = self.flow.roots.get(handle) else { return };
+        let kind = match rung {
+            Rung::ShorterContext { .. } => 0,
+            Rung::SmallerModel { .. } => 1,
+            Rung::CachedAnswer { .. } => 2,
+            Rung::PartialResult { .. } => 3,
+            Rung::Refine => 4,
+        };
+        let account = root.account;
+        self.outcome.tasks[account.task.index()].rungs[kind] += u64::from(account.measured);
+    }
+}
+
+/// Whether a failure means that nobody let the call in.
+fn is_refusal(failure: Failure) -> bool {
+    !matches!(failure, Failure::ServerError | Failure::Timeout)
+}
+
+/// Whether an answer of this model makes a task a premium one under its tenant's plan.
+pub(super) fn is_premium(scenario: &Scenario, root: &Root, model: ModelId) -> bool {
+    let people = &scenario.sources[root.request.source.index()].people;
+    let plan = people.tenants.and_then(|tenants| tenants.plan);
+    let premium = plan.and_then(|plan| scenario.plans[plan.index()].premium.as_ref());
+    premium.is_some_and(|premium| premium.models.contains(&model))
+}

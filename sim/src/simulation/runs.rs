@@ -1,0 +1,363 @@
+//! Tasks and their parts: steps that start, end, are checked and done again.
+
+use super::Simulation;
+use super::signals::About;
+use super::state::{Ending, Execution, Live, Run};
+use crate::dice::{Dice, Purpose, mix};
+use crate::ids::{Handle, TaskId};
+use crate::record::Recorder;
+use crate::resilience::Failure;
+use crate::tasks::{
+    Answer, Check, Driver, Finding, Flaw, Path, Phase, Progress, Repeat, Step, TaskSpec, Turns,
+    Work,
+};
+use crate::units::Time;
+use smallvec::SmallVec;
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// Starts a task, or a part of one.
+    pub(super) fn begin_run(
+        &mut self,
+        root: Handle,
+        task: TaskId,
+        key: u64,
+        parent: Option<Execution>,
+        now: Time,
+    ) -> Handle {
+        let mut turns = Turns::new();
+        let progress = Progress::new(&self.scenario.tasks[task.index()].graph, now, &mut turns);
+        let live = SmallVec::new();
+        let handle = self.flow.runs.insert(Run { root, task, key, parent, progress, live });
+        if let Some(root) = self.flow.roots.get_mut(root)
+            && parent.is_none()
+        {
+            root.run = handle;
+        }
+        if let Some(parent) = parent
+            && let Some(above) = self.flow.runs.get_mut(parent.run)
+        {
+            above.live.push(Live::Run(handle));
+        }
+        self.take_turns(handle, &turns, now);
+        handle
+    }
+
+    fn take_turns(&mut self, run: Handle, turns: &Turns, now: Time) {
+        for turn in turns {
+            self.begin_step(run, turn.0, now);
+        }
+    }
+
+    fn task_of(&self, run: Handle) -> Option<&'_ TaskSpec> {
+        let run = self.flow.runs.get(run)?;
+        Some(&self.scenario.tasks[run.task.index()])
+    }
+
+    fn begin_step(&mut self, handle: Handle, number: u32, now: Time) {
+        let scenario = self.scenario;
+        let Some(run) = self.flow.runs.get(handle) else { return };
+        let step = &scenario.tasks[run.task.index()].graph.steps[number as usize];
+        let state = run.progress.state(number);
+        let path = state.path;
+        if let (Some(when), Some(root)) = (&step.when, self.flow.roots.get(run.root)) {
+            let confidence = Some(root.confidence);
+            if !self.holds(when, root, About { call: None, confidence }, now) {
+                self.step_over(handle, number, Phase::Missing, path, now);
+                return;
+            }
+        }
+        let times = match &step.repeat {
+            Repeat::Once => 1,
+            Repeat::Parallel(count) | Repeat::Loop(count) => {
+                let question = mix(mix(run.key, step.key), u64::from(state.round));
+                count.sample(&mut Dice::of(question, Purpose::Repeat))
+            }
+        };
+        let at_once = if matches!(step.repeat, Repeat::Parallel(_)) { times } else { 1 };
+        if let Some(run) = self.flow.runs.get_mut(handle) {
+            run.progress.start(number, times);
+        }
+        for ordinal in 0..at_once {
+            self.execute(Execution { run: handle, step: number, ordinal }, path, now);
+        }
+    }
+
+    /// Does a step once.
+    fn execute(&mut self, execution: Execution, path: Path, now: Time) {
+        let scenario = self.scenario;
+        let Some(run) = self.flow.runs.get(execution.run) else { return };
+        let Some(root) = self.flow.roots.get(run.root) else { return };
+        let step = &scenario.tasks[run.task.index()].graph.steps[execution.step as usize];
+        let question = mix(mix(run.key, step.key), u64::from(execution.ordinal));
+        let round = run.progress.state(execution.step).round;
+        let asking = mix(question, u64::from(root.submission) << 32 | u64::from(round));
+        match &step.work {
+            Work::ModelCall(call) => {
+                self.begin_call(execution, call, question, asking, path, now);
+            }
+            Work::Tool(tool) => {
+                if tool.acts && !self.may_act(execution) {
+                    self.left_undone(execution, step, path, now);
+                } else {
+                    self.begin_use(execution, tool, (question, asking), path, now);
+                }
+            }
+            Work::SubTask(task) => {
+                self.begin_run(run.root, *task, question, Some(execution), now);
+            }
+        }
+    }
+
+    /// Whether an action may be done; one that is done on an unsafe answer does harm.
+    fn may_act(&mut self, execution: Execution) -> bool {
+        let Some(run) = self.flow.runs.get(execution.run) else { return false };
+        let steps = &self.scenario.tasks[run.task.index()].graph.steps;
+        let unchecked = steps.iter().enumerate().any(|(number, step)| {
+            let looks = step.check.as_ref().is_some_and(|c| c.looks_for == Flaw::Unsafe);
+            let state = run.progress.state(number as u32);
+            looks && number < execution.step as usize && state.phase == Phase::Missing
+        });
+        if unchecked && self.scenario.routing.fail_closed {
+            return false;
+        }
+        let mut here = Some(execution.run);
+        let mut harmful = false;
+        while let Some(run) = here.and_then(|handle| self.flow.runs.get(handle)) {
+            let steps = self.scenario.tasks[run.task.index()].graph.steps.len() as u32;
+            harmful |= (0..steps).any(|step| run.progress.state(step).harmful);
+            here = run.parent.map(|parent| parent.run);
+        }
+        let root = self.flow.runs.get(execution.run).map(|run| run.root);
+        if let (true, Some(root)) = (harmful, root.and_then(|root| self.flow.roots.get_mut(root))) {
+            root.harmed = true;
+        }
+        true
+    }
+
+    /// An action stays undone because nobody could say that it is safe.
+    fn left_undone(&mut self, execution: Execution, step: &Step, path: Path, now: Time) {
+        let Some(run) = self.flow.runs.get(execution.run) else { return };
+        let root = run.root;
+        if let Some(root) = self.flow.roots.get(root) {
+            let account = root.account;
+            self.outcome.tasks[account.task.index()].actions_blocked += u64::from(account.measured);
+        }
+        if step.required {
+            self.end_task(root, Ending::Caught, now);
+        } else {
+            self.step_over(execution.run, execution.step, Phase::Missing, path, now);
+        }
+    }
+
+    /// One execution of a step is over.
+    pub(super) fn executed(
+        &mut self,
+        execution: Execution,
+        path: Path,
+        answer: Answer,
+        failure: Option<Failure>,
+        now: Time,
+    ) {
+        let scenario = self.scenario;
+        let Some(run) = self.flow.runs.get_mut(execution.run) else { return };
+        let (root, parent) = (run.root, run.parent);
+        let step = &scenario.tasks[run.task.index()].graph.steps[execution.step as usize];
+        let state = run.progress.state_mut(execution.step);
+        if state.phase != Phase::Running {
+            return;
+        }
+        state.done += 1;
+        let looped = matches!(step.repeat, Repeat::Loop(_));
+        // An agent's last turn decides; of answers side by side all must be right.
+        state.right = answer.right && (looped || state.right);
+        state.harmful |= answer.harmful;
+        if let Some(root) = self.flow.roots.get_mut(root)
+            && matches!(step.work, Work::ModelCall(_))
+            && failure.is_none()
+        {
+            root.confidence = answer.confidence;
+        }
+        if let Some(failure) = failure {
+            if step.required {
+                match parent {
+                    Some(parent) => self.part_failed(execution.run, parent, path, failure, now),
+                    None => self.end_task(root, Ending::Failed(failure), now),
+                }
+            } else {
+                self.cancel_step(execution, now);
+                self.step_over(execution.run, execution.step, Phase::Missing, path, now);
+            }
+            return;
+        }
+        if state.done == state.wanted {
+            self.step_over(execution.run, execution.step, Phase::Done, path, now);
+        } else if looped {
+            let next = Execution { ordinal: execution.ordinal + 1, ..execution };
+            self.execute(next, path, now);
+        }
+    }
+
+    /// Nobody waits any more for what a step still does.
+    fn cancel_step(&mut self, execution: Execution, now: Time) {
+        let Some(run) = self.flow.runs.get_mut(execution.run) else { return };
+        let live = std::mem::take(&mut run.live);
+        let (mut of_step, mut others) = (SmallVec::<[Live; 4]>::new(), SmallVec::new());
+        for live in live {
+            if self.execution_of(live).is_some_and(|of| of.step == execution.step) {
+                of_step.push(live);
+            } else {
+                others.push(live);
+            }
+        }
+        if let Some(run) = self.flow.runs.get_mut(execution.run) {
+            run.live = others;
+        }
+        for live in of_step {
+            self.cancel_live(live, now);
+        }
+    }
+
+    fn execution_of(&self, live: Live) -> Option<Execution> {
+        match live {
+            Live::Call(call) => self.flow.calls.get(call)?.execution,
+            Live::Use(tool) => Some(self.flow.uses.get(tool)?.execution),
+            Live::Run(run) => self.flow.runs.get(run)?.parent,
+        }
+    }
+
+    /// A step is over: its check is made, and who waited for it goes on.
+    fn step_over(&mut self, handle: Handle, number: u32, phase: Phase, path: Path, now: Time) {
+        let scenario = self.scenario;
+        let Some(run) = self.flow.runs.get(handle) else { return };
+        let graph = &scenario.tasks[run.task.index()].graph;
+        let step = &graph.steps[number as usize];
+        let mut turns = Turns::new();
+        if let (Some(check), Phase::Done) = (&step.check, phase)
+            && self.finds(handle, number, check)
+        {
+            let Some(run) = self.flow.runs.get_mut(handle) else { return };
+            if run.progress.state(number).round < check.redo {
+                run.progress.redo(graph, check.step, number, path, &mut turns);
+                self.take_turns(handle, &turns, now);
+                return;
+            }
+            match check.then {
+                Finding::Fail => {
+                    let root = run.root;
+                    self.end_task(root, Ending::Caught, now);
+                    return;
+                }
+                Finding::GoOn => {}
+                Finding::Mend => {
+                    let mended = run.progress.state_mut(check.step);
+                    (mended.right, mended.harmful) = (true, false);
+                }
+            }
+        }
+        let Some(run) = self.flow.runs.get_mut(handle) else { return };
+        run.progress.finish(graph, number, phase, path, &mut turns);
+        if run.progress.is_over() {
+            self.run_over(handle, now);
+        } else {
+            self.take_turns(handle, &turns, now);
+        }
+    }
+
+    /// Whether a check finds something.
+    fn finds(&self, handle: Handle, number: u32, check: &Check) -> bool {
+        let Some(run) = self.flow.runs.get(handle) else { return false };
+        let Some(task) = self.task_of(handle) else { return false };
+        let checked = run.progress.state(check.step);
+        if checked.phase != Phase::Done {
+            return false;
+        }
+        let flawed = match check.looks_for {
+            Flaw::Wrong => !checked.right,
+            Flaw::Unsafe => checked.harmful,
+        };
+        let submission = self.flow.roots.get(run.root).map_or(0, |root| root.submission);
+        let round = run.progress.state(number).round;
+        let asking = mix(mix(run.key, task.graph.steps[number as usize].key), u64::from(round));
+        let mut dice = Dice::of(mix(asking, u64::from(submission)), Purpose::Check);
+        let told = dice.uniform();
+        if flawed { told < check.sensitivity } else { told >= check.specificity }
+    }
+
+    /// Every step of a task, or of a part, is over.
+    fn run_over(&mut self, handle: Handle, now: Time) {
+        let Some(run) = self.flow.runs.get(handle) else { return };
+        let graph = &self.scenario.tasks[run.task.index()].graph;
+        let decides = |step: &Step| match &step.work {
+            Work::ModelCall(call) => call.decisive && !call.background,
+            Work::Tool(_) => false,
+            Work::SubTask(_) => true,
+        };
+        let states = graph.steps.iter().enumerate().map(|(n, s)| (s, run.progress.state(n as u32)));
+        let (mut right, mut harmful) = (true, false);
+        for (step, state) in states.filter(|(_, state)| state.phase == Phase::Done) {
+            right &= state.right || !decides(step);
+            harmful |= state.harmful;
+        }
+        let path = *run.progress.last();
+        let (root, parent) = (run.root, run.parent);
+        self.drop_run(handle, now);
+        let Some(parent) = parent else {
+            self.task_done(root, right, path, now);
+            return;
+        };
+        let confidence = self.flow.roots.get(root).map_or(1.0, |root| root.confidence);
+        let Some(whole) = self.part_ended(handle, parent, &path) else { return };
+        self.executed(parent, whole, Answer { right, harmful, confidence }, None, now);
+    }
+
+    /// A part failed: for the step it was, that is one failed execution.
+    fn part_failed(
+        &mut self,
+        handle: Handle,
+        parent: Execution,
+        mut path: Path,
+        failure: Failure,
+        now: Time,
+    ) {
+        path.spend(Driver::Retries, now);
+        self.drop_run(handle, now);
+        let Some(whole) = self.part_ended(handle, parent, &path) else { return };
+        self.executed(parent, whole, Answer::SURE, Some(failure), now);
+    }
+
+    /// Takes a part off the list of what its task waits for; the path of the whole.
+    fn part_ended(&mut self, handle: Handle, parent: Execution, part: &Path) -> Option<Path> {
+        let above = self.flow.runs.get_mut(parent.run)?;
+        above.live.retain(|live| *live != Live::Run(handle));
+        // A loop's later turns begin where the one before ended.
+        let state = above.progress.state_mut(parent.step);
+        let mut whole = state.path;
+        whole.append(part);
+        Some(whole)
+    }
+
+    /// Removes a run and cancels whatever it still does.
+    pub(super) fn drop_run(&mut self, handle: Handle, now: Time) {
+        let Some(run) = self.flow.runs.remove(handle) else { return };
+        for live in run.live {
+            self.cancel_live(live, now);
+        }
+    }
+
+    fn cancel_live(&mut self, live: Live, now: Time) {
+        match live {
+            Live::Run(run) => self.drop_run(run, now),
+            Live::Use(tool) => self.cancel_use(tool, now),
+            Live::Call(call) => self.cancel_call(call, now),
+        }
+    }
+
+    fn cancel_call(&mut self, handle: Handle, now: Time) {
+        let Some(call) = self.flow.calls.remove(handle) else { return };
+        for attempt in call.live {
+            self.world.guards[call.model.index()].in_flight -= 1;
+            self.release_permit(attempt);
+            self.cancel_attempt(attempt, now);
+        }
+    }
+}
