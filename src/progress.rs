@@ -17,7 +17,7 @@ impl Bar {
         if quiet || !std::io::stderr().is_terminal() {
             return Bar { bar: ProgressBar::hidden() };
         }
-        let bar = ProgressBar::new(0);
+        let bar = ProgressBar::no_length();
         let template = "{msg} {bar:30} {pos}/{len} replications, {elapsed}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

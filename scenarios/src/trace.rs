@@ -137,12 +137,13 @@ pub fn read_bytes_within(
 /// Opens a file, or says why not at its first line.
 fn open_file(path: &Path, name: &str) -> Result<File, Vec<TraceProblem>> {
     let refuse = |why: String| vec![TraceProblem::at_start(name, TraceFault::Unreadable { why })];
-    let file = File::open(path).map_err(|e| refuse(e.to_string()))?;
-    match file.metadata() {
-        // A folder, a pipe or a device would block or fail later with a message that helps nobody.
-        Ok(data) if !data.is_file() => Err(refuse("it is not a regular file".into())),
-        _ => Ok(file),
+    // Asked before opening: to open a pipe waits for its writer, and a folder or a device would
+    // fail later with a message that helps nobody.
+    let data = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?;
+    if !data.is_file() {
+        return Err(refuse("it is not a regular file".into()));
     }
+    File::open(path).map_err(|e| refuse(e.to_string()))
 }
 
 /// Reads any format but RAGPulse from a stream of `length` bytes.

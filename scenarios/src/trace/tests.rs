@@ -309,6 +309,18 @@ fn hostile_files_are_refused() {
     assert!(folder[0].to_string().contains("not a regular file"), "{folder:?}");
 }
 
+/// To open a pipe waits for its writer, for ever when there is none.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_unopened() {
+    let pipe = std::env::temp_dir().join(format!("surgeline-pipe-{}", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo {}", pipe.display());
+    let refused = read_file(TraceFormat::Mooncake, &pipe).unwrap_err();
+    std::fs::remove_file(&pipe).expect("the pipe can be removed");
+    assert!(refused[0].to_string().contains("not a regular file"), "{refused:?}");
+}
+
 /// A tar archive of one client, with `dataset` as its lengths.
 fn mix(dataset: &str, rates: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
