@@ -20,6 +20,7 @@ mod books;
 mod calls;
 mod attempts;
 mod tool_uses;
+mod budgets;
 mod model_calls;
 mod runs;
 mod people;
@@ -59,11 +60,15 @@ struct Flow {
 
 impl Flow {
     fn is_empty(&self) -> bool {
-        self.roots.is_empty()
-            && self.runs.is_empty()
-            && self.calls.is_empty()
-            && self.attempts.is_empty()
-            && self.uses.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.roots.len()
+            + self.runs.len()
+            + self.calls.len()
+            + self.attempts.len()
+            + self.uses.len()
     }
 }
 
@@ -184,13 +189,15 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// Runs to the end, or until `stop` says so (then there is no outcome), and hands the
     /// recorder back.
     pub fn run_with(mut self, stop: &dyn Fn() -> bool) -> (Option<Outcome>, R) {
+        let mut now = Time::ZERO;
         while let Some((at, event, timer)) = self.next_event() {
+            now = at;
             self.handle(at, event, timer);
             if self.outcome.events.is_multiple_of(STOP_CHECK) && stop() {
                 return (None, self.recorder);
             }
         }
-        self.close();
+        self.close(now);
         (Some(self.outcome), self.recorder)
     }
 
@@ -222,9 +229,10 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     }
 
     fn handle(&mut self, now: Time, event: Event, timer: Option<Timer>) {
-        if !timer.is_some_and(|timer| self.is_stale(timer)) {
-            self.outcome.events += 1;
+        if timer.is_some_and(|timer| self.is_stale(timer)) {
+            return;
         }
+        self.outcome.events += 1;
         match event {
             Event::Boundary(replica) => self.reach_boundary(replica, now),
             Event::Schedule(replica) => self.start_iteration(replica, now),
@@ -249,7 +257,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     fn is_stale(&self, timer: Timer) -> bool {
         let flow = &self.flow;
         let submission = |root: Handle, submission: u32| {
-            flow.roots.get(root).is_some_and(|root| root.submission == submission && !root.orphan)
+            flow.roots.get(root).filter(|root| root.submission == submission)
         };
         let turn =
             |call: Handle, turn: u32| flow.calls.get(call).is_some_and(|call| call.turn == turn);
@@ -260,22 +268,21 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 flow.attempts.get(attempt).is_some_and(|a| flow.calls.get(a.call).is_some())
             }
             Timer::Retry(call, at) | Timer::Hedge(call, at) => turn(call, at),
-            Timer::Ask(call) | Timer::CacheHit(call, ..) => flow.calls.get(call).is_some(),
+            Timer::LookedUp(call) => flow.calls.get(call).is_some(),
             Timer::UseEnds(tool_use, turn) => {
                 flow.uses.get(tool_use).is_some_and(|tool_use| tool_use.turn == turn)
             }
-            Timer::Patience(root, at) | Timer::Deadline(root, at) => {
-                submission(root, at)
-                    && flow.roots.get(root).is_some_and(|root| flow.runs.get(root.run).is_some())
+            Timer::Patience(root, at) => submission(root, at)
+                .is_some_and(|root| !root.orphan && flow.runs.get(root.run).is_some()),
+            // Work whose user has left has its deadline all the same.
+            Timer::Deadline(root, at) => {
+                submission(root, at).is_some_and(|root| flow.runs.get(root.run).is_some())
             }
-            Timer::Resubmit(root, at) => submission(root, at),
+            Timer::Resubmit(root, at) => submission(root, at).is_some(),
         }
     }
 
     fn timer(&mut self, timer: Timer, now: Time) {
-        if self.is_stale(timer) {
-            return;
-        }
         match timer {
             Timer::FollowUp(handle) => {
                 if let Some(request) = self.follow_ups.remove(handle) {
@@ -286,8 +293,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             Timer::AttemptTimeout(attempt) => self.attempt_times_out(attempt, now),
             Timer::Retry(call, _) => self.retry(call, now),
             Timer::Hedge(call, _) => self.hedge(call, now),
-            Timer::Ask(call) => self.ask(call, now),
-            Timer::CacheHit(call, right, harmful) => self.cache_hit(call, right, harmful, now),
+            Timer::LookedUp(call) => self.looked_up(call, now),
             Timer::UseEnds(tool_use, _) => self.use_ends(tool_use, now),
             Timer::Patience(root, _) => self.lose_patience(root, now),
             Timer::Deadline(root, _) => self.run_out(root, now),
