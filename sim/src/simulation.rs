@@ -45,6 +45,9 @@ use world::World;
 /// Events between two looks at whether to stop.
 const STOP_CHECK: u64 = 4_096;
 
+/// Plans for later among which stale ones are not looked for.
+const FEW_PLANS: usize = 1_024;
+
 /// Refers to nobody.
 const NOBODY: Handle = Handle { slot: u32::MAX, generation: u32::MAX };
 
@@ -79,6 +82,8 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     recorder: R,
     slots: Slots,
     agenda: Agenda<Timer>,
+    /// One-off events from which on the stale ones among them are thrown out.
+    sweep_at: usize,
     sources: Vec<Source>,
     /// The request each source's slot stands for.
     upcoming: Vec<Option<Request>>,
@@ -132,6 +137,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             recorder,
             slots,
             agenda: Agenda::new(slots.end as usize),
+            sweep_at: FEW_PLANS,
             sources: Vec::new(),
             upcoming: vec![None; scenario.sources.len()],
             follow_ups: Arena::default(),
@@ -213,11 +219,23 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if self.audit.in_system() == 0 && self.observer.is_done() && self.is_drained() {
             return None;
         }
+        if self.agenda.one_offs() > self.sweep_at {
+            self.sweep();
+        }
         let (at, next) = self.agenda.take_next()?;
         Some(match next {
             Next::OneOff(timer) => (at, Event::Timer, Some(timer)),
             Next::Slot(slot, rank) => (at, self.slots.event(slot, rank), None),
         })
+    }
+
+    /// Throws out plans that no longer concern anybody: most time limits are never reached, and
+    /// would wait in everybody's way. They double before this is done again.
+    fn sweep(&mut self) {
+        let mut agenda = std::mem::replace(&mut self.agenda, Agenda::new(0));
+        agenda.keep_one_offs(|timer| !self.is_stale(timer));
+        self.agenda = agenda;
+        self.sweep_at = (2 * self.agenda.one_offs()).max(FEW_PLANS);
     }
 
     /// Whether nobody will arrive and every engine is idle (after a last EOS one lingers).
