@@ -383,3 +383,6 @@ impl Slots {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
