@@ -130,6 +130,11 @@ impl<T: Copy> Agenda<T> {
         Some((time_of(first), Next::Slot(first as u32, (first >> 32) as u8)))
     }
 
+    /// Forgets the one-off events that are no longer wanted; the others keep their order.
+    pub fn keep_one_offs(&mut self, mut wanted: impl FnMut(T) -> bool) {
+        self.one_offs.retain(|one_off| wanted(one_off.0.what));
+    }
+
     /// One-off events that wait.
     #[must_use]
     pub fn one_offs(&self) -> usize {
@@ -169,6 +174,23 @@ mod tests {
             (9, Next::Slot(2, 0)),
         ];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn forgetting_some_one_offs_leaves_the_order_of_the_others() {
+        let mut agenda = Agenda::new(1);
+        for what in 0..100u64 {
+            agenda.push(Time(what * 7919 % 13), what);
+        }
+        let mut all = agenda.clone();
+        agenda.keep_one_offs(|what| what % 3 == 0);
+        assert_eq!(agenda.one_offs(), 34);
+        while let Some(next) = all.take_next() {
+            if matches!(next.1, Next::OneOff(what) if what % 3 == 0) {
+                assert_eq!(agenda.take_next(), Some(next));
+            }
+        }
+        assert_eq!(agenda.take_next(), None);
     }
 
     #[test]

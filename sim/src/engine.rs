@@ -288,6 +288,9 @@ impl Replica {
             return;
         }
         seq.outputs = seq.target;
+        // Given up just before: the next one in this slot may have the same number.
+        let given_up = (slot, seq.call);
+        self.cancelled.retain(|&other| other != given_up);
         out.push(seq.ended(now, EndReason::Finished));
         if lingers && seq.ends_by_eos {
             seq.state = State::Lingering;

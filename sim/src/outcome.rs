@@ -60,7 +60,7 @@ pub struct TaskOutcome {
     pub completed: u64,
     /// From arrival to end, succeeded tasks.
     pub latency: Histogram,
-    /// How they ended. Zero for tasks of one plain call, which succeed or are rejected.
+    /// How they ended.
     pub endings: Endings,
     /// Submissions, the first of each task included.
     pub submissions: u64,

@@ -35,7 +35,7 @@ pub enum Signal {
     Attribute(AttributeId),
     /// Prompt tokens of the call.
     PromptTokens,
-    /// Seconds since the task began.
+    /// Seconds since the task, or its present submission, began.
     Elapsed,
     /// Seconds left until the task's latency budget (or else its SLO) is used up; may be negative.
     RemainingLatency,

@@ -70,7 +70,8 @@ pub struct TaskRecord {
     pub submissions: u32,
     /// Metered cost.
     pub spend: Money,
-    /// What it waited for; sums to the time it took. All zero unless it succeeded.
+    /// What it waited for; sums to the time it took. Of a task that ended before its steps were
+    /// over, the time since the last finished step counts as [`crate::tasks::Driver::Retries`].
     pub parts: [Span; DRIVERS],
 }
 

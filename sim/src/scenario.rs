@@ -11,7 +11,7 @@ use crate::price::{PlanSpec, SpendLimit};
 use crate::resilience::GuardSpec;
 use crate::routing::RoutingSpec;
 use crate::tasks::{IntentSpec, Quality, TaskSpec};
-use crate::units::Span;
+use crate::units::{Span, Time};
 use crate::workload::SourceSpec;
 
 /// Everything a simulation needs.
@@ -51,6 +51,15 @@ pub struct Scenario {
     pub plans: Vec<PlanSpec>,
     /// Width of a window of the time series; positive.
     pub window: Span,
+}
+
+impl Scenario {
+    /// Whether the drain has taken longer than the run itself. Whoever would try again for ever
+    /// stops then: with a cause that never passes the run would not end.
+    #[must_use]
+    pub fn drains_for_long(&self, now: Time) -> bool {
+        now.0 > self.horizon.0.saturating_mul(2)
+    }
 }
 
 /// A model name, who serves it, how well, and how its calls are guarded.

@@ -20,6 +20,7 @@ mod books;
 mod calls;
 mod attempts;
 mod tool_uses;
+mod budgets;
 mod model_calls;
 mod runs;
 mod people;
@@ -44,6 +45,9 @@ use world::World;
 /// Events between two looks at whether to stop.
 const STOP_CHECK: u64 = 4_096;
 
+/// Plans for later among which stale ones are not looked for.
+const FEW_PLANS: usize = 1_024;
+
 /// Refers to nobody.
 const NOBODY: Handle = Handle { slot: u32::MAX, generation: u32::MAX };
 
@@ -59,11 +63,15 @@ struct Flow {
 
 impl Flow {
     fn is_empty(&self) -> bool {
-        self.roots.is_empty()
-            && self.runs.is_empty()
-            && self.calls.is_empty()
-            && self.attempts.is_empty()
-            && self.uses.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.roots.len()
+            + self.runs.len()
+            + self.calls.len()
+            + self.attempts.len()
+            + self.uses.len()
     }
 }
 
@@ -74,6 +82,8 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     recorder: R,
     slots: Slots,
     agenda: Agenda<Timer>,
+    /// One-off events from which on the stale ones among them are thrown out.
+    sweep_at: usize,
     sources: Vec<Source>,
     /// The request each source's slot stands for.
     upcoming: Vec<Option<Request>>,
@@ -127,6 +137,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             recorder,
             slots,
             agenda: Agenda::new(slots.end as usize),
+            sweep_at: FEW_PLANS,
             sources: Vec::new(),
             upcoming: vec![None; scenario.sources.len()],
             follow_ups: Arena::default(),
@@ -184,13 +195,15 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// Runs to the end, or until `stop` says so (then there is no outcome), and hands the
     /// recorder back.
     pub fn run_with(mut self, stop: &dyn Fn() -> bool) -> (Option<Outcome>, R) {
+        let mut now = Time::ZERO;
         while let Some((at, event, timer)) = self.next_event() {
+            now = at;
             self.handle(at, event, timer);
             if self.outcome.events.is_multiple_of(STOP_CHECK) && stop() {
                 return (None, self.recorder);
             }
         }
-        self.close();
+        self.close(now);
         (Some(self.outcome), self.recorder)
     }
 
@@ -206,11 +219,23 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if self.audit.in_system() == 0 && self.observer.is_done() && self.is_drained() {
             return None;
         }
+        if self.agenda.one_offs() > self.sweep_at {
+            self.sweep();
+        }
         let (at, next) = self.agenda.take_next()?;
         Some(match next {
             Next::OneOff(timer) => (at, Event::Timer, Some(timer)),
             Next::Slot(slot, rank) => (at, self.slots.event(slot, rank), None),
         })
+    }
+
+    /// Throws out plans that no longer concern anybody: most time limits are never reached, and
+    /// would wait in everybody's way. They double before this is done again.
+    fn sweep(&mut self) {
+        let mut agenda = std::mem::replace(&mut self.agenda, Agenda::new(0));
+        agenda.keep_one_offs(|timer| !self.is_stale(timer));
+        self.agenda = agenda;
+        self.sweep_at = (2 * self.agenda.one_offs()).max(FEW_PLANS);
     }
 
     /// Whether nobody will arrive and every engine is idle (after a last EOS one lingers).
@@ -222,9 +247,10 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     }
 
     fn handle(&mut self, now: Time, event: Event, timer: Option<Timer>) {
-        if !timer.is_some_and(|timer| self.is_stale(timer)) {
-            self.outcome.events += 1;
+        if timer.is_some_and(|timer| self.is_stale(timer)) {
+            return;
         }
+        self.outcome.events += 1;
         match event {
             Event::Boundary(replica) => self.reach_boundary(replica, now),
             Event::Schedule(replica) => self.start_iteration(replica, now),
@@ -249,7 +275,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     fn is_stale(&self, timer: Timer) -> bool {
         let flow = &self.flow;
         let submission = |root: Handle, submission: u32| {
-            flow.roots.get(root).is_some_and(|root| root.submission == submission && !root.orphan)
+            flow.roots.get(root).filter(|root| root.submission == submission)
         };
         let turn =
             |call: Handle, turn: u32| flow.calls.get(call).is_some_and(|call| call.turn == turn);
@@ -260,22 +286,21 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 flow.attempts.get(attempt).is_some_and(|a| flow.calls.get(a.call).is_some())
             }
             Timer::Retry(call, at) | Timer::Hedge(call, at) => turn(call, at),
-            Timer::Ask(call) | Timer::CacheHit(call, ..) => flow.calls.get(call).is_some(),
+            Timer::LookedUp(call) => flow.calls.get(call).is_some(),
             Timer::UseEnds(tool_use, turn) => {
                 flow.uses.get(tool_use).is_some_and(|tool_use| tool_use.turn == turn)
             }
-            Timer::Patience(root, at) | Timer::Deadline(root, at) => {
-                submission(root, at)
-                    && flow.roots.get(root).is_some_and(|root| flow.runs.get(root.run).is_some())
+            Timer::Patience(root, at) => submission(root, at)
+                .is_some_and(|root| !root.orphan && flow.runs.get(root.run).is_some()),
+            // Work whose user has left has its deadline all the same.
+            Timer::Deadline(root, at) => {
+                submission(root, at).is_some_and(|root| flow.runs.get(root.run).is_some())
             }
-            Timer::Resubmit(root, at) => submission(root, at),
+            Timer::Resubmit(root, at) => submission(root, at).is_some(),
         }
     }
 
     fn timer(&mut self, timer: Timer, now: Time) {
-        if self.is_stale(timer) {
-            return;
-        }
         match timer {
             Timer::FollowUp(handle) => {
                 if let Some(request) = self.follow_ups.remove(handle) {
@@ -286,8 +311,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             Timer::AttemptTimeout(attempt) => self.attempt_times_out(attempt, now),
             Timer::Retry(call, _) => self.retry(call, now),
             Timer::Hedge(call, _) => self.hedge(call, now),
-            Timer::Ask(call) => self.ask(call, now),
-            Timer::CacheHit(call, right, harmful) => self.cache_hit(call, right, harmful, now),
+            Timer::LookedUp(call) => self.looked_up(call, now),
             Timer::UseEnds(tool_use, _) => self.use_ends(tool_use, now),
             Timer::Patience(root, _) => self.lose_patience(root, now),
             Timer::Deadline(root, _) => self.run_out(root, now),
@@ -359,3 +383,6 @@ impl Slots {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,7 +192,7 @@ pub struct ToolUse {
 /// What a step finds out about an earlier one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// The model call that is checked, a position below its own.
+    /// The model call that is checked: a step that this one waits for, directly or through others.
     pub step: u32,
     /// What it looks for.
     pub looks_for: Flaw,

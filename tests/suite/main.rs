@@ -14,5 +14,6 @@ mod oracle;
 mod station;
 mod support;
 mod swarm;
+mod tasks;
 mod theory;
 mod tidy;

@@ -93,7 +93,7 @@ fn model(list: &[u32], pools: usize) -> ModelSpec {
     ModelSpec::on_pools("model", &served_by)
 }
 
-fn pool() -> impl Strategy<Value = PoolSpec> {
+pub(crate) fn pool() -> impl Strategy<Value = PoolSpec> {
     let money = prop_oneof![Just(0i128), 1i128..9_999_999_999_999];
     (1u32..4, 1u32..9, money, engine(), step_time(), balancing()).prop_map(
         |(replicas, gpus_per_replica, price, engine, step_time, balancing)| PoolSpec {
@@ -172,7 +172,7 @@ fn step_time() -> impl Strategy<Value = StepTime> {
     )
 }
 
-fn sources() -> impl Strategy<Value = SourceSpec> {
+pub(crate) fn sources() -> impl Strategy<Value = SourceSpec> {
     source(prop_oneof![renewal(), modulated(), closed_loop(), replay()].boxed(), true)
 }
 

@@ -9,7 +9,7 @@ use super::timers::Timer;
 use crate::backends::{Attempt as RemoteAttempt, Course, Offer};
 use crate::dice::{Dice, Purpose, mix};
 use crate::engine::{EndReason, Ended};
-use crate::ids::{Backend, Handle, PoolId, RemoteId, ReplicaId};
+use crate::ids::{Backend, Handle, ModelId, PoolId, RemoteId, ReplicaId};
 use crate::record::Recorder;
 use crate::resilience::{Failure, hedge};
 use crate::scenario::BackendChoice;
@@ -31,6 +31,8 @@ impl<R: Recorder> Simulation<'_, R> {
         let coin = mix(call.asking, u64::from(made));
         let guards = &mut self.world.guards[model.index()];
         if !guards.admission.admit(priority, guards.in_flight) {
+            self.audit.turn_away(measured);
+            self.count_failure(model, measured, Failure::Overloaded);
             return Err((Failure::Overloaded, None));
         }
         let spec = &self.scenario.models[model.index()];
@@ -44,8 +46,13 @@ impl<R: Recorder> Simulation<'_, R> {
             let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
             let permit = match breaker {
                 Some(breaker) => match breaker.permit(now) {
-                    Some(permit) => Some(permit),
+                    Some(permit) => {
+                        self.audit.take_permit();
+                        Some(permit)
+                    }
                     None => {
+                        self.audit.turn_away(measured);
+                        self.count_failure(model, measured, Failure::BreakerOpen);
                         refusal = (Failure::BreakerOpen, refusal.1);
                         continue;
                     }
@@ -55,6 +62,7 @@ impl<R: Recorder> Simulation<'_, R> {
             if measured {
                 self.outcome.models[model.index()].attempts += 1;
             }
+            self.audit.offer(matches!(spec.served_by[serving].backend, Backend::Remote(_)));
             match self.offer(handle, serving as u32, permit, now) {
                 Ok(attempt) => {
                     self.sent(handle, attempt, now);
@@ -64,7 +72,9 @@ impl<R: Recorder> Simulation<'_, R> {
                     let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
                     if let (Some(breaker), Some(permit)) = (breaker, permit) {
                         breaker.record(now, Err(refused.0), Span::ZERO, permit);
+                        self.audit.return_permit();
                     }
+                    self.audit.refuse();
                     self.count_failure(model, measured, refused.0);
                     refusal = refused;
                 }
@@ -168,15 +178,13 @@ impl<R: Recorder> Simulation<'_, R> {
     /// An attempt was let in: its timers start.
     fn sent(&mut self, handle: Handle, attempt: Handle, now: Time) {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
-        call.live.push(attempt);
-        if call.live.len() == 1 {
-            call.first_sent = now;
+        if call.live.is_empty() {
+            (call.first_sent, call.launched) = (now, 0);
         }
-        let first_sent = call.first_sent;
-        let model = call.model;
-        let launched = call.live.len() as u32;
-        let turn = call.turn;
-        let root = call.root;
+        call.live.push(attempt);
+        call.launched += 1;
+        let (first_sent, launched) = (call.first_sent, call.launched);
+        let (model, turn, root) = (call.model, call.turn, call.root);
         self.world.guards[model.index()].in_flight += 1;
         if let Some(root) = self.flow.roots.get_mut(root) {
             root.let_in = true;
@@ -256,7 +264,7 @@ impl<R: Recorder> Simulation<'_, R> {
     ) {
         let Some(attempt) = self.flow.attempts.remove(own) else { return };
         let cancelled = end.reason == EndReason::Cancelled;
-        let useful = !cancelled && self.flow.calls.get(attempt.call).is_some();
+        let useful = !cancelled && self.is_wanted(&attempt);
         self.book_engine(&attempt, replica, end, useful, now);
         if cancelled {
             // Whoever cancelled it has moved on already.
@@ -282,36 +290,41 @@ impl<R: Recorder> Simulation<'_, R> {
             return;
         }
         let attempt = attempt.clone();
-        let cancel = self.scenario.models[attempt.model.index()].guards.cancel_on_timeout;
-        self.attempt_failed(own, &attempt, Failure::Timeout, now);
-        if cancel {
+        self.count_failure(attempt.model, attempt.account.measured, Failure::Timeout);
+        let call = self.over(own, &attempt, Err(Failure::Timeout), now);
+        let last = call.is_some_and(|call| call.live.is_empty());
+        // Before anything else is sent: its place may be needed.
+        if self.scenario.models[attempt.model.index()].guards.cancel_on_timeout {
             self.cancel_attempt(own, now);
         } else {
             self.let_go(own);
         }
+        if last {
+            self.carry_on(attempt.call, (Failure::Timeout, None), now);
+        }
     }
 
-    /// Nobody waits for an attempt any more, but it goes on.
-    pub(super) fn let_go(&mut self, own: Handle) {
+    /// Nobody waits for an attempt any more, but it goes on. Its permit is given back already.
+    fn let_go(&mut self, own: Handle) {
         if let Some(attempt) = self.flow.attempts.get_mut(own) {
             attempt.call = super::NOBODY;
+            attempt.permit = None;
         }
     }
 
     /// Stops an attempt wherever it is; what it burned is booked.
     pub(super) fn cancel_attempt(&mut self, own: Handle, now: Time) {
+        self.let_go(own);
         let Some(attempt) = self.flow.attempts.get(own) else { return };
         match attempt.place {
             Place::Nowhere => {
                 self.flow.attempts.remove(own);
             }
-            Place::Engine(replica, seq, slot) => {
-                self.let_go(own);
-                self.cancel_in_engine(replica, seq, slot, now);
-            }
+            Place::Engine(replica, seq, slot) => self.cancel_in_engine(replica, seq, slot, now),
             Place::Queue(spot) => {
                 if let Backend::Remote(remote) = attempt.backend {
                     self.world.remotes[remote.index()].cancel_queued(spot);
+                    self.audit.unqueue();
                 }
                 self.flow.attempts.remove(own);
             }
@@ -334,8 +347,10 @@ impl<R: Recorder> Simulation<'_, R> {
             (&mut guards.breakers[attempt.serving as usize].1, attempt.permit)
         {
             breaker.record(now, result, now - attempt.sent, permit);
+            self.audit.return_permit();
         }
         let call = self.flow.calls.get_mut(attempt.call)?;
+        self.audit.resolve();
         guards.in_flight -= 1;
         call.live.retain(|other| *other != own);
         Some(call)
@@ -362,33 +377,39 @@ impl<R: Recorder> Simulation<'_, R> {
         let Some(call) = self.over(own, attempt, Ok(()), now) else { return };
         let rivals = std::mem::take(&mut call.live);
         call.path.spend(Driver::Retries, attempt.sent);
-        call.path
-            .spend(Driver::ColdStart, attempt.sent.after(delivered.cold).min(delivered.scheduled));
-        call.path.spend(Driver::Queueing, delivered.scheduled);
-        call.path.spend(
-            Driver::ColdStart,
-            delivered.scheduled.after(delivered.cold).min(delivered.first_token),
+        call.path.wake(
+            delivered.scheduled,
+            delivered.cold.min(delivered.first_token - delivered.scheduled),
         );
-        call.path.spend(Driver::Prefill, delivered.first_token);
-        call.path.spend(Driver::Decode, delivered.ended);
-        call.path.move_part(Driver::Prefill, Driver::Preemption, delivered.stalled.0);
-        call.path.move_part(Driver::Decode, Driver::Preemption, delivered.stalled.1);
+        call.path.run(
+            delivered.scheduled,
+            delivered.first_token,
+            delivered.ended,
+            delivered.stalled,
+        );
         for rival in rivals {
-            self.world.guards[attempt.model.index()].in_flight -= 1;
-            self.release_permit(rival);
-            self.cancel_attempt(rival, now);
+            self.drop_attempt(attempt.model, rival, now);
         }
         self.count_delivery(attempt, delivered);
         self.answered(attempt.call, attempt, delivered, now);
     }
 
-    /// An attempt is dropped for reasons that say nothing about its backend.
-    pub(super) fn release_permit(&mut self, own: Handle) {
+    /// Drops an attempt for reasons that say nothing about its backend.
+    pub(super) fn drop_attempt(&mut self, model: ModelId, own: Handle, now: Time) {
+        let measured = self.flow.attempts.get(own).is_some_and(|a| a.account.measured);
+        self.audit.drop_attempt(measured);
+        self.world.guards[model.index()].in_flight -= 1;
+        self.release_permit(own);
+        self.cancel_attempt(own, now);
+    }
+
+    fn release_permit(&mut self, own: Handle) {
         let Some(attempt) = self.flow.attempts.get(own) else { return };
         let breaker =
             &mut self.world.guards[attempt.model.index()].breakers[attempt.serving as usize].1;
         if let (Some(breaker), Some(permit)) = (breaker, attempt.permit) {
             breaker.release(permit);
+            self.audit.return_permit();
         }
     }
 }

@@ -23,12 +23,13 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// Books an amount to whom it belongs.
-    fn book(&mut self, root: Handle, account: Account, amount: Money, useful: bool, now: Time) {
+    fn book(&mut self, root: Handle, account: Account, amount: Money, mut useful: bool, now: Time) {
         if amount == Money::ZERO {
             return;
         }
         if let Some(root) = self.flow.roots.get_mut(root) {
             root.spend += amount;
+            useful &= !root.orphan;
         }
         for limit in &mut self.world.limits {
             let slot = match limit.spec.scope {
@@ -50,6 +51,12 @@ impl<R: Recorder> Simulation<'_, R> {
         self.outcome.tenant(account.tenant).spend += amount;
     }
 
+    /// Whether somebody waits for what comes of an attempt.
+    pub(super) fn is_wanted(&self, attempt: &Attempt) -> bool {
+        let orphan = self.flow.roots.get(attempt.root).is_some_and(|root| root.orphan);
+        self.flow.calls.get(attempt.call).is_some() && !orphan
+    }
+
     /// An attempt leaves a remote.
     pub(super) fn book_remote(
         &mut self,
@@ -59,7 +66,8 @@ impl<R: Recorder> Simulation<'_, R> {
         useful: bool,
         now: Time,
     ) {
-        let useful = useful && self.flow.calls.get(attempt.call).is_some();
+        self.audit.bill(used);
+        let useful = useful && self.is_wanted(attempt);
         let billed = self.is_billed(now);
         let outcome = &mut self.outcome.remotes[remote.index()];
         if billed {
@@ -84,6 +92,7 @@ impl<R: Recorder> Simulation<'_, R> {
         now: Time,
     ) {
         self.outstanding[replica.index()] -= 1;
+        self.audit.compute(attempt.input, end);
         let account = attempt.account;
         let time = now - attempt.sent;
         if account.measured && !useful {
@@ -124,8 +133,9 @@ impl<R: Recorder> Simulation<'_, R> {
         self.book(root, account, amount, useful, now);
     }
 
-    /// A request is over: its tenant's accounts.
-    pub(super) fn book_tenant(&mut self, root: &Root, success: bool, tenant: u32, now: Time) {
+    /// A request is over: its tenant's accounts. Whoever was refused has used nothing of a plan.
+    pub(super) fn book_tenant(&mut self, root: &Root, success: bool, refused: bool, now: Time) {
+        let tenant = root.account.tenant;
         let observability = self.scenario.tasks[root.account.task.index()].observability;
         if observability != Money::ZERO {
             // The root is out of the arena: what it cost is in its record already.
@@ -136,7 +146,7 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         let billed = self.is_billed(now);
         let spec = &self.scenario.sources[root.request.source.index()].people.tenants;
-        if spec.is_none() {
+        if spec.is_none() || refused {
             return;
         }
         let account = self.outcome.tenant(tenant);

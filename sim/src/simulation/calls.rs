@@ -2,12 +2,15 @@
 
 use super::Simulation;
 use super::timers::Timer;
+use crate::dice::mix;
 use crate::engine::{EndReason, Ended, Submission};
 use crate::event::RANK_SCHEDULE;
 use crate::ids::{Backend, Handle, ModelId, PoolId, ReplicaId, SeqId, SourceId, TaskId};
+use crate::outcome::Ending;
 use crate::record::{CallRecord, Recorder};
 use crate::resilience::Failure;
 use crate::router::{Signal, Visible};
+use crate::tasks::Path;
 use crate::units::{Span, Time};
 use crate::workload::{Origin, Request, Segments};
 
@@ -64,7 +67,11 @@ impl Wanted {
             output: call.max_tokens.map_or(call.prompt.output, |cap| call.prompt.output.min(cap)),
             ends_by_eos: call.ends_by_eos,
             priority: call.priority,
-            route: call.route,
+            // Drawn again for each attempt, as balancers do, so that a hedge may go elsewhere.
+            route: match call.made_in_all {
+                0 | 1 => call.route,
+                again => mix(call.route, u64::from(again)),
+            },
             affinity: call.prompt.segments.first().map_or(0, |segment| segment.id),
             output_segment: call.prompt.output_segment,
         }
@@ -100,18 +107,30 @@ impl<R: Recorder> Simulation<'_, R> {
         self.observer.arrived();
         self.audit.enter(now);
         self.log(LOG_ARRIVED, now, request.number);
-        self.outcome.tasks[request.task.index()].arrived += u64::from(measured);
+        let task = &mut self.outcome.tasks[request.task.index()];
+        task.arrived += u64::from(measured);
+        task.submissions += u64::from(measured);
+        task.calls += u64::from(measured);
         let scenario = self.scenario;
         let mut attempts = 0;
+        let mut refusal = Failure::Overloaded;
         for pool in scenario.models[model.index()].pools() {
             attempts += 1;
-            if let Ok(replica) = self.find_replica(pool, &Wanted::of_request(&request), now) {
-                self.dispatch(request, model, replica, attempts, now);
-                return;
+            match self.find_replica(pool, &Wanted::of_request(&request), now) {
+                Ok(replica) => {
+                    self.dispatch(request, model, replica, attempts, now);
+                    return;
+                }
+                Err(failure) => {
+                    self.count_failure(model, measured, failure);
+                    refusal = failure;
+                }
             }
         }
         if measured {
-            self.outcome.tasks[request.task.index()].rejected += 1;
+            let task = &mut self.outcome.tasks[request.task.index()];
+            task.rejected += 1;
+            task.endings.count(Ending::Failed(refusal));
             self.outcome.models[model.index()].attempts += u64::from(attempts);
         }
         self.audit.leave(now, now);
@@ -248,6 +267,7 @@ impl<R: Recorder> Simulation<'_, R> {
     fn end_direct(&mut self, call: &Call, replica: ReplicaId, end: &Ended, now: Time) {
         debug_assert_eq!(end.reason, EndReason::Finished, "nobody cancels a plain call");
         self.outstanding[replica.index()] -= 1;
+        self.audit.compute(call.input, end);
         let latency = now - call.born;
         self.observer.finished(latency, end.preemptions);
         self.audit.leave(now, call.born);
@@ -281,6 +301,10 @@ impl<R: Recorder> Simulation<'_, R> {
     fn count(&mut self, call: &Call, end: &Ended, latency: Span) {
         let task = &mut self.outcome.tasks[call.task.index()];
         task.succeeded += 1;
+        task.endings.count(Ending::Success);
+        let mut path = Path::starting(call.born);
+        path.run(end.scheduled, end.first_token, end.ended, end.stalled);
+        task.drivers.record(latency, &path.parts());
         let slo = self.scenario.tasks[call.task.index()].latency_slo;
         task.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
         task.latency.record(latency);

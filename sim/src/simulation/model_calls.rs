@@ -3,24 +3,24 @@
 
 use super::Simulation;
 use super::signals::About;
-use super::state::{Attempt, Call, Delivered, Ending, Execution, Live, Root};
+use super::state::{Attempt, Call, Delivered, Execution, Live, Root};
 use super::timers::Timer;
-use crate::cache::CachedAnswer;
+use crate::cache::{CachedAnswer, Query};
 use crate::dice::{Dice, Purpose, key, mix};
-use crate::ids::{Handle, ModelId};
+use crate::ids::{Handle, ModelId, TaskId};
 use crate::record::Recorder;
 use crate::resilience::retry::{may_retry, pause};
-use crate::tasks::{Answer, CallLengths, Driver, ModelCallSpec, Path, Rung, Work, draw_answer};
+use crate::tasks::{Answer, CallLengths, Driver, ModelCallSpec, Path, Work, draw_answer};
 use crate::units::{Span, Time, Tokens};
 use crate::workload::Prompt;
 use smallvec::SmallVec;
 
 /// Attempts after which a pause is never shorter than [`LEAST_PAUSE`]: with no limit and no pause
 /// a call that is always refused would ask for ever at one instant.
-const HASTY_ATTEMPTS: u32 = 10;
-const LEAST_PAUSE: Span = Span::from_millis(10);
+pub(super) const HASTY_ATTEMPTS: u32 = 10;
+pub(super) const LEAST_PAUSE: Span = Span::from_millis(10);
 
-impl<R: Recorder> Simulation<'_, R> {
+impl<'a, R: Recorder> Simulation<'a, R> {
     /// A step asks a model.
     pub(super) fn begin_call(
         &mut self,
@@ -58,11 +58,12 @@ impl<R: Recorder> Simulation<'_, R> {
             born: path.at(),
             path,
             first_sent: now,
+            launched: 0,
             made: 0,
             made_in_all: 0,
             turn: 0,
             live: SmallVec::new(),
-            confidence: 1.0,
+            found: None,
         };
         let handle = self.flow.calls.insert(call);
         if spec.background {
@@ -77,7 +78,7 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// What is sent to the model.
-    fn prompt(
+    pub(super) fn prompt(
         &self,
         root: &Root,
         spec: &ModelCallSpec,
@@ -134,25 +135,42 @@ impl<R: Recorder> Simulation<'_, R> {
                 task.wrong_hits += u64::from(account.measured && !hit.right);
             }
         }
-        let at = now.after(takes);
-        match found {
-            Some(hit) => {
-                self.agenda.push(at, Timer::CacheHit(handle, hit.right, hit.harmful));
-                true
-            }
-            None if takes > Span::ZERO => {
-                self.agenda.push(at, Timer::Ask(handle));
-                true
-            }
-            None => false,
+        let waits = found.is_some() || takes > Span::ZERO;
+        if let (true, Some(call)) = (waits, self.flow.calls.get_mut(handle)) {
+            call.found = found;
+            self.agenda.push(now.after(takes), Timer::LookedUp(handle));
+        }
+        waits
+    }
+
+    /// What the caches have, or have not, is known.
+    pub(super) fn looked_up(&mut self, handle: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        match call.found.take() {
+            Some(answer) => self.cache_hit(handle, answer, now),
+            None => self.ask(handle, now),
         }
     }
 
     /// A cached answer is there.
-    pub(super) fn cache_hit(&mut self, handle: Handle, right: bool, harmful: bool, now: Time) {
+    pub(super) fn cache_hit(&mut self, handle: Handle, found: CachedAnswer, now: Time) {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
         call.path.spend(Driver::Tools, now);
+        let (place, root) = (call.place, call.root);
+        let of_request = self.call_spec(place).is_some_and(|s| s.lengths == CallLengths::Request);
+        if let (true, Some(root)) = (of_request, self.flow.roots.get_mut(root)) {
+            root.written = found.output.0;
+        }
+        let CachedAnswer { right, harmful, .. } = found;
         self.deliver(handle, Answer { right, harmful, confidence: 1.0 }, now);
+    }
+
+    /// The specification of the step that a call is of.
+    pub(super) fn call_spec(&self, (task, step): (TaskId, u32)) -> Option<&'a ModelCallSpec> {
+        match &self.scenario.tasks[task.index()].graph.steps[step as usize].work {
+            Work::ModelCall(spec) => Some(spec),
+            _ => None,
+        }
     }
 
     /// Chooses the model and sends the call, unless a budget stands against it.
@@ -210,6 +228,7 @@ impl<R: Recorder> Simulation<'_, R> {
             let guards = &mut self.world.guards[model.index()];
             if let Some(spec) = &scenario.models[model.index()].guards.retry
                 && may_retry(spec, call.made, refusal.0)
+                && !(spec.max_attempts == u32::MAX && scenario.drains_for_long(now))
                 && guards.budget.as_mut().is_none_or(|budget| budget.withdraw(now))
             {
                 let coin = mix(call.asking, u64::from(model.0));
@@ -252,12 +271,10 @@ impl<R: Recorder> Simulation<'_, R> {
         now: Time,
     ) {
         let scenario = self.scenario;
+        let Some(call) = self.flow.calls.get(handle) else { return };
+        let place = call.place;
+        let Some(spec) = self.call_spec(place) else { return };
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
-        let spec =
-            match &scenario.tasks[call.place.0.index()].graph.steps[call.place.1 as usize].work {
-                Work::ModelCall(spec) => spec,
-                _ => return,
-            };
         let factor = self.flow.roots.get(call.root).map_or(1.0, |root| root.quality);
         let model = &scenario.models[attempt.model.index()];
         let mut answer = match (model.quality.get(call.intent.index()), factor) {
@@ -270,29 +287,40 @@ impl<R: Recorder> Simulation<'_, R> {
             }
         };
         answer.right &= !call.cut;
-        call.confidence = answer.confidence;
-        let (query, root) = (call.query, call.root);
+        let (query, root, seen) = (call.query, call.root, call.execution.is_some());
         if let Some(root) = self.flow.roots.get_mut(root) {
-            root.usage.output = root.usage.output.saturating_add(delivered.outputs);
-            root.first_token = delivered.first_token;
-            if spec.lengths == CallLengths::Request {
-                root.written = delivered.outputs;
+            // Of a shadow the task knows nothing.
+            if seen || spec.background {
+                root.usage.output = root.usage.output.saturating_add(delivered.outputs);
             }
-            root.premium |= super::people::is_premium(scenario, root, attempt.model);
-        }
-        if let (true, Some(query)) = (spec.cacheable, query) {
-            let output = Tokens(delivered.outputs);
-            let kept = CachedAnswer { right: answer.right, harmful: answer.harmful, output };
-            if let Some(cache) = &mut self.world.exact {
-                cache.insert(now, query.exact, kept);
-            }
-            if let Some(cache) = &mut self.world.semantic {
-                cache.insert(now, &query, kept);
+            if seen {
+                root.first_token = delivered.first_token;
+                root.premium |= super::people::is_premium(scenario, root, attempt.model);
+                if spec.lengths == CallLengths::Request {
+                    root.written = delivered.outputs;
+                }
             }
         }
         match self.escalation(handle, answer.confidence, now) {
             Some(model) => self.escalate(handle, model, now),
-            None => self.deliver(handle, answer, now),
+            None => {
+                if let (true, Some(query)) = (spec.cacheable, query) {
+                    self.keep_answer(&query, &answer, delivered.outputs, now);
+                }
+                self.deliver(handle, answer, now);
+            }
+        }
+    }
+
+    /// Puts an answer that is used into the caches.
+    fn keep_answer(&mut self, query: &Query, answer: &Answer, outputs: u32, now: Time) {
+        let &Answer { right, harmful, .. } = answer;
+        let kept = CachedAnswer { right, harmful, output: Tokens(outputs) };
+        if let Some(cache) = &mut self.world.exact {
+            cache.insert(now, query.exact, kept);
+        }
+        if let Some(cache) = &mut self.world.semantic {
+            cache.insert(now, query, kept);
         }
     }
 
@@ -319,6 +347,8 @@ impl<R: Recorder> Simulation<'_, R> {
         call.asked.push(model);
         call.made = 0;
         call.turn += 1;
+        // To the better model it is a call of its own.
+        call.born = now;
         let (root, input, account) = (call.root, call.prompt.input, call.account);
         if let Some(root) = self.flow.roots.get_mut(root) {
             root.usage.calls += 1;
@@ -327,6 +357,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let task = &mut self.outcome.tasks[account.task.index()];
         task.escalations += u64::from(account.measured);
         task.calls += u64::from(account.measured);
+        self.cut(handle);
         self.drive(handle, now);
     }
 
@@ -385,9 +416,11 @@ impl<R: Recorder> Simulation<'_, R> {
     fn cast_shadow(&mut self, handle: Handle, now: Time) {
         for share in &self.scenario.routing.shares {
             let Some(call) = self.flow.calls.get(handle) else { return };
+            if !share.shadow || share.of != call.model {
+                continue;
+            }
             let person = self.flow.roots.get(call.root).map_or(0, |root| root.request.key);
-            let drawn = Dice::of(mix(person, share.key), Purpose::Share).coin(share.share);
-            if !share.shadow || share.of != call.model || !drawn {
+            if !Dice::of(mix(person, share.key), Purpose::Share).coin(share.share) {
                 continue;
             }
             let mut shadow = call.clone();
@@ -398,97 +431,6 @@ impl<R: Recorder> Simulation<'_, R> {
             shadow.query = None;
             let shadow = self.flow.calls.insert(shadow);
             self.drive(shadow, now);
-        }
-    }
-
-    /// Whether a call fits into what is left of its task's budget.
-    fn fits(&self, root: &Root, call: &Call) -> bool {
-        let budget = &self.scenario.tasks[root.account.task.index()].budget;
-        let usage = &root.usage;
-        budget.max_model_calls.is_none_or(|most| usage.calls < most)
-            && budget
-                .max_input_tokens
-                .is_none_or(|most| usage.input.saturating_add(call.prompt.input) <= most)
-            && budget.max_output_tokens.is_none_or(|most| usage.output < most)
-    }
-
-    /// Goes down the ladder until the call fits. `false`: the call is over, one way or another.
-    fn fit_into_budget(&mut self, handle: Handle, now: Time) -> bool {
-        let scenario = self.scenario;
-        loop {
-            let Some(call) = self.flow.calls.get(handle) else { return false };
-            let Some(root) = self.flow.roots.get(call.root) else { return true };
-            let budget = &scenario.tasks[root.account.task.index()].budget;
-            if call.execution.is_none() {
-                return true;
-            }
-            if self.fits(root, call) {
-                let left = budget.max_output_tokens.map(|most| most - root.usage.output);
-                if let (Some(left), Some(call)) = (left, self.flow.calls.get_mut(handle))
-                    && call.prompt.output > left
-                {
-                    call.prompt.output = left;
-                    call.ends_by_eos = false;
-                    call.cut = true;
-                }
-                return true;
-            }
-            let (root_handle, rung) = (call.root, root.rung);
-            let Some(&next) = budget.on_exceeded.get(rung as usize) else {
-                self.end_task(root_handle, Ending::OverBudget, now);
-                return false;
-            };
-            self.count_rung(root_handle, next);
-            if !self.take_rung(handle, root_handle, next, now) {
-                return false;
-            }
-        }
-    }
-
-    /// Takes one rung of the ladder for a call. `false`: the call is over.
-    fn take_rung(&mut self, handle: Handle, root_handle: Handle, rung: Rung, now: Time) -> bool {
-        let Some(root) = self.flow.roots.get_mut(root_handle) else { return false };
-        root.rung += 1;
-        match rung {
-            Rung::ShorterContext { keep, quality } => {
-                root.keep *= keep;
-                root.quality *= quality;
-                self.shorten(handle, root_handle);
-                true
-            }
-            Rung::SmallerModel { model } => {
-                root.forced = Some(model);
-                true
-            }
-            Rung::CachedAnswer { similarity } => {
-                let query = self.flow.calls.get(handle).and_then(|call| call.query);
-                let cache = self.world.semantic.as_mut().zip(query);
-                let hit =
-                    cache.and_then(|(cache, query)| cache.look_up(now, &query, Some(similarity)));
-                let Some(hit) = hit else { return true };
-                let right = hit.answer.right && hit.right;
-                self.cache_hit(handle, right, hit.answer.harmful, now);
-                false
-            }
-            Rung::PartialResult { .. } | Rung::Refine => {
-                self.end_by_rung(root_handle, rung, now);
-                false
-            }
-        }
-    }
-
-    /// Draws the prompt of a call again, shorter.
-    fn shorten(&mut self, handle: Handle, root: Handle) {
-        let (Some(call), Some(root)) = (self.flow.calls.get(handle), self.flow.roots.get(root))
-        else {
-            return;
-        };
-        let step = &self.scenario.tasks[call.place.0.index()].graph.steps[call.place.1 as usize];
-        if let Work::ModelCall(spec) = &step.work {
-            let prompt = self.prompt(root, spec, call.place, call.question);
-            if let Some(call) = self.flow.calls.get_mut(handle) {
-                call.prompt = prompt;
-            }
         }
     }
 }

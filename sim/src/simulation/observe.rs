@@ -2,6 +2,7 @@
 //! which measuring begins and ends.
 
 use super::Simulation;
+use crate::audit::Remains;
 use crate::engine::EngineCounts;
 use crate::event::RANK_OBSERVE;
 use crate::ids::PoolId;
@@ -158,7 +159,7 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// Collects what the engines counted, prices it and audits the whole.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, now: Time) {
         let measured = self.outcome.measured;
         for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
             self.outcome.pools[pool.index()].whole_run += replica.counts();
@@ -177,7 +178,17 @@ impl<R: Recorder> Simulation<'_, R> {
             pool.gpu_time = account.gpu_time;
         }
         self.count_unfinished();
-        self.outcome.audit = self.audit.findings(self.scenario, &self.outcome, &self.replicas);
+        for (outcome, remote) in self.outcome.remotes.iter_mut().zip(&self.world.remotes) {
+            outcome.whole_run = remote.usage(now);
+        }
+        let remains = Remains {
+            replicas: &self.replicas,
+            remotes: &self.world.remotes,
+            tools: &self.world.tools,
+            under_way: self.flow.len() + self.calls.len(),
+            admitted: self.world.guards.iter().map(|guards| u64::from(guards.in_flight)).sum(),
+        };
+        self.outcome.audit = self.audit.findings(self.scenario, &self.outcome, &remains);
     }
 
     /// What the clock ran out on: possible only beyond 213 simulated days.

@@ -3,6 +3,7 @@
 
 use super::Simulation;
 use super::calls::{LOG_ARRIVED, LOG_ENDED, LOG_REJECTED, REFUSED_PAUSE};
+use super::model_calls::{HASTY_ATTEMPTS, LEAST_PAUSE};
 use super::state::{Account, Ending, Root, Usage};
 use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
@@ -13,7 +14,7 @@ use crate::record::{Recorder, TaskRecord};
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
 use crate::tasks::{Driver, Path, Rung};
-use crate::units::{Money, Time};
+use crate::units::{Money, Span, Time};
 use crate::workload::Request;
 
 impl<R: Recorder> Simulation<'_, R> {
@@ -31,6 +32,7 @@ impl<R: Recorder> Simulation<'_, R> {
             account,
             run: super::NOBODY,
             submission: 0,
+            submitted: now,
             orphan: false,
             usage: Usage::default(),
             keep: 1.0,
@@ -42,7 +44,7 @@ impl<R: Recorder> Simulation<'_, R> {
             harmed: false,
             written: 0,
             first_token: Time::ZERO,
-            confidence: 1.0,
+            confidence: None,
             spend: Money::ZERO,
         };
         let handle = self.flow.roots.insert(root);
@@ -63,7 +65,8 @@ impl<R: Recorder> Simulation<'_, R> {
     /// The present submission of a request begins.
     pub(super) fn submit_task(&mut self, handle: Handle, now: Time) {
         let scenario = self.scenario;
-        let Some(root) = self.flow.roots.get(handle) else { return };
+        let Some(root) = self.flow.roots.get_mut(handle) else { return };
+        root.submitted = now;
         let (account, submission) = (root.account, root.submission);
         let task = account.task;
         let (request_key, source) = (root.request.key, root.request.source);
@@ -179,6 +182,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let sees = matches!(ending, Ending::Failed(_) | Ending::Abandoned | Ending::Refused);
         if let (true, Some(again)) = (sees, &client.resubmit)
             && root.submission + 1 < again.max_submissions
+            && !(again.max_submissions == u32::MAX && self.scenario.drains_for_long(now))
         {
             let coin = mix(root.request.key, u64::from(root.submission));
             let mut dice = Dice::of(coin, Purpose::Resubmit);
@@ -188,8 +192,12 @@ impl<R: Recorder> Simulation<'_, R> {
                 root.usage = Usage::default();
                 (root.keep, root.quality, root.rung) = (1.0, 1.0, 0);
                 (root.forced, root.run) = (None, super::NOBODY);
-                let at = now.after(pause.max(crate::units::Span(1)));
-                self.agenda.push(at, Timer::Resubmit(handle, root.submission));
+                // Harm that was done stays done.
+                (root.premium, root.written, root.confidence) = (false, 0, None);
+                let hasty = root.submission >= HASTY_ATTEMPTS;
+                let least = if hasty { LEAST_PAUSE } else { Span(1) };
+                self.agenda
+                    .push(now.after(pause.max(least)), Timer::Resubmit(handle, root.submission));
                 return;
             }
         }
@@ -199,7 +207,9 @@ impl<R: Recorder> Simulation<'_, R> {
 
     /// A request is over.
     fn count_task(&mut self, root: &Root, ending: Ending, path: Option<Path>, now: Time) {
-        let Account { task, tenant, measured } = root.account;
+        let Account { task, measured, .. } = root.account;
+        // Whatever came of it for the user.
+        let ending = if root.harmed { Ending::Harmful } else { ending };
         let born = root.request.at;
         let latency = now - born;
         let refused = match ending {
@@ -240,12 +250,12 @@ impl<R: Recorder> Simulation<'_, R> {
             self.observer.finished(latency, 0);
             self.log(LOG_ENDED, now, root.request.number ^ (root.first_token.0 << 1));
         }
-        self.book_tenant(root, success, tenant, now);
+        self.book_tenant(root, success, refused, now);
         self.recorder.task(&TaskRecord {
             number: root.request.number,
             source: root.request.source,
             task,
-            tenant,
+            tenant: root.account.tenant,
             arrived: born,
             ended: now,
             ending,
@@ -254,7 +264,8 @@ impl<R: Recorder> Simulation<'_, R> {
             parts: whole.parts(),
         });
         let written = success.then_some(root.written);
-        let at = if refused { now.after(REFUSED_PAUSE) } else { now };
+        // A task that takes no time would come back at the same instant for ever.
+        let at = if refused || now == born { now.after(REFUSED_PAUSE) } else { now };
         self.follow_up(root.request.source, root.request.origin, written, at);
     }
 

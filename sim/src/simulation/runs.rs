@@ -56,11 +56,15 @@ impl<R: Recorder> Simulation<'_, R> {
     fn begin_step(&mut self, handle: Handle, number: u32, now: Time) {
         let scenario = self.scenario;
         let Some(run) = self.flow.runs.get(handle) else { return };
+        // Another step's turn before this one, at the same instant, may have begun it all over.
+        if !run.progress.is_due(number) {
+            return;
+        }
         let step = &scenario.tasks[run.task.index()].graph.steps[number as usize];
         let state = run.progress.state(number);
-        let path = state.path;
+        let (path, round) = (state.path, state.round);
         if let (Some(when), Some(root)) = (&step.when, self.flow.roots.get(run.root)) {
-            let confidence = Some(root.confidence);
+            let confidence = root.confidence;
             if !self.holds(when, root, About { call: None, confidence }, now) {
                 self.step_over(handle, number, Phase::Missing, path, now);
                 return;
@@ -69,15 +73,27 @@ impl<R: Recorder> Simulation<'_, R> {
         let times = match &step.repeat {
             Repeat::Once => 1,
             Repeat::Parallel(count) | Repeat::Loop(count) => {
-                let question = mix(mix(run.key, step.key), u64::from(state.round));
+                let question = mix(mix(run.key, step.key), u64::from(round));
                 count.sample(&mut Dice::of(question, Purpose::Repeat))
             }
         };
-        let at_once = if matches!(step.repeat, Repeat::Parallel(_)) { times } else { 1 };
+        // Where nobody waits for an answer, one after another is the same as all at once.
+        let at_once = match &step.repeat {
+            Repeat::Loop(_) if !in_background(step) => 1,
+            _ => times,
+        };
         if let Some(run) = self.flow.runs.get_mut(handle) {
             run.progress.start(number, times);
         }
         for ordinal in 0..at_once {
+            // One that fails at once may have ended the step, or the task.
+            let goes_on = self.flow.runs.get(handle).is_some_and(|run| {
+                let state = run.progress.state(number);
+                state.phase == Phase::Running && state.round == round
+            });
+            if !goes_on {
+                return;
+            }
             self.execute(Execution { run: handle, step: number, ordinal }, path, now);
         }
     }
@@ -103,7 +119,12 @@ impl<R: Recorder> Simulation<'_, R> {
                 }
             }
             Work::SubTask(task) => {
-                self.begin_run(run.root, *task, question, Some(execution), now);
+                let root = run.root;
+                if let Some(run) = self.flow.runs.get_mut(execution.run) {
+                    // Its own path begins here; a loop's later turns begin where the last ended.
+                    run.progress.state_mut(execution.step).path = path;
+                }
+                self.begin_run(root, *task, question, Some(execution), now);
             }
         }
     }
@@ -167,15 +188,17 @@ impl<R: Recorder> Simulation<'_, R> {
             return;
         }
         state.done += 1;
-        let looped = matches!(step.repeat, Repeat::Loop(_));
+        let background = in_background(step);
+        let looped = matches!(step.repeat, Repeat::Loop(_)) && !background;
         // An agent's last turn decides; of answers side by side all must be right.
         state.right = answer.right && (looped || state.right);
         state.harmful |= answer.harmful;
         if let Some(root) = self.flow.roots.get_mut(root)
             && matches!(step.work, Work::ModelCall(_))
+            && !background
             && failure.is_none()
         {
-            root.confidence = answer.confidence;
+            root.confidence = Some(answer.confidence);
         }
         if let Some(failure) = failure {
             if step.required {
@@ -184,7 +207,7 @@ impl<R: Recorder> Simulation<'_, R> {
                     None => self.end_task(root, Ending::Failed(failure), now),
                 }
             } else {
-                self.cancel_step(execution, now);
+                self.cancel_steps(execution.run, now, |step| step == execution.step);
                 self.step_over(execution.run, execution.step, Phase::Missing, path, now);
             }
             return;
@@ -197,22 +220,17 @@ impl<R: Recorder> Simulation<'_, R> {
         }
     }
 
-    /// Nobody waits any more for what a step still does.
-    fn cancel_step(&mut self, execution: Execution, now: Time) {
-        let Some(run) = self.flow.runs.get_mut(execution.run) else { return };
+    /// Nobody waits any more for what some steps still do.
+    fn cancel_steps(&mut self, handle: Handle, now: Time, chosen: impl Fn(u32) -> bool) {
+        let Some(run) = self.flow.runs.get_mut(handle) else { return };
         let live = std::mem::take(&mut run.live);
-        let (mut of_step, mut others) = (SmallVec::<[Live; 4]>::new(), SmallVec::new());
-        for live in live {
-            if self.execution_of(live).is_some_and(|of| of.step == execution.step) {
-                of_step.push(live);
-            } else {
-                others.push(live);
-            }
-        }
-        if let Some(run) = self.flow.runs.get_mut(execution.run) {
+        let (of_steps, others): (SmallVec<[Live; 4]>, SmallVec<[Live; 4]>) = live
+            .into_iter()
+            .partition(|&live| self.execution_of(live).is_some_and(|of| chosen(of.step)));
+        if let Some(run) = self.flow.runs.get_mut(handle) {
             run.live = others;
         }
-        for live in of_step {
+        for live in of_steps {
             self.cancel_live(live, now);
         }
     }
@@ -235,8 +253,11 @@ impl<R: Recorder> Simulation<'_, R> {
         if let (Some(check), Phase::Done) = (&step.check, phase)
             && self.finds(handle, number, check)
         {
-            let Some(run) = self.flow.runs.get_mut(handle) else { return };
             if run.progress.state(number).round < check.redo {
+                // After a race some of them may still be at work.
+                let again = graph.between(check.step, number);
+                self.cancel_steps(handle, now, |step| again[step as usize]);
+                let Some(run) = self.flow.runs.get_mut(handle) else { return };
                 run.progress.redo(graph, check.step, number, path, &mut turns);
                 self.take_turns(handle, &turns, now);
                 return;
@@ -249,6 +270,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 }
                 Finding::GoOn => {}
                 Finding::Mend => {
+                    let Some(run) = self.flow.runs.get_mut(handle) else { return };
                     let mended = run.progress.state_mut(check.step);
                     (mended.right, mended.harmful) = (true, false);
                 }
@@ -305,7 +327,8 @@ impl<R: Recorder> Simulation<'_, R> {
             self.task_done(root, right, path, now);
             return;
         };
-        let confidence = self.flow.roots.get(root).map_or(1.0, |root| root.confidence);
+        let last = self.flow.roots.get(root).and_then(|root| root.confidence);
+        let confidence = last.unwrap_or(1.0);
         let Some(whole) = self.part_ended(handle, parent, &path) else { return };
         self.executed(parent, whole, Answer { right, harmful, confidence }, None, now);
     }
@@ -329,9 +352,7 @@ impl<R: Recorder> Simulation<'_, R> {
     fn part_ended(&mut self, handle: Handle, parent: Execution, part: &Path) -> Option<Path> {
         let above = self.flow.runs.get_mut(parent.run)?;
         above.live.retain(|live| *live != Live::Run(handle));
-        // A loop's later turns begin where the one before ended.
-        let state = above.progress.state_mut(parent.step);
-        let mut whole = state.path;
+        let mut whole = above.progress.state(parent.step).path;
         whole.append(part);
         Some(whole)
     }
@@ -355,9 +376,12 @@ impl<R: Recorder> Simulation<'_, R> {
     fn cancel_call(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.flow.calls.remove(handle) else { return };
         for attempt in call.live {
-            self.world.guards[call.model.index()].in_flight -= 1;
-            self.release_permit(attempt);
-            self.cancel_attempt(attempt, now);
+            self.drop_attempt(call.model, attempt, now);
         }
     }
+}
+
+/// Whether nobody waits for what a step does.
+fn in_background(step: &Step) -> bool {
+    matches!(&step.work, Work::ModelCall(call) if call.background)
 }

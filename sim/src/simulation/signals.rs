@@ -31,7 +31,7 @@ impl<R: Recorder> Simulation<'_, R> {
     fn read(&self, signal: Signal, root: &Root, about: About<'_>, now: Time) -> Option<Value> {
         let number = |n: f64| Some(Value::Number(n));
         let seconds = |ps: i128| number(ps as f64 / PS_PER_SEC as f64);
-        let elapsed = i128::from((now - root.request.at).0);
+        let elapsed = i128::from((now - root.submitted).0);
         match signal {
             Signal::Intent => {
                 let intent = about.call?.intent;

@@ -5,7 +5,7 @@
 //! owner is gone finds nothing: what it stood for goes on unseen, and costs.
 
 use crate::backends::{Course, Spot, ToolCourse};
-use crate::cache::Query;
+use crate::cache::{CachedAnswer, Query};
 use crate::ids::{Backend, Handle, IntentId, ModelId, ReplicaId, SeqId, TaskId, ToolId};
 pub(in crate::simulation) use crate::outcome::Ending;
 use crate::resilience::Permit;
@@ -24,6 +24,8 @@ pub(in crate::simulation) struct Root {
     pub(in crate::simulation) run: Handle,
     /// Number of the present submission, from 0.
     pub(in crate::simulation) submission: u32,
+    /// When it began.
+    pub(in crate::simulation) submitted: Time,
     /// Nobody waits for it any more; only its cost counts.
     pub(in crate::simulation) orphan: bool,
     pub(in crate::simulation) usage: Usage,
@@ -45,9 +47,9 @@ pub(in crate::simulation) struct Root {
     pub(in crate::simulation) written: u32,
     /// First token of the last answer.
     pub(in crate::simulation) first_token: Time,
-    /// What the confidence signal said of the last answer.
-    pub(in crate::simulation) confidence: f64,
-    /// Metered cost so far, and the part of it that gave nothing.
+    /// What the confidence signal said of the last answer, once there is one.
+    pub(in crate::simulation) confidence: Option<f64>,
+    /// Metered cost so far.
     pub(in crate::simulation) spend: Money,
 }
 
@@ -127,8 +129,9 @@ pub(in crate::simulation) struct Call {
     /// When the step began to wait for it.
     pub(in crate::simulation) born: Time,
     pub(in crate::simulation) path: Path,
-    /// When the first of the attempts under way was sent.
+    /// When the first of the attempts beside one another was sent, and how many were since.
     pub(in crate::simulation) first_sent: Time,
+    pub(in crate::simulation) launched: u32,
     /// Attempts at the present model.
     pub(in crate::simulation) made: u32,
     /// Attempts at all models.
@@ -136,7 +139,8 @@ pub(in crate::simulation) struct Call {
     /// Counts plans for later; a one-off of an earlier count is stale.
     pub(in crate::simulation) turn: u32,
     pub(in crate::simulation) live: SmallVec<[Handle; 2]>,
-    pub(in crate::simulation) confidence: f64,
+    /// What the caches of answers found, until the look-up is over.
+    pub(in crate::simulation) found: Option<CachedAnswer>,
 }
 
 /// One attempt of a call at a backend.

@@ -16,10 +16,8 @@ pub(super) enum Timer {
     Retry(Handle, u32),
     /// A call is slow enough for one more attempt, if its turn is still this one.
     Hedge(Handle, u32),
-    /// A call's look-up in the caches is over, without a hit.
-    Ask(Handle),
-    /// … with a hit.
-    CacheHit(Handle, bool, bool),
+    /// A call's look-up in the caches of answers is over.
+    LookedUp(Handle),
     /// A tool use ends, if its turn is still this one.
     UseEnds(Handle, u32),
     /// A user's patience ends, if the submission is still this one.

@@ -90,13 +90,17 @@ impl<R: Recorder> Simulation<'_, R> {
 
     /// A use comes to its end, or to the end of the time it may take.
     pub(super) fn use_ends(&mut self, own: Handle, now: Time) {
-        let Some(tool_use) = self.flow.uses.get(own) else { return };
-        match tool_use.place {
+        let Some(&Use { place, root, .. }) = self.flow.uses.get(own) else { return };
+        match place {
             UsePlace::At(course) => {
-                let failure =
-                    if now < course.ends { Some(Failure::Timeout) } else { course.failure };
                 self.leave_tool(own, &course, now);
-                self.use_over(own, failure, now);
+                if now < course.ends {
+                    // The task's tool time is used up, and nothing it does now helps.
+                    self.flow.uses.remove(own);
+                    self.run_out(root, now);
+                } else {
+                    self.use_over(own, course.failure, now);
+                }
             }
             UsePlace::Cached => self.use_over(own, None, now),
             UsePlace::Nowhere | UsePlace::Queue(_) => {}

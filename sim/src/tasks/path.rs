@@ -86,6 +86,28 @@ impl Path {
         }
     }
 
+    /// Spends the time of an attempt: waiting, then its prompt and its answer, each less what
+    /// preemption took of it.
+    pub fn run(
+        &mut self,
+        scheduled: Time,
+        first_token: Time,
+        ended: Time,
+        (before, after): (Span, Span),
+    ) {
+        self.spend(Driver::Queueing, scheduled);
+        self.spend(Driver::Prefill, first_token);
+        self.spend(Driver::Decode, ended);
+        self.move_part(Driver::Prefill, Driver::Preemption, before);
+        self.move_part(Driver::Decode, Driver::Preemption, after);
+    }
+
+    /// Waits until a place is there, then for `cold` until it is awake.
+    pub fn wake(&mut self, scheduled: Time, cold: Span) {
+        self.spend(Driver::Queueing, scheduled);
+        self.spend(Driver::ColdStart, scheduled.after(cold));
+    }
+
     /// Moves up to `span` of what was spent on one cause to another.
     pub fn move_part(&mut self, from: Driver, to: Driver, span: Span) {
         let moved = span.min(self.parts[from as usize]);

@@ -156,23 +156,36 @@ impl Progress {
         }
     }
 
+    /// Whether a step waits for nobody any more and has not started.
+    #[must_use]
+    pub fn is_due(&self, step: u32) -> bool {
+        let state = &self.states[step as usize];
+        state.phase == Phase::Waiting && state.missing == 0
+    }
+
     /// Starts over from `from` to the check `check`, which found something and is not yet over:
-    /// both and every step between them wait again. `path` is where the task has got to.
+    /// both and every step between them wait again. `path` is where the task has got to. Whatever
+    /// those steps still do is the caller's to cancel.
     pub fn redo(&mut self, graph: &Graph, from: u32, check: u32, path: Path, turns: &mut Turns) {
         let again = graph.between(from, check);
+        let is_over = |state: &State| matches!(state.phase, Phase::Done | Phase::Missing);
+        let over: SmallVec<[bool; 16]> = self.states.iter().map(is_over).collect();
         for (number, step) in graph.steps.iter().enumerate() {
-            let waits_for = step.after.iter().filter(|&&before| again[before as usize]).count();
             let state = &mut self.states[number];
+            let missing = |waits: &dyn Fn(usize) -> bool| {
+                step.after.iter().filter(|&&before| waits(before as usize)).count() as u32
+            };
             if again[number] {
                 state.phase = Phase::Waiting;
                 state.round += 1;
-                state.missing = if number == from as usize { 0 } else { waits_for as u32 };
-                if step.join == Join::Any {
-                    state.missing = state.missing.min(1);
-                }
+                state.missing = match step.join {
+                    _ if number == from as usize => 0,
+                    Join::All => missing(&|before| again[before] || !over[before]),
+                    Join::Any => 1,
+                };
             } else if state.phase == Phase::Waiting && step.join == Join::All {
-                let over = |before: &&u32| again[**before as usize] && **before != check;
-                state.missing += step.after.iter().filter(over).count() as u32;
+                // Only what was over already counts a second time.
+                state.missing += missing(&|before| again[before] && over[before]);
             }
         }
         self.states[from as usize].path = path;
@@ -267,6 +280,47 @@ mod tests {
         finish(&mut progress, &graph, 2, 9);
         assert!(progress.is_over());
         assert_eq!(finish(&mut progress, &graph, 0, 30), [0u32; 0]);
+    }
+
+    /// 0 draft → {1, 2} → 3 check, after the first of them; 4 needs 2 and the check.
+    #[test]
+    fn a_step_that_was_still_at_work_when_it_starts_over_is_waited_for_once() {
+        let graph = graph(&[
+            (&[], Join::All),
+            (&[0], Join::All),
+            (&[0], Join::All),
+            (&[1, 2], Join::Any),
+            (&[2, 3], Join::All),
+        ]);
+        let (mut progress, _) = begin(&graph);
+        assert_eq!(finish(&mut progress, &graph, 0, 10), [1, 2]);
+        assert_eq!(finish(&mut progress, &graph, 1, 20), [3]);
+        let mut turns = Turns::new();
+        progress.redo(&graph, 0, 3, path(30), &mut turns);
+        progress.start(0, 1);
+        assert_eq!(finish(&mut progress, &graph, 0, 40), [1, 2]);
+        assert_eq!(finish(&mut progress, &graph, 2, 50), [3]);
+        assert_eq!(finish(&mut progress, &graph, 3, 60), [4]);
+        finish(&mut progress, &graph, 4, 70);
+        assert!(progress.is_over());
+    }
+
+    /// 0 draft → 2 → 3 check, after the first of 0 and 2; 2 also waits for 1, which is slow.
+    #[test]
+    fn a_step_that_starts_over_still_waits_for_what_was_never_over() {
+        let graph = graph(&[
+            (&[], Join::All),
+            (&[], Join::All),
+            (&[0, 1], Join::All),
+            (&[0, 2], Join::Any),
+        ]);
+        let (mut progress, _) = begin(&graph);
+        assert_eq!(finish(&mut progress, &graph, 0, 10), [3]);
+        let mut turns = Turns::new();
+        progress.redo(&graph, 0, 3, path(30), &mut turns);
+        progress.start(0, 1);
+        assert_eq!(finish(&mut progress, &graph, 1, 40), [0u32; 0]);
+        assert_eq!(finish(&mut progress, &graph, 0, 50), [2, 3]);
     }
 
     #[test]

@@ -1,0 +1,81 @@
+//! Tasks under every policy: what must hold whatever the scenario.
+//!
+//! Conservation, money and causes of latency in random scenarios, told from the records alone; and
+//! policies that never act, which must change nothing at all.
+//!
+//! `SURGELINE_TASK_CASES` says how many random scenarios are tried; the default keeps the suite
+//! quick.
+
+mod any;
+mod idle;
+
+use crate::conservation::record;
+use proptest::prelude::*;
+use sim::Scenario;
+use sim::outcome::{Ending, Endings, Outcome, TaskOutcome};
+use sim::record::TaskRecord;
+use sim::units::{Money, Span};
+
+/// Random scenarios to try.
+fn cases(usual: u32) -> ProptestConfig {
+    let wanted = std::env::var("SURGELINE_TASK_CASES").ok();
+    let cases = wanted.and_then(|cases| cases.parse().ok()).unwrap_or(usual);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Counts of a kind of task, told again from its records.
+fn check_task(scenario: &Scenario, number: usize, task: &TaskOutcome, records: &[TaskRecord]) {
+    let own = || records.iter().filter(|record| record.task.index() == number);
+    let measured = || own().filter(|record| record.arrived.0 >= scenario.warm_up.0);
+    let mut endings = Endings::default();
+    measured().for_each(|record| endings.count(record.ending));
+    assert_eq!(task.endings, endings);
+    assert_eq!(task.arrived, measured().count() as u64);
+    assert_eq!(task.in_flight, 0);
+    let submissions: u64 = measured().map(|record| u64::from(record.submissions)).sum();
+    assert_eq!(task.submissions, submissions);
+    let succeeded = || measured().filter(|record| record.ending == Ending::Success);
+    let latency = |record: &TaskRecord| record.ended - record.arrived;
+    let slo = scenario.tasks[number].latency_slo;
+    let within = succeeded().filter(|record| slo.is_none_or(|slo| latency(record) <= slo));
+    assert_eq!(task.within_slo, within.count() as u64);
+    let sum: u128 = succeeded().map(|record| u128::from(latency(record).0)).sum();
+    assert_eq!(task.latency.sum_picoseconds(), sum);
+    let in_time = |record: &&TaskRecord| {
+        let ended = record.ended.0;
+        record.ending == Ending::Success
+            && (scenario.warm_up.0..=scenario.horizon.0).contains(&ended)
+    };
+    assert_eq!(task.completed, own().filter(in_time).count() as u64);
+}
+
+fn check(scenario: &Scenario, outcome: &Outcome, records: &[TaskRecord]) {
+    assert_eq!(outcome.audit, Vec::<String>::new());
+    for record in records {
+        let parts: Span = record.parts.iter().fold(Span::ZERO, |sum, &part| sum + part);
+        assert_eq!(parts, record.ended - record.arrived, "causes add up: {record:?}");
+    }
+    for (number, task) in outcome.tasks.iter().enumerate() {
+        // A task that is one plain call has no record of its own.
+        if records.iter().any(|record| record.task.index() == number) {
+            check_task(scenario, number, task, records);
+        }
+    }
+    // What was booked in time is part of what was spent on tasks, but for what outlived its task.
+    let booked: i128 = outcome.tasks.iter().map(|task| task.spend.0).sum();
+    let limit: Vec<Money> = outcome.tenants.iter().map(|tenant| tenant.spend).collect();
+    assert_eq!(booked, limit.iter().map(|spend| spend.0).sum::<i128>());
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn tasks_attempts_money_and_causes_are_conserved(
+        scenario in any::scenarios(),
+        seed in any::<u64>(),
+    ) {
+        let (outcome, recorded) = record(&scenario, seed, 0);
+        check(&scenario, &outcome, &recorded.tasks);
+    }
+}
