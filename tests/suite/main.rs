@@ -9,6 +9,7 @@ mod engines;
 mod fuzz;
 mod golden;
 mod guards;
+mod hosted;
 mod leap;
 mod oracle;
 mod station;
