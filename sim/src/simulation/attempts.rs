@@ -291,10 +291,11 @@ impl<R: Recorder> Simulation<'_, R> {
         }
     }
 
-    /// Nobody waits for an attempt any more, but it goes on.
+    /// Nobody waits for an attempt any more, but it goes on. Its breaker knows already.
     pub(super) fn let_go(&mut self, own: Handle) {
         if let Some(attempt) = self.flow.attempts.get_mut(own) {
             attempt.call = super::NOBODY;
+            attempt.permit = None;
         }
     }
 
