@@ -22,6 +22,11 @@ impl<R: Recorder> Simulation<'_, R> {
         self.is_measured(now) && now.0 <= self.scenario.horizon.0
     }
 
+    /// Whether somebody still waits for the task that something is done for, or did to its end.
+    fn is_awaited(&self, root: Handle) -> bool {
+        self.flow.roots.get(root).is_none_or(|root| !root.orphan)
+    }
+
     /// Books an amount to whom it belongs.
     fn book(&mut self, root: Handle, account: Account, amount: Money, useful: bool, now: Time) {
         if amount == Money::ZERO {
@@ -59,7 +64,8 @@ impl<R: Recorder> Simulation<'_, R> {
         useful: bool,
         now: Time,
     ) {
-        let useful = useful && self.flow.calls.get(attempt.call).is_some();
+        let called = self.flow.calls.get(attempt.call).is_some();
+        let useful = useful && called && self.is_awaited(attempt.root);
         let billed = self.is_billed(now);
         let outcome = &mut self.outcome.remotes[remote.index()];
         if billed {
@@ -84,6 +90,7 @@ impl<R: Recorder> Simulation<'_, R> {
         now: Time,
     ) {
         self.outstanding[replica.index()] -= 1;
+        let useful = useful && self.is_awaited(attempt.root);
         let account = attempt.account;
         let time = now - attempt.sent;
         if account.measured && !useful {
@@ -109,12 +116,13 @@ impl<R: Recorder> Simulation<'_, R> {
         let spec = &self.scenario.tools[tool.index()];
         let time = now - course.began;
         let amount = spec.per_call + rent(u128::from(time.0), spec.per_hour);
-        let useful = course.failure.is_none() && now >= course.ends;
+        let done = course.failure.is_none() && now >= course.ends;
+        let useful = done && self.is_awaited(root);
         let billed = self.is_billed(now);
         let outcome = &mut self.outcome.tools[tool.index()];
         if account.measured {
             outcome.uses += 1;
-            outcome.failed += u64::from(!useful);
+            outcome.failed += u64::from(!done);
             outcome.time.record(time);
         }
         if billed {
