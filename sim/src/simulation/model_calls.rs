@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 
 /// Attempts after which a pause is never shorter than [`LEAST_PAUSE`]: with no limit and no pause
 /// a call that is always refused would ask for ever at one instant.
-const HASTY_ATTEMPTS: u32 = 10;
-const LEAST_PAUSE: Span = Span::from_millis(10);
+pub(super) const HASTY_ATTEMPTS: u32 = 10;
+pub(super) const LEAST_PAUSE: Span = Span::from_millis(10);
 
 impl<R: Recorder> Simulation<'_, R> {
     /// A step asks a model.
@@ -272,7 +272,9 @@ impl<R: Recorder> Simulation<'_, R> {
         answer.right &= !call.cut;
         call.confidence = answer.confidence;
         let (query, root) = (call.query, call.root);
-        if let Some(root) = self.flow.roots.get_mut(root) {
+        // Nobody sees the answer of a shadow, its task neither.
+        let seen = call.execution.is_some() || spec.background;
+        if let Some(root) = self.flow.roots.get_mut(root).filter(|_| seen) {
             root.usage.output = root.usage.output.saturating_add(delivered.outputs);
             root.first_token = delivered.first_token;
             if spec.lengths == CallLengths::Request {

@@ -3,6 +3,7 @@
 
 use super::Simulation;
 use super::calls::{LOG_ARRIVED, LOG_ENDED, LOG_REJECTED, REFUSED_PAUSE};
+use super::model_calls::{HASTY_ATTEMPTS, LEAST_PAUSE};
 use super::state::{Account, Ending, Root, Usage};
 use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
@@ -13,7 +14,7 @@ use crate::record::{Recorder, TaskRecord};
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
 use crate::tasks::{Driver, Path, Rung};
-use crate::units::{Money, Time};
+use crate::units::{Money, Span, Time};
 use crate::workload::Request;
 
 impl<R: Recorder> Simulation<'_, R> {
@@ -183,13 +184,15 @@ impl<R: Recorder> Simulation<'_, R> {
             let coin = mix(root.request.key, u64::from(root.submission));
             let mut dice = Dice::of(coin, Purpose::Resubmit);
             if dice.coin(again.probability) {
-                let pause = again.pause.sample(&mut dice);
+                let mut pause = again.pause.sample(&mut dice).max(Span(1));
+                if root.submission >= HASTY_ATTEMPTS {
+                    pause = pause.max(LEAST_PAUSE);
+                }
                 root.submission += 1;
                 root.usage = Usage::default();
                 (root.keep, root.quality, root.rung) = (1.0, 1.0, 0);
                 (root.forced, root.run) = (None, super::NOBODY);
-                let at = now.after(pause.max(crate::units::Span(1)));
-                self.agenda.push(at, Timer::Resubmit(handle, root.submission));
+                self.agenda.push(now.after(pause), Timer::Resubmit(handle, root.submission));
                 return;
             }
         }
@@ -254,7 +257,12 @@ impl<R: Recorder> Simulation<'_, R> {
             parts: whole.parts(),
         });
         let written = success.then_some(root.written);
-        let at = if refused { now.after(REFUSED_PAUSE) } else { now };
+        let at = match refused {
+            true => now.after(REFUSED_PAUSE),
+            // A client that never thinks would begin such tasks for ever at one instant.
+            false if now == born => now.after(LEAST_PAUSE),
+            false => now,
+        };
         self.follow_up(root.request.source, root.request.origin, written, at);
     }
 
