@@ -17,3 +17,4 @@ mod support;
 mod swarm;
 mod theory;
 mod tidy;
+mod unseen;

@@ -16,6 +16,8 @@ mod networks;
 mod queues;
 mod verdict;
 
+pub(crate) use guards::by_failures_in_a_row;
+
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ use sim::units::{Span, Time};
 type Answers = Result<Vec<Answer>, String>;
 
 /// Failures in a row open it: the rates are out of reach while it is closed.
-fn by_failures_in_a_row(in_a_row: u32, wait: Span, probes: u32) -> BreakerSpec {
+pub(crate) fn by_failures_in_a_row(in_a_row: u32, wait: Span, probes: u32) -> BreakerSpec {
     BreakerSpec {
         failure_rate_threshold: 100.0,
         slow_call_rate_threshold: 100.0,
