@@ -13,6 +13,7 @@ mod facts;
 mod guards;
 mod limits;
 mod networks;
+mod patience;
 mod queues;
 mod verdict;
 
@@ -73,7 +74,7 @@ fn answers(family: &str, params: &Params, rows: &[&Row]) -> Option<Result<Vec<An
         "mg1_ps" => queues::mg1_ps(params, rows),
         "mmc" | "mmck" => queues::mmc(params, rows),
         "erlang_b" => queues::erlang_b(params, rows),
-        "erlang_a_timeout" => queues::erlang_a(params, rows),
+        "erlang_a_timeout" => patience::erlang_a(params, rows),
         "mm1_retrial" | "mmc_retrial" => queues::retrial(params, rows),
         "mg1_sjf" => queues::mg1_sjf(params, rows),
         "gg1_kingman" => queues::gg1_kingman(params, rows),

@@ -21,13 +21,13 @@ use sim::resilience::{Backoff, Failure, FailureSet, RetrySpec};
 use sim::units::Span;
 use sim::workload::{Arrivals, Gaps, RateCurve};
 
-type Answers = Result<Vec<Answer>, String>;
+pub(super) type Answers = Result<Vec<Answer>, String>;
 
 /// Jobs of one replication: at 90 % load ten thousand relaxation times of a queue.
 const JOBS: f64 = 100_000.0;
 /// The same where less is enough; more replications follow where it is not.
-const FEWER_JOBS: f64 = 25_000.0;
-const SEED: u64 = 20_261_123;
+pub(super) const FEWER_JOBS: f64 = 25_000.0;
+pub(super) const SEED: u64 = 20_261_123;
 
 /// A law of service times in the row's unit.
 #[derive(Clone, Debug, Deserialize)]
@@ -150,7 +150,7 @@ fn flows(rate: f64, service: &Service, unit: f64, class: u32) -> Result<Vec<Flow
 
 /// Asks a station for what the rows want. `meaning` gives the measure of a metric and what to
 /// multiply it by.
-fn simulate(
+pub(super) fn simulate(
     station: &Station,
     rows: &[&Row],
     meaning: impl Fn(&str) -> Option<(Measure, f64)>,
@@ -317,42 +317,6 @@ pub(super) fn erlang_b(params: &Params, rows: &[&Row]) -> Answers {
     let mut station = Station::hosted(case.c, flows, FEWER_JOBS / case.offered_load);
     station.places = Some(case.c);
     simulate(&station, rows, |metric| several(metric, 1.0))
-}
-
-/// Clients who wait leave at the rate `theta` each, those in service stay.
-///
-/// Here a client's patience does not end with the waiting. But who is in service leaves served or
-/// impatient at the sum of two rates: with a service that is slower by `theta` that sum is `mu`,
-/// and the number present, and who of them begins, has the law asked for.
-pub(super) fn erlang_a(params: &Params, rows: &[&Row]) -> Answers {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Case {
-        lam: f64,
-        mu: f64,
-        c: u32,
-        theta: f64,
-    }
-    let case: Case = params.read()?;
-    if case.theta >= case.mu {
-        return Err("clients who lose patience faster than they are served".to_owned());
-    }
-    let unit = 1.0 / case.mu;
-    let slowed = Service::Exp { mean: 1.0 / (case.mu - case.theta) };
-    let flows = flows(case.lam, &slowed, unit, 0)?;
-    let mut station = Station::hosted(case.c, flows, FEWER_JOBS / (case.lam * unit));
-    let mean = Span::from_secs_f64(case.mu / case.theta);
-    let patience = Some(DurationDist::Exponential { mean });
-    station.hosted = Some(Hosted { patience, ..Hosted::default() });
-    simulate(&station, rows, |metric| {
-        Some(match metric {
-            "P_abandon" => (Measure::NeverBegun, 1.0),
-            "Lq_mean" => (Measure::Excess, 1.0),
-            "P_wait" => (Measure::AtLeast(case.c), 1.0),
-            "goodput" => (Measure::Begun, 1.0 / unit),
-            _ => return None,
-        })
-    })
 }
 
 /// Servers without a queue: who finds all of them taken comes back after a while.
