@@ -22,7 +22,7 @@ use std::f64::consts::TAU;
 type Answers = Result<Vec<Answer>, String>;
 
 const SEED: u64 = 20_261_126;
-/// Tasks of one replication.
+/// Tasks of one replication's measured time.
 const TASKS: f64 = 20_000.0;
 
 /// The intervals as answers.
@@ -193,9 +193,11 @@ pub(super) fn mtminf_diurnal(params: &Params, rows: &[&Row]) -> Answers {
     let mean = Span::from_secs_f64(case.mean / unit);
     // Everybody of a first day that began empty has left by then, but for one in a million.
     let days = (14.0 * case.mean / case.period).ceil().max(1.0);
+    // The days before the one that counts are simulated too.
+    let tasks = TASKS * 2.0 / (1.0 + days);
     let knot = |n: u32| {
         let part = f64::from(n) / 360.0;
-        let rate = TASKS / DAY * (1.0 + case.amp * (TAU * part).sin());
+        let rate = tasks / DAY * (1.0 + case.amp * (TAU * part).sin());
         (Time((part * DAY * PS_PER_SEC as f64) as u64), rate.max(0.0))
     };
     let rate = RateCurve {
@@ -230,7 +232,7 @@ pub(super) fn mtminf_diurnal(params: &Params, rows: &[&Row]) -> Answers {
         pick(&metrics, |metric| {
             Some(match metric {
                 // The number present is proportional to the rate.
-                "peak_mean_L" => peak * case.lam_mean * case.period / TASKS,
+                "peak_mean_L" => peak * case.lam_mean * case.period / tasks,
                 _ => lag / TAU * case.period,
             })
         })
