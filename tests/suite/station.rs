@@ -14,21 +14,29 @@
 //! present progress at equal shares of a constant total rate. A job joins at the next iteration,
 //! later by at most a step for each job present.
 //!
+//! Or the servers are the places of a hosted backend ([`Hosted`]), behind its queue: an answer of
+//! `n` tokens takes `n` steps, begins at once and needs no iterations. Its clients may retry, or
+//! lose patience.
+//!
 //! Invariants: replications are independent and put back by index; an estimate stops growing when
 //! every half-width is reached or [`MOST_REPLICATIONS`] are spent, and says how many it took.
 
+use crate::hosted::{self, BATCH, MOST_REPLICATIONS};
 use rayon::prelude::*;
-use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
+use sim::backends::Discipline;
+use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::metrics::{BucketCounts, Histogram};
-use sim::record::{CallRecord, Recorder};
+use sim::outcome::{Ending, ModelOutcome};
+use sim::record::{CallRecord, Recorder, TaskRecord};
+use sim::resilience::RetrySpec;
 use sim::scenario::{ModelSpec, Scenario};
 use sim::stats::{Interval, jackknife, t_interval};
 use sim::tasks::TaskSpec;
 use sim::units::{Blocks, Money, PS_PER_SEC, Span, Tokens};
-use sim::workload::{Arrivals, Gaps, People, RateCurve, Scaling, SourceSpec};
+use sim::workload::{Arrivals, ClientSpec, Gaps, People, RateCurve, Scaling, SourceSpec};
 use sim::{Outcome, Simulation};
 
 /// Steps of a mean service.
@@ -37,10 +45,6 @@ pub(crate) const STEPS: f64 = 4_000.0;
 pub(crate) const STEP: Span = Span(PS_PER_SEC / STEPS as u64);
 /// Longest service in steps; the laws used here exceed it with a probability below 1e-50.
 const LONGEST: u32 = 1 << 22;
-/// Replications of the first batch and of each further one.
-const BATCH: usize = 32;
-/// Replications after which the precision counts as not reached.
-const MOST_REPLICATIONS: usize = 512;
 
 /// A stream of jobs.
 #[derive(Clone, Debug)]
@@ -68,8 +72,21 @@ pub(crate) struct Station {
     pub(crate) policy: SchedulingPolicy,
     /// Whether the servers behind a queue share the speed of one.
     pub(crate) shares: bool,
+    /// Servers of a hosted backend instead of an engine's; there is one queue then.
+    pub(crate) hosted: Option<Hosted>,
     /// Simulated seconds of one replication; a tenth is not measured.
     pub(crate) seconds: f64,
+}
+
+/// What is particular to servers of a hosted backend.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hosted {
+    /// Who goes first; `Station::policy` is the engine's.
+    pub(crate) discipline: Discipline,
+    /// What clients do who are refused.
+    pub(crate) retry: Option<RetrySpec>,
+    /// How long clients stay, waiting or in service.
+    pub(crate) patience: Option<DurationDist>,
 }
 
 /// A quantity to estimate.
@@ -83,8 +100,28 @@ pub(crate) enum Measure {
     InSystem,
     /// Quantile over time of the number of jobs at all queues.
     InSystemQuantile(f64),
+    /// Mean number of jobs that have come and have not begun.
+    Waiting,
+    /// Mean number of jobs beyond one for each server.
+    Excess,
+    /// Share of time in which all servers are at work.
+    AllBusy,
+    /// Share of time without any job.
+    Empty,
+    /// Mean share of the servers at work.
+    Utilisation,
     /// Share of jobs that wait for longer than a step.
     Waited,
+    /// Variance of the sojourn.
+    SojournVariance,
+    /// Attempts of a job that is served.
+    Attempts,
+    /// Jobs that get a server, a second.
+    Begun,
+    /// Share of jobs that never get a server.
+    NeverBegun,
+    /// Jobs that come, a second.
+    Arrived,
     /// Share of jobs that are refused.
     Rejected,
     /// Jobs served a second.
@@ -176,12 +213,43 @@ impl Station {
             places: None,
             policy: SchedulingPolicy::Fcfs,
             shares: false,
+            hosted: None,
             seconds,
         }
     }
 
+    /// One queue in front of the places of a hosted backend.
+    pub(crate) fn hosted(servers: u32, flows: Vec<Flow>, seconds: f64) -> Station {
+        let hosted = Some(Hosted::default());
+        Station { hosted, ..Station::single(servers, flows, seconds) }
+    }
+
     /// As the simulator takes it.
     pub(crate) fn scenario(&self) -> Scenario {
+        let mut sources: Vec<SourceSpec> = self.flows.iter().enumerate().map(source).collect();
+        let classes = self.flows.iter().map(|flow| flow.class + 1).max().unwrap_or(1);
+        let horizon = Span::from_secs_f64(self.seconds);
+        let measured = (Span(horizon.0 / 10), horizon);
+        let Some(hosted) = &self.hosted else {
+            let pools = vec![self.pool()];
+            return scenario(sources, classes, pools, measured);
+        };
+        for source in &mut sources {
+            let patience = hosted.patience.clone();
+            source.people.client = ClientSpec { patience, ..ClientSpec::default() };
+        }
+        let queue_limit = self.places.map(|places| places - self.servers);
+        let remote = hosted::remote(Some(self.servers), queue_limit, hosted.discipline);
+        let mut scenario = scenario(sources, classes, Vec::new(), measured);
+        scenario.remotes = vec![hosted::by_the_token(remote, STEP)];
+        for model in &mut scenario.models {
+            *model = hosted::model(0);
+            model.guards.retry = hosted.retry.clone();
+        }
+        scenario
+    }
+
+    fn pool(&self) -> PoolSpec {
         let engine = EngineSpec {
             // Room for every sequence at its longest is not needed; a preemption would show.
             kv_blocks: Blocks(1 << 22),
@@ -208,11 +276,7 @@ impl Station {
             StepTime::constant(STEP)
         };
         let step = step.expect("a step is longer than nothing");
-        let sources = self.flows.iter().enumerate().map(source).collect();
-        let classes = self.flows.iter().map(|flow| flow.class + 1).max().unwrap_or(1);
-        let horizon = Span::from_secs_f64(self.seconds);
-        let pools = vec![pool(engine, step, self.replicas, self.strategy)];
-        scenario(sources, classes, pools, (Span(horizon.0 / 10), horizon))
+        pool(engine, step, self.replicas, self.strategy)
     }
 
     /// Estimates every measure until its half-width (if one is asked for) is reached. Returns the
@@ -273,12 +337,26 @@ struct Sample {
     outcome: Outcome,
     /// Waiting and sojourn, by class.
     times: [Vec<BucketCounts>; 2],
-    /// Share of time with exactly so many jobs: at a queue, at all.
+    /// Attempts of a job that was served.
+    attempts: f64,
+    presence: Shares,
+}
+
+/// What the stays of all jobs come to.
+#[derive(Debug, Default)]
+struct Shares {
+    /// Share of time with exactly so many jobs: at a queue, at all, at work.
     at_one: Vec<f64>,
     at_all: Vec<f64>,
+    at_work: Vec<f64>,
+    /// Mean number of jobs that wait.
+    waiting: f64,
+    /// Variance of the sojourn.
+    variance: f64,
 }
 
 impl Sample {
+    /// One replication; `presence` says whether it matters who was there when.
     fn take(
         scenario: &Scenario,
         seed: u64,
@@ -289,36 +367,81 @@ impl Sample {
         let simulation = Simulation::recording(scenario, seed, replication, recorder);
         let (outcome, Presence { stays, .. }) = simulation.run_with(&|| false);
         let mut outcome = outcome.ok_or("stopped")?;
-        if !outcome.audit.is_empty() || outcome.pools[0].whole_run.preemptions > 0 {
-            return Err(format!("audit: {:?}, {:?}", outcome.audit, outcome.pools[0]));
+        let preempted = outcome.pools.iter().any(|pool| pool.whole_run.preemptions > 0);
+        if !outcome.audit.is_empty() || preempted {
+            return Err(format!("audit: {:?}, {:?}", outcome.audit, outcome.pools));
         }
         let models = std::mem::take(&mut outcome.models);
         let times = [
             models.iter().map(|model| model.queue.to_counts()).collect(),
             models.iter().map(|model| model.e2e.to_counts()).collect(),
         ];
-        let measured = (scenario.warm_up.0, scenario.horizon.0);
-        let queues = scenario.pools[0].replicas;
-        let (at_one, at_all) = if presence {
-            let together = stays.iter().map(|&(_, from, to)| (0, from, to)).collect();
-            (occupancy(stays, queues, measured), occupancy(together, 1, measured))
-        } else {
-            (Vec::new(), Vec::new())
-        };
-        Ok(Sample { outcome, times, at_one, at_all })
+        let count = |of: fn(&ModelOutcome) -> u64| models.iter().map(of).sum::<u64>() as f64;
+        let attempts = count(|model| model.attempts) / count(|model| model.calls);
+        let presence = if presence { Shares::new(scenario, &stays) } else { Shares::default() };
+        Ok(Sample { outcome, times, attempts, presence })
     }
+}
+
+impl Shares {
+    fn new(scenario: &Scenario, stays: &[Stay]) -> Shares {
+        let measured = (scenario.warm_up.0, scenario.horizon.0);
+        let queues = scenario.pools.first().map_or(1, |pool| pool.replicas);
+        let present = |stay: &Stay| (stay.place, stay.from, stay.to);
+        let together = |stay: &Stay| (0, stay.from, stay.to);
+        let at_work = |stay: &Stay| Some((0, stay.began?, stay.to));
+        let waits: Vec<_> = stays.iter().map(|s| (0, s.from, s.began.unwrap_or(s.to))).collect();
+        let waiting = occupancy(waits, 1, measured);
+        let counted = stays.iter().filter(|stay| stay.from >= measured.0);
+        let sojourns: Vec<f64> =
+            counted.map(|stay| Span(stay.to - stay.from).as_secs_f64()).collect();
+        let n = sojourns.len() as f64;
+        let mean = sojourns.iter().sum::<f64>() / n;
+        Shares {
+            at_one: occupancy(stays.iter().map(present).collect(), queues, measured),
+            at_all: occupancy(stays.iter().map(together).collect(), 1, measured),
+            at_work: occupancy(stays.iter().filter_map(at_work).collect(), 1, measured),
+            waiting: mean_of(&waiting),
+            variance: sojourns.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / (n - 1.0),
+        }
+    }
+}
+
+fn mean_of(shares: &[f64]) -> f64 {
+    shares.iter().enumerate().map(|(k, share)| k as f64 * share).sum()
+}
+
+/// A job's stay, in picoseconds; one that left unserved may or may not have begun.
+#[derive(Clone, Copy, Debug)]
+struct Stay {
+    place: u32,
+    from: u64,
+    began: Option<u64>,
+    to: u64,
 }
 
 /// Remembers where each job was from when to when.
 struct Presence {
     on: bool,
-    stays: Vec<(u32, u64, u64)>,
+    stays: Vec<Stay>,
 }
 
 impl Recorder for Presence {
     fn call(&mut self, record: &CallRecord) {
         if self.on {
-            self.stays.push((record.replica, record.arrived.0, record.ended.0));
+            self.stays.push(Stay {
+                place: record.replica,
+                from: record.arrived.0,
+                began: Some(record.scheduled.0),
+                to: record.ended.0,
+            });
+        }
+    }
+
+    fn task(&mut self, record: &TaskRecord) {
+        if self.on && record.ending == Ending::Abandoned {
+            let (from, to) = (record.arrived.0, record.ended.0);
+            self.stays.push(Stay { place: 0, from, began: None, to });
         }
     }
 }
@@ -351,7 +474,18 @@ fn occupancy(stays: Vec<(u32, u64, u64)>, places: u32, (from, to): (u64, u64)) -
 
 impl Measure {
     fn needs_presence(&self) -> bool {
-        matches!(self, Measure::AtLeast(_) | Measure::InSystem | Measure::InSystemQuantile(_))
+        matches!(
+            self,
+            Measure::AtLeast(_)
+                | Measure::InSystem
+                | Measure::InSystemQuantile(_)
+                | Measure::Waiting
+                | Measure::Excess
+                | Measure::AllBusy
+                | Measure::Empty
+                | Measure::Utilisation
+                | Measure::SojournVariance
+        )
     }
 
     fn estimate(&self, station: &Station, samples: &[Sample]) -> Option<Interval> {
@@ -372,14 +506,25 @@ impl Measure {
         let tasks = |count: fn(&sim::outcome::TaskOutcome) -> u64| {
             outcome.tasks.iter().map(count).sum::<u64>() as f64
         };
+        let (shares, servers) = (&sample.presence, (station.servers * station.replicas) as usize);
+        // Whoever had a place is billed when leaving it, served or not.
+        let begun = outcome.remotes.iter().map(|r| r.billed.attempts).sum::<u64>() as f64;
         Some(match *self {
-            Measure::AtLeast(k) => sample.at_one.iter().skip(k as usize).sum(),
-            Measure::InSystem => {
-                sample.at_all.iter().enumerate().map(|(k, share)| k as f64 * share).sum()
-            }
+            Measure::AtLeast(k) => shares.at_one.iter().skip(k as usize).sum(),
+            Measure::InSystem => mean_of(&shares.at_all),
+            Measure::Waiting => shares.waiting,
+            Measure::Excess => mean_of(shares.at_all.get(servers..).unwrap_or(&[])),
+            Measure::AllBusy => shares.at_work.get(servers).copied().unwrap_or(0.0),
+            Measure::Empty => shares.at_all[0],
+            Measure::Utilisation => mean_of(&shares.at_work) / servers as f64,
+            Measure::SojournVariance => shares.variance,
+            Measure::Attempts => sample.attempts,
+            Measure::Begun => begun / measured,
+            Measure::NeverBegun => 1.0 - begun / tasks(|task| task.arrived),
+            Measure::Arrived => tasks(|task| task.arrived) / measured,
             Measure::InSystemQuantile(p) => {
                 let mut below = 0.0;
-                sample.at_all.iter().position(|share| {
+                shares.at_all.iter().position(|share| {
                     below += share;
                     below >= p
                 })? as f64

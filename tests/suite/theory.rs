@@ -7,6 +7,7 @@
 
 mod closed;
 mod exact;
+pub(crate) mod metastable;
 mod monotone;
 
 use crate::station::{Flow, Interest, Measure, STEPS, Stat, Station, exponential, poisson};

@@ -118,19 +118,19 @@ impl<R: Recorder> Simulation<'_, R> {
         let spec = &self.scenario.tools[tool.index()];
         let time = now - course.began;
         let amount = spec.per_call + rent(u128::from(time.0), spec.per_hour);
-        let useful = course.failure.is_none() && now >= course.ends;
+        let done = course.failure.is_none() && now >= course.ends;
         let billed = self.is_billed(now);
         let outcome = &mut self.outcome.tools[tool.index()];
         if account.measured {
             outcome.uses += 1;
-            outcome.failed += u64::from(!useful);
+            outcome.failed += u64::from(!done);
             outcome.time.record(time);
         }
         if billed {
             outcome.billed_uses += 1;
             outcome.spend += amount;
         }
-        self.book(root, account, amount, useful, now);
+        self.book(root, account, amount, done, now);
     }
 
     /// A request is over: its tenant's accounts. Whoever was refused has used nothing of a plan.

@@ -264,8 +264,12 @@ impl<R: Recorder> Simulation<'_, R> {
             parts: whole.parts(),
         });
         let written = success.then_some(root.written);
-        // A task that takes no time would come back at the same instant for ever.
-        let at = if refused || now == born { now.after(REFUSED_PAUSE) } else { now };
+        let at = match refused {
+            true => now.after(REFUSED_PAUSE),
+            // A client that never thinks would begin such tasks for ever at one instant.
+            false if now == born => now.after(LEAST_PAUSE),
+            false => now,
+        };
         self.follow_up(root.request.source, root.request.origin, written, at);
     }
 

@@ -8,6 +8,7 @@ use calibrate::Precision;
 use calibrate::kv_capacity::blocks_in;
 use calibrate::roofline::{allreduce_ring, decode_roofline};
 use serde::Deserialize;
+use sim::backends::{Meter, MeterReading};
 use sim::engine::Replica;
 use sim::ledger::{GpuAccount, Ledger};
 use sim::stats;
@@ -218,6 +219,49 @@ pub(super) fn gpu_spend(params: &Params, metrics: &[&str]) -> Answers {
         per_gpu_hour: dollars(&case.usd_per_gpu_hour)?,
     };
     let spend = Ledger { gpu: vec![account] }.gpu_spend();
+    pick(metrics, |metric| match metric {
+        "picodollars" => Some(integer(spend.0)),
+        "cents_half_even" => Some(integer(spend.cents_half_even())),
+        _ => None,
+    })
+}
+
+/// Tokens at a metered backend; the cached ones are a part of the input.
+pub(super) fn token_spend(params: &Params, metrics: &[&str]) -> Answers {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Case {
+        input: u64,
+        cached_input: u64,
+        output: u64,
+        #[serde(rename = "usd_per_M_in")]
+        per_million_in: String,
+        #[serde(rename = "usd_per_M_cached")]
+        per_million_cached: String,
+        #[serde(rename = "usd_per_M_out")]
+        per_million_out: String,
+    }
+    let case: Case = params.read()?;
+    let per_token = |text: &String| {
+        let million = dollars(text)?;
+        let whole = million.0 % 1_000_000 == 0;
+        whole.then_some(Money(million.0 / 1_000_000)).ok_or_else(|| {
+            format!("{text} dollars a million are no whole number of pico-dollars a token")
+        })
+    };
+    let meter = Meter {
+        input: per_token(&case.per_million_in)?,
+        cached_input: per_token(&case.per_million_cached)?,
+        output: per_token(&case.per_million_out)?,
+        ..Meter::default()
+    };
+    let spend = meter.price_of(&MeterReading {
+        attempts: 1,
+        input: case.input,
+        cached_input: case.cached_input,
+        cache_write: 0,
+        output: case.output,
+    });
     pick(metrics, |metric| match metric {
         "picodollars" => Some(integer(spend.0)),
         "cents_half_even" => Some(integer(spend.cents_half_even())),

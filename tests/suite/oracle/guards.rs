@@ -1,21 +1,29 @@
-//! Families about what clients and gateways do: breakers by a given sequence of calls, retries by
-//! drawing calls, metastable states in closed form.
+//! Families about what clients and gateways do: breakers by a given sequence of calls, retries and
+//! metastable states by simulation and in closed form, which must agree.
 
-use super::verdict::{Answer, LEAST_REPLICATIONS};
+use super::verdict::{Answer, Row};
 use super::{Params, pick};
+use crate::hosted::{estimate, model, remote, source};
+use crate::station::poisson;
+use crate::theory::metastable::{self, Retries};
 use serde::Deserialize;
-use sim::dice::{Dice, Purpose, mix};
+use sim::Simulation;
+use sim::backends::Discipline;
+use sim::dice::Dice;
+use sim::ids::ModelId;
 use sim::resilience::{
     Backoff, Breaker, BreakerSpec, BreakerState, Failure, FailureSet, FluidRetries, Jitter,
-    RetryLoad, RetrySpec, SlidingWindow, retry,
+    RetryLoad, RetrySpec, SlidingWindow,
 };
-use sim::stats::t_interval;
+use sim::scenario::Scenario;
+use sim::stats::special::student_t_quantile;
+use sim::tasks::TaskSpec;
 use sim::units::{Span, Time};
 
 type Answers = Result<Vec<Answer>, String>;
 
 /// Failures in a row open it: the rates are out of reach while it is closed.
-fn by_failures_in_a_row(in_a_row: u32, wait: Span, probes: u32) -> BreakerSpec {
+pub(crate) fn by_failures_in_a_row(in_a_row: u32, wait: Span, probes: u32) -> BreakerSpec {
     BreakerSpec {
         failure_rate_threshold: 100.0,
         slow_call_rate_threshold: 100.0,
@@ -72,11 +80,13 @@ pub(super) fn circuit_breaker(params: &Params, metrics: &[&str]) -> Answers {
     })
 }
 
-/// Calls of one replication; with 30 of them the half-width is about a tenth of a per cent.
-const CALLS: u64 = 20_000;
+/// Calls per simulated second, and seconds of one replication; with 32 of them the half-width is
+/// about a tenth of a per cent.
+const RATE: f64 = 100.0;
+const SECONDS: u64 = 200;
 
-/// Calls are drawn one by one and asked whether they try again; the closed form must agree.
-pub(super) fn retry_amplification(params: &Params, metrics: &[&str]) -> Answers {
+/// Attempts fail independently at a hosted backend, and clients try again.
+pub(super) fn retry_amplification(params: &Params, rows: &[&Row]) -> Answers {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Case {
@@ -85,71 +95,68 @@ pub(super) fn retry_amplification(params: &Params, metrics: &[&str]) -> Answers 
         p_fail: f64,
     }
     let case: Case = params.read()?;
-    let spec = RetrySpec {
+    let mut place = remote(None, None, Discipline::Fifo);
+    place.error_rate = case.p_fail;
+    let mut guarded = model(0);
+    guarded.guards.retry = Some(RetrySpec {
         max_attempts: case.max_attempts,
         on: FailureSet::default().with(Failure::ServerError),
         backoff: Backoff::Exponential {
             initial: Span::from_millis(100),
             factor: 2.0,
-            max: Span::from_secs(10),
+            max: Span::from_secs(1),
             jitter: Jitter::Full,
         },
         respect_retry_after: true,
         budget: None,
+    });
+    let horizon = Span::from_secs(SECONDS);
+    let scenario = Scenario {
+        horizon,
+        tasks: vec![TaskSpec::one_call("call", ModelId(0))],
+        sources: vec![source(poisson(RATE), 1)],
+        models: vec![guarded],
+        remotes: vec![place],
+        window: horizon,
+        ..Scenario::default()
     };
-    let runs: Vec<(f64, f64)> = (0..LEAST_REPLICATIONS as u64)
-        .map(|replication| {
-            let calls = (0..CALLS).map(|call| one_call(&spec, mix(replication, call), case.p_fail));
-            let (attempts, good) =
-                calls.fold((0, 0), |sum, (made, good)| (sum.0 + made, sum.1 + u32::from(good)));
-            (f64::from(attempts) / CALLS as f64, f64::from(good) / CALLS as f64)
-        })
-        .collect();
     let theory = RetryLoad::new(case.max_attempts, case.p_fail);
-    pick(metrics, |metric| {
-        let attempts = |run: &(f64, f64)| run.0;
-        let good = |run: &(f64, f64)| run.1;
+    let metrics: Vec<&str> = rows.iter().map(|row| row.metric.as_str()).collect();
+    let expected = pick(&metrics, |metric| {
         Some(match metric {
-            "attempts_per_request" => {
-                (runs.iter().map(attempts).collect(), 1.0, theory.attempts_per_call)
-            }
-            "offered_rate" => {
-                (runs.iter().map(attempts).collect(), case.lam, theory.attempts_per_call)
-            }
-            "success_ratio" => (runs.iter().map(good).collect(), 1.0, theory.success_ratio),
+            "attempts_per_request" => theory.attempts_per_call,
+            "offered_rate" => theory.attempts_per_call * case.lam,
+            "success_ratio" => theory.success_ratio,
             _ => return None,
         })
-    })?
-    .into_iter()
-    .map(|(values, factor, theory)| estimate(values, factor, theory))
-    .collect()
-}
-
-/// How many attempts a call makes, and whether the last succeeds.
-fn one_call(spec: &RetrySpec, key: u64, p_fail: f64) -> (u32, bool) {
-    let mut fate = Dice::of(key, Purpose::Client);
-    let mut made = 0;
-    loop {
-        made += 1;
-        if !fate.coin(p_fail) {
-            return (made, true);
+    })?;
+    let half_widths: Result<Vec<_>, String> = rows.iter().map(|row| row.precision()).collect();
+    let (intervals, replications) = estimate(&half_widths?, |replication| {
+        let outcome = Simulation::new(&scenario, 29, replication).run();
+        if !outcome.audit.is_empty() {
+            return Err(outcome.audit.join("; "));
         }
-        if !retry::may_retry(spec, made, Failure::ServerError) {
-            return (made, false);
+        let (arrived, attempts) =
+            (outcome.tasks[0].arrived as f64, outcome.models[0].attempts as f64);
+        pick(&metrics, |metric| {
+            Some(match metric {
+                "attempts_per_request" => attempts / arrived,
+                "offered_rate" => attempts / SECONDS as f64 / RATE * case.lam,
+                _ => outcome.tasks[0].succeeded as f64 / arrived,
+            })
+        })
+    })?;
+    // Within four standard errors of the product's own closed form.
+    let errors = student_t_quantile(0.975, replications as f64 - 1.0);
+    let mut answers = Vec::new();
+    for (interval, expected) in intervals.into_iter().zip(expected) {
+        let error = (interval.high - interval.low) / 2.0 / errors;
+        if (interval.value - expected).abs() > 4.0 * error + 1e-12 * expected {
+            return Err(format!("simulated {interval:?}, in closed form {expected}"));
         }
+        answers.push(Answer::Estimate { interval, replications });
     }
-}
-
-/// The estimate, if the product's closed form is within four standard errors of it.
-fn estimate(values: Vec<f64>, factor: f64, theory: f64) -> Result<Answer, String> {
-    let t = t_interval(&values, 0.95).ok_or("too few replications")?;
-    // The 95 % quantile of Student's t with 29 degrees of freedom is 2.05.
-    if (t.mean - theory).abs() > 2.0 * t.half_width {
-        return Err(format!("drawn {} ± {}, in closed form {theory}", t.mean, t.half_width));
-    }
-    let scaled: Vec<f64> = values.iter().map(|value| value * factor).collect();
-    let interval = t_interval(&scaled, 0.95).ok_or("too few replications")?.interval();
-    Ok(Answer::Estimate { interval, replications: scaled.len() })
+    Ok(answers)
 }
 
 pub(super) fn metastable_fluid(params: &Params, metrics: &[&str]) -> Answers {
@@ -166,6 +173,14 @@ pub(super) fn metastable_fluid(params: &Params, metrics: &[&str]) -> Answers {
         capacity: case.capacity,
         amplification: f64::from(case.max_attempts),
     };
+    if metrics.contains(&"vulnerable") {
+        let simulated = Retries { load: case.lam / case.capacity, max_attempts: case.max_attempts };
+        // Near a threshold no simulation is long enough to tell.
+        let told = metastable::is_clear(&simulated);
+        if told && metastable::is_vulnerable(&simulated)? != fluid.is_vulnerable() {
+            return Err(format!("simulation does not agree with {fluid:?}"));
+        }
+    }
     pick(metrics, |metric| {
         Some(match metric {
             "vulnerable" => Answer::Text(u8::from(fluid.is_vulnerable()).to_string()),

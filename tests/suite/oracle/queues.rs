@@ -1,4 +1,6 @@
-//! Families of queueing theory, simulated on a [`Station`].
+//! Families of queueing theory with one station or many side by side, simulated on a [`Station`].
+//! Those with several servers, with clients who retry or give up, and those ordered by their work
+//! are places of a hosted backend; the others are sequences of engines.
 //!
 //! A row's unit of time is scaled so that the mean service is one second; see [`crate::station`]
 //! for how jobs become requests and what that rounds (here: a quarter of a thousandth of a mean
@@ -8,20 +10,24 @@
 use super::verdict::{Answer, Row};
 use super::{Params, pick};
 use crate::station::{
-    Flow, Interest, Measure, STEPS, Stat, Station, exponential, poisson, renewal,
+    Flow, Hosted, Interest, Measure, STEPS, Stat, Station, exponential, poisson, renewal,
 };
 use serde::Deserialize;
+use sim::backends::Discipline;
 use sim::dist::{DurationDist, Empirical, LengthLaw};
 use sim::engine::SchedulingPolicy;
 use sim::fleet::Strategy;
+use sim::resilience::{Backoff, Failure, FailureSet, RetrySpec};
 use sim::units::Span;
 use sim::workload::{Arrivals, Gaps, RateCurve};
 
-type Answers = Result<Vec<Answer>, String>;
+pub(super) type Answers = Result<Vec<Answer>, String>;
 
 /// Jobs of one replication: at 90 % load ten thousand relaxation times of a queue.
 const JOBS: f64 = 100_000.0;
-const SEED: u64 = 20_261_123;
+/// The same where less is enough; more replications follow where it is not.
+pub(super) const FEWER_JOBS: f64 = 25_000.0;
+pub(super) const SEED: u64 = 20_261_123;
 
 /// A law of service times in the row's unit.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,6 +80,67 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Squared coefficient of variation.
+    fn variation(&self) -> f64 {
+        match *self {
+            Service::Exp { .. } => 1.0,
+            Service::Det { .. } => 0.0,
+            Service::Erlang { k, .. } => 1.0 / k,
+            Service::Lognormal { cv, .. } => cv * cv,
+            Service::Uniform { a, b } => (b - a).powi(2) / 12.0 / self.mean().powi(2),
+            Service::Hyper2 { p, m1, m2 } => {
+                2.0 * (p * m1 * m1 + (1.0 - p) * m2 * m2) / self.mean().powi(2) - 1.0
+            }
+        }
+    }
+
+    /// The law as one, when a second is `unit`: a hyperexponential one as a histogram of steps.
+    fn law(&self, unit: f64) -> Result<LengthLaw, String> {
+        let Service::Hyper2 { p, m1, m2 } = *self else {
+            return Ok(self.parts(unit)?.swap_remove(0).1);
+        };
+        let beyond = |steps: f64| {
+            let tail = |mean: f64| (-steps / (mean / unit * STEPS)).exp();
+            p * tail(m1) + (1.0 - p) * tail(m2)
+        };
+        // Longer ones come with a probability below 1e-12.
+        let longest = (28.0 * m1.max(m2) / unit * STEPS) as u32;
+        let share = |n: u32| {
+            let n = f64::from(n);
+            let from = if n < 2.0 { 0.0 } else { n - 0.5 };
+            beyond(from) - beyond(n + 0.5)
+        };
+        let table = Empirical::new((1..=longest).map(|n| (n, share(n))).collect());
+        Ok(LengthLaw::Empirical(table.ok_or("an empty range")?))
+    }
+
+    /// A renewal process with such gaps, when a second is `unit`. Hyperexponential gaps are those
+    /// of a Poisson process that is switched on and off (Kuczura, "The interrupted Poisson process
+    /// as an overflow process", Bell System Technical Journal 52, 1973).
+    fn as_gaps(&self, unit: f64) -> Result<Arrivals, String> {
+        let rate = unit / self.mean();
+        Ok(match *self {
+            Service::Exp { .. } => poisson(rate),
+            Service::Det { .. } => renewal(Gaps::Constant, rate),
+            Service::Erlang { k, .. } => renewal(Gaps::Gamma { cv: 1.0 / k.sqrt() }, rate),
+            Service::Hyper2 { p, m1, m2 } if p <= 0.0 || p >= 1.0 || m1 == m2 => poisson(rate),
+            Service::Hyper2 { p, m1, m2 } => {
+                let (first, second) = (unit / m1, unit / m2);
+                let on = p * first + (1.0 - p) * second;
+                let to_off = p * (1.0 - p) * (first - second).powi(2) / on;
+                let to_on = first * second / on;
+                let sojourn = |leaving: f64| Span::from_secs_f64(1.0 / leaving);
+                let states = vec![(on, sojourn(to_off)), (0.0, sojourn(to_on))];
+                Arrivals::Modulated { states, shape: RateCurve::constant(1.0) }
+            }
+            Service::Lognormal { .. } | Service::Uniform { .. } => {
+                return Err(format!("no arrivals have gaps {self:?}"));
+            }
+        })
+    }
+}
+
 /// Poisson flows of one class, `rate` in the row's unit of time.
 fn flows(rate: f64, service: &Service, unit: f64, class: u32) -> Result<Vec<Flow>, String> {
     let parts = service.parts(unit)?;
@@ -83,7 +150,7 @@ fn flows(rate: f64, service: &Service, unit: f64, class: u32) -> Result<Vec<Flow
 
 /// Asks a station for what the rows want. `meaning` gives the measure of a metric and what to
 /// multiply it by.
-fn simulate(
+pub(super) fn simulate(
     station: &Station,
     rows: &[&Row],
     meaning: impl Fn(&str) -> Option<(Measure, f64)>,
@@ -128,8 +195,14 @@ fn common(metric: &str, unit: f64) -> Option<(Measure, f64)> {
         return Some((measure, unit));
     }
     Some(match metric {
-        "rho" => (Measure::Busy, 1.0),
+        "rho" | "U_max" => (Measure::Busy, 1.0),
         "L_mean" => (Measure::InSystem, 1.0),
+        "Lq_mean" => (Measure::Waiting, 1.0),
+        "Q_bottleneck" => (Measure::InSystem, 1.0),
+        "lam_mean" => (Measure::Arrived, 1.0 / unit),
+        // The probability that one who comes has to wait.
+        "sigma" => (Measure::Waited, 1.0),
+        "W_var" => (Measure::SojournVariance, unit * unit),
         "L_p95" => (Measure::InSystemQuantile(0.95), 1.0),
         "L_p99" => (Measure::InSystemQuantile(0.99), 1.0),
         "P_wait" => (Measure::Waited, 1.0),
@@ -216,9 +289,19 @@ pub(super) fn mmc(params: &Params, rows: &[&Row]) -> Answers {
     let case: Case = params.read()?;
     let unit = 1.0 / case.mu;
     let flows = flows(case.lam, &Service::Exp { mean: unit }, unit, 0)?;
-    let mut station = Station::single(case.c, flows, JOBS / (case.lam * unit));
+    // More servers than places never work.
+    let servers = case.places.map_or(case.c, |places| places.min(case.c));
+    let mut station = Station::hosted(servers, flows, JOBS / (case.lam * unit));
     station.places = case.places;
-    simulate(&station, rows, |metric| common(metric, unit))
+    simulate(&station, rows, |metric| several(metric, unit))
+}
+
+/// As [`common`], for several servers.
+fn several(metric: &str, unit: f64) -> Option<(Measure, f64)> {
+    match metric {
+        "rho" => Some((Measure::Utilisation, 1.0)),
+        _ => common(metric, unit),
+    }
 }
 
 /// Servers without a queue: who finds all of them taken is lost.
@@ -231,9 +314,110 @@ pub(super) fn erlang_b(params: &Params, rows: &[&Row]) -> Answers {
     }
     let case: Case = params.read()?;
     let flows = flows(case.offered_load, &Service::Exp { mean: 1.0 }, 1.0, 0)?;
-    let mut station = Station::single(case.c, flows, JOBS / case.offered_load);
+    let seconds = FEWER_JOBS / case.offered_load;
+    let ask = |mut station: Station| {
+        station.places = Some(case.c);
+        simulate(&station, rows, |metric| several(metric, 1.0))
+    };
+    // An engine with as many places as sequences, and a hosted backend without a queue.
+    let engine = ask(Station::single(case.c, flows.clone(), seconds))?;
+    for (row, answer) in rows.iter().zip(&engine) {
+        // No row of this family is one of a set of bounds.
+        row.judge(answer, (f64::INFINITY, f64::NEG_INFINITY))?;
+    }
+    ask(Station::hosted(case.c, flows, seconds))
+}
+
+/// Servers without a queue: who finds all of them taken comes back after a while.
+pub(super) fn retrial(params: &Params, rows: &[&Row]) -> Answers {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Case {
+        lam: f64,
+        mu: f64,
+        #[serde(default = "one")]
+        c: u32,
+        theta: f64,
+    }
+    fn one() -> u32 {
+        1
+    }
+    let case: Case = params.read()?;
+    let unit = 1.0 / case.mu;
+    let flows = flows(case.lam, &Service::Exp { mean: unit }, unit, 0)?;
+    let mut station = Station::hosted(case.c, flows, FEWER_JOBS / (case.lam * unit));
     station.places = Some(case.c);
-    simulate(&station, rows, |metric| common(metric, 1.0))
+    let mean = Span::from_secs_f64(case.mu / case.theta);
+    let retry = Some(RetrySpec {
+        max_attempts: u32::MAX,
+        on: FailureSet::default().with(Failure::Overloaded),
+        backoff: Backoff::Drawn(DurationDist::Exponential { mean }),
+        respect_retry_after: true,
+        budget: None,
+    });
+    station.hosted = Some(Hosted { retry, ..Hosted::default() });
+    simulate(&station, rows, |metric| {
+        Some(match metric {
+            "P_block" => (Measure::AllBusy, 1.0),
+            "orbit_mean" => (Measure::Waiting, 1.0),
+            "attempts_mean" => (Measure::Attempts, 1.0),
+            _ => return several(metric, unit),
+        })
+    })
+}
+
+/// The shortest work first, as if it were known; nobody is interrupted.
+pub(super) fn mg1_sjf(params: &Params, rows: &[&Row]) -> Answers {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Case {
+        lam: f64,
+        mean: f64,
+        service: String,
+    }
+    let case: Case = params.read()?;
+    if case.service != "exp" {
+        return Err(format!("unknown service {}", case.service));
+    }
+    let flows = flows(case.lam, &Service::Exp { mean: case.mean }, case.mean, 0)?;
+    let mut station = Station::hosted(1, flows, JOBS / (case.lam * case.mean));
+    let discipline = Discipline::ShortestFirst;
+    station.hosted = Some(Hosted { discipline, ..Hosted::default() });
+    simulate(&station, rows, |metric| common(metric, case.mean))
+}
+
+/// Kingman's bound: gaps and services of any law.
+pub(super) fn gg1_kingman(params: &Params, rows: &[&Row]) -> Answers {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Case {
+        lam: f64,
+        #[serde(rename = "ES")]
+        mean: f64,
+        /// Squared coefficients of variation; the laws imply them.
+        ca2: f64,
+        cs2: f64,
+        ia: Service,
+        sv: Service,
+    }
+    let case: Case = params.read()?;
+    for (law, mean, square) in
+        [(&case.ia, 1.0 / case.lam, case.ca2), (&case.sv, case.mean, case.cs2)]
+    {
+        let variation = law.variation();
+        if (law.mean() / mean - 1.0).abs() > 1e-6 || (variation - square).abs() > 1e-6 {
+            return Err(format!("{law:?} has mean {} and {variation}", law.mean()));
+        }
+    }
+    let unit = case.mean;
+    let arrivals = case.ia.as_gaps(unit)?;
+    let flow = Flow { arrivals, service: case.sv.law(unit)?, class: 0 };
+    let station = Station::single(1, vec![flow], JOBS / (case.lam * unit));
+    let waiting = Measure::Time { of: Interest::Waiting, class: None, at: Stat::Mean };
+    simulate(&station, rows, |metric| match metric {
+        "Wq_upper" | "Wq_approx" => Some((waiting, unit)),
+        _ => None,
+    })
 }
 
 pub(super) fn gm1(params: &Params, rows: &[&Row]) -> Answers {
@@ -334,10 +518,11 @@ pub(super) fn mginf(params: &Params, rows: &[&Row]) -> Answers {
     let case: Case = params.read()?;
     let load = case.lam * case.mean;
     let flows = flows(case.lam, &Service::Exp { mean: case.mean }, case.mean, 0)?;
-    // Ten standard deviations above the mean: nobody ever waits.
-    let servers = (load + 10.0 * load.sqrt() + 10.0) as u32;
-    let station = Station::single(servers, flows, JOBS / load);
-    simulate(&station, rows, |metric| common(metric, case.mean))
+    let station = Station::hosted(u32::MAX, flows, FEWER_JOBS / load);
+    simulate(&station, rows, |metric| match metric {
+        "P_empty" => Some((Measure::Empty, 1.0)),
+        _ => common(metric, case.mean),
+    })
 }
 
 #[derive(Deserialize)]
