@@ -371,7 +371,7 @@ impl Replica {
             return;
         };
         if identity.registered < full {
-            prefix.register(&identity.holding, full);
+            prefix.register(&identity.holding, identity.outline.runs(), full);
             identity.registered = full;
         }
     }

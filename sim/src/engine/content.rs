@@ -10,6 +10,7 @@
 //! below 10⁻¹³.
 
 use crate::workload::Segment;
+use smallvec::SmallVec;
 
 /// Consecutive blocks of a sequence: whole ones inside one segment, or a single one in which
 /// segments meet. It goes on to the first block of the run behind it.
@@ -54,7 +55,7 @@ pub(super) fn common_until(one: &[Run], other: &[Run], index: u32, most: u32) ->
 
 /// The runs of one sequence; the last, of its answer, has no end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outline(Vec<Run>);
+pub(super) struct Outline(SmallVec<[Run; 4]>);
 
 impl Outline {
     /// Describes the prompt `segments` followed by the answer `output`.

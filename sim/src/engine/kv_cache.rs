@@ -24,6 +24,7 @@
 use super::block_map::{BlockMap, BlockRef};
 use super::content::{Run, runs_from};
 use super::node::{Blocks, Node};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// Free, held and cached blocks.
@@ -60,7 +61,7 @@ struct Extent {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holding {
     /// Blocks of other sequences' nodes, from the start of the prompt.
-    hits: Vec<Blocks>,
+    hits: SmallVec<[Blocks; 2]>,
     /// How many those are.
     hit_blocks: u32,
     /// Its own node and how many blocks of it, following the hits.
@@ -206,11 +207,14 @@ impl PrefixCache {
     }
 
     /// Gives the held blocks up to the sequence's block `to` their content.
-    pub(super) fn register(&mut self, holding: &Holding, to: u32) {
+    pub(super) fn register(&mut self, holding: &Holding, runs: &[Run], to: u32) {
         let Some((number, _)) = holding.own else { return };
         let index = self.nodes[number as usize].known();
-        let to = to - holding.hit_blocks;
         let doubles = self.doubles(holding, number, index);
+        if doubles {
+            self.mark_doubled(runs, to);
+        }
+        let to = to - holding.hit_blocks;
         let node = &mut self.nodes[number as usize];
         node.learn(to);
         let mut entered = to;
@@ -227,33 +231,34 @@ impl PrefixCache {
     }
 
     /// Whether blocks of node `number` from `index` on may have content that is cached already.
-    fn doubles(&mut self, holding: &Holding, number: u32, index: u32) -> bool {
+    fn doubles(&self, holding: &Holding, number: u32, index: u32) -> bool {
         let node = &self.nodes[number as usize];
-        if node.sole < index {
-            return true;
+        if index > 0 {
+            // Nobody could build on the blocks before or compute them again without leaving a mark.
+            let marked = node.shared || node.doubled;
+            return node.sole < index || marked && self.is_cached(node.hash(index));
         }
-        // Nobody could build on the blocks before or compute them again without leaving a mark.
-        if index > 0 && holding.hits.is_empty() && !node.shared && !node.doubled {
-            return false;
-        }
-        let Some(oldest) = self.cached_before(holding, number, index) else { return false };
-        self.nodes[oldest as usize].doubled = true;
-        true
+        let hash = node.hash(0);
+        let behind_hits = holding.hits.last().is_some_and(|hit| {
+            let before = &self.nodes[hit.node as usize];
+            hit.to < before.sole && before.content(hit.to) == Some(hash)
+        });
+        behind_hits || self.is_cached(hash)
     }
 
-    /// The node that has what block `index` of node `number` is about to hold, if one has.
-    fn cached_before(&self, holding: &Holding, number: u32, index: u32) -> Option<u32> {
-        let node = &self.nodes[number as usize];
-        let hash = node.hash(index);
-        // Blocks of one's own have none behind them yet, a hit may.
-        if let (0, Some(hit)) = (index, holding.hits.last()) {
-            let before = &self.nodes[hit.node as usize];
-            if hit.to < before.sole && before.content(hit.to) == Some(hash) {
-                return Some(hit.node);
-            }
+    /// Whether the map leads to a block with this content.
+    fn is_cached(&self, hash: u64) -> bool {
+        self.map.find(hash, |at, generation| content(&self.nodes, at, generation)).is_some()
+    }
+
+    /// A sequence of these `runs` has computed blocks up to `to` that may be cached already: all
+    /// who have any of them need to know that they are no longer alone.
+    fn mark_doubled(&mut self, runs: &[Run], to: u32) {
+        let mut known = Vec::new();
+        self.find_all(runs, to, &mut known);
+        for blocks in known {
+            self.nodes[blocks.node as usize].doubled = true;
         }
-        let found = self.map.find(hash, |at, generation| content(&self.nodes, at, generation));
-        found.map(BlockRef::node)
     }
 
     /// Evicts the `count` cached blocks that were released longest ago.
@@ -341,7 +346,7 @@ mod tests {
         kv.take(blocks);
         let prefix = kv.prefix.as_mut().expect("prefix caching is on");
         prefix.settle(holding, outline(id).runs(), blocks);
-        prefix.register(holding, full);
+        prefix.register(holding, outline(id).runs(), full);
     }
 
     /// How many of the first two blocks of `id` are cached.

@@ -45,23 +45,29 @@ struct Piece {
 }
 
 /// The blocks one sequence computed, in order.
+///
+/// A node is rarely in a near cache when it is needed again. What releasing and evicting read fills
+/// one cache line, what only finding and registering read the next.
 #[derive(Clone, Debug, Default)]
+#[repr(C, align(64))]
 pub(super) struct Node {
     pieces: SmallVec<[Piece; 2]>,
-    /// What its blocks hold; empty: no sequence uses the node.
-    runs: SmallVec<[Run; 4]>,
     /// Place of its first block in its sequence.
     start: u32,
     /// Leading blocks that were given their content.
     known: u32,
     /// Leading blocks whose content no other cached block had when they got it.
     pub(super) sole: u32,
-    /// Whether another sequence computed a sole block's content once more.
-    pub(super) doubled: bool,
+    /// Whether a sequence has it, running or ended.
+    taken: bool,
     /// Whether another sequence used any of its blocks.
     pub(super) shared: bool,
+    /// Whether another sequence computed a sole block's content once more.
+    pub(super) doubled: bool,
     /// Sequences the node belonged to before, modulo 256: tells stale entries of the map.
     pub(super) generation: u8,
+    /// What its blocks hold, from the run of the first on.
+    runs: SmallVec<[Run; 3]>,
 }
 
 impl Node {
@@ -69,6 +75,7 @@ impl Node {
     pub(super) fn begin(&mut self, runs: &[Run], start: u32) {
         self.runs.extend_from_slice(runs_from(runs, start));
         self.start = start;
+        self.taken = true;
     }
 
     /// Nothing of it is left: another sequence may use it.
@@ -76,13 +83,13 @@ impl Node {
         self.runs.clear();
         self.pieces.clear();
         (self.known, self.sole) = (0, 0);
-        (self.doubled, self.shared) = (false, false);
+        (self.taken, self.shared, self.doubled) = (false, false, false);
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Whether it belongs to a sequence though all its blocks are gone.
+    /// Whether it is taken though all its blocks are gone.
     pub(super) fn is_spent(&self) -> bool {
-        self.pieces.is_empty() && !self.runs.is_empty()
+        self.taken && self.pieces.is_empty()
     }
 
     /// End of its last block that is not gone.
@@ -289,6 +296,9 @@ impl Node {
         .sum()
     }
 }
+
+/// Two cache lines, as promised above.
+const _: () = assert!(size_of::<Node>() == 128);
 
 #[cfg(test)]
 mod tests {
