@@ -23,6 +23,7 @@ mod cadence;
 mod content;
 mod kv_cache;
 mod leap;
+mod node;
 mod queue;
 pub mod reference;
 mod scheduler;
@@ -38,10 +39,10 @@ pub use step_time::{DecodePace, StepTime, StepTimeError, Work};
 use crate::ids::SeqId;
 use crate::units::Time;
 use batch::Batch;
-use block_map::BlockRef;
 use cadence::Cadence;
 use kv_cache::KvCache;
 use leap::Flight;
+use node::Blocks;
 use queue::{Key, Queue};
 use sequence::{Identity, Seq, State};
 
@@ -72,7 +73,7 @@ pub struct Replica {
     cancelled: Vec<(u32, u32)>,
     /// Scratch: `(admission, slot)` of those that end at this boundary.
     ending: Vec<(u64, u32)>,
-    hits: Vec<BlockRef>,
+    hits: Vec<Blocks>,
     flight: Flight,
     cadence: Cadence,
     /// Prompt tokens of requests without a first token.
@@ -194,7 +195,10 @@ impl Replica {
         self.submissions += 1;
         self.queued_tokens += u64::from(request.prompt);
         if let Some(identity) = self.identities.get_mut(slot as usize) {
-            identity.reset(request.segments, request.output_segment);
+            debug_assert_eq!(identity.holding.len(), 0, "its blocks were given back");
+            let size = self.spec.block_size.0;
+            identity.outline.set(&request.segments, request.output_segment, size);
+            identity.registered = 0;
         }
         self.queue.push(self.key(slot));
         // Anybody behind a head that could not be admitted waits with it: no need to look up.
@@ -317,7 +321,7 @@ impl Replica {
         if let (Some(prefix), Some(identity)) =
             (&mut self.kv.prefix, self.identities.get_mut(slot as usize))
         {
-            prefix.settle(&mut identity.holding, held);
+            prefix.settle(&mut identity.holding, identity.outline.runs(), held);
         }
         let at = self.explicit.partition_point(|&s| self.seqs[s as usize].admission < admission);
         self.explicit.insert(at, slot);
@@ -369,11 +373,9 @@ impl Replica {
         else {
             return;
         };
-        let (from, to) = (identity.registered, full as usize);
-        if from < to {
-            identity.hashes(to, self.spec.block_size.0);
-            prefix.register(&identity.holding, from, identity.chain.known(from, to));
-            identity.registered = to;
+        if identity.registered < full {
+            prefix.register(&identity.holding, identity.outline.runs(), full);
+            identity.registered = full;
         }
     }
 

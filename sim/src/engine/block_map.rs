@@ -34,10 +34,6 @@ impl BlockRef {
     pub(super) fn index(self) -> u32 {
         self.0 as u32 & ((1 << INDEX_BITS) - 1)
     }
-    /// The block behind it in its node.
-    pub(super) fn next(self) -> BlockRef {
-        BlockRef::new(self.node(), self.index() + 1)
-    }
 }
 
 /// `tag | generation | block` from high to low.

@@ -136,7 +136,8 @@ impl Replica {
         if let (Some(prefix), Some(identity)) =
             (&mut self.kv.prefix, self.identities.get_mut(slot as usize))
         {
-            prefix.settle(&mut identity.holding, computed.div_ceil(size));
+            let runs = identity.outline.runs();
+            prefix.settle(&mut identity.holding, runs, computed.div_ceil(size));
         }
         self.register(slot, known / size);
     }
@@ -146,8 +147,8 @@ impl Replica {
         let size = self.spec.block_size.0;
         while *budget > 0 && self.live < self.spec.max_num_seqs {
             let Some(slot) = self.queue.head() else { return };
-            let held_elsewhere = self.find_hits(slot);
-            let hit_tokens = self.hits.len() as u32 * size;
+            let (hit_blocks, held_elsewhere) = self.find_hits(slot);
+            let hit_tokens = hit_blocks * size;
             let length = self.seqs[slot as usize].len();
             // One token to compute costs no more than a decode.
             let is_prefill = hit_tokens < length - 1;
@@ -174,27 +175,25 @@ impl Replica {
         }
     }
 
-    /// Fills `hits` with the cached blocks the sequence can use and returns how many of those
-    /// other sequences hold (they cost no free block).
-    fn find_hits(&mut self, slot: u32) -> u32 {
+    /// Fills `hits` with the cached blocks the sequence can use. Returns how many they are, and how
+    /// many of them other sequences hold (those cost no free block).
+    fn find_hits(&mut self, slot: u32) -> (u32, u32) {
         self.hits.clear();
-        let (Some(prefix), Some(identity)) =
-            (&self.kv.prefix, self.identities.get_mut(slot as usize))
+        let (Some(prefix), Some(identity)) = (&self.kv.prefix, self.identities.get(slot as usize))
         else {
-            return 0;
+            return (0, 0);
         };
-        let size = self.spec.block_size.0;
         // At least one token is always computed.
-        let most = (self.seqs[slot as usize].len() - 1) / size;
-        prefix.find_all(identity.hashes(most as usize, size), &mut self.hits);
-        self.hits.iter().filter(|&&block| !prefix.is_free(block)).count() as u32
+        let most = (self.seqs[slot as usize].len() - 1) / self.spec.block_size.0;
+        let found = prefix.find_all(identity.outline.runs(), most, &mut self.hits);
+        (found, found - prefix.free_among(&self.hits))
     }
 
     /// Moves a sequence from the queue into the running list with its hits.
     fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             self.kv.take_hits(&self.hits, &mut identity.holding);
-            identity.registered = self.hits.len();
+            identity.registered = hit_tokens / self.spec.block_size.0;
         }
         let seq = &mut self.seqs[slot as usize];
         seq.state = State::Explicit;

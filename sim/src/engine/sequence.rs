@@ -1,6 +1,6 @@
 //! A request inside an engine: what is handed in, what comes out.
 
-use super::content::Chain;
+use super::content::Outline;
 use super::kv_cache::Holding;
 use crate::units::{Span, Time};
 use crate::workload::Segments;
@@ -217,31 +217,13 @@ impl Seq {
     }
 }
 
-/// What a sequence's tokens are, and the blocks that hold them; kept only with prefix caching.
+/// What a sequence's blocks hold, and where they are; kept only with prefix caching.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
-    pub(super) segments: Segments,
-    pub(super) output_segment: u64,
-    pub(super) chain: Chain,
+    pub(super) outline: Outline,
     pub(super) holding: Holding,
     /// Blocks that carry their content.
-    pub(super) registered: usize,
-}
-
-impl Identity {
-    pub(super) fn reset(&mut self, segments: Segments, output_segment: u64) {
-        self.segments = segments;
-        self.output_segment = output_segment;
-        self.chain.clear();
-        debug_assert_eq!(self.holding.len(), 0, "its blocks were given back");
-        self.registered = 0;
-    }
-
-    /// Hashes of the first `blocks` blocks.
-    pub(super) fn hashes(&mut self, blocks: usize, block_size: u32) -> &[u64] {
-        self.chain.extend(blocks, block_size, &self.segments, self.output_segment);
-        self.chain.known(0, blocks)
-    }
+    pub(super) registered: u32,
 }
 
 /// (token, context) pairs of a chunk of `n` tokens on top of `before` computed ones.
