@@ -45,10 +45,15 @@ pub(super) struct PrefixCache {
     map: BlockMap,
     /// Cached blocks nobody holds, oldest first; entries go stale when a block is taken again.
     released: VecDeque<Extent>,
+    /// Length of `released` from which the stale entries are thrown out.
+    sweep_at: usize,
     /// Number of the last release.
     stamp: u32,
     evictions: u64,
 }
+
+/// Releases that are always remembered, stale or not.
+const LEAST_SWEPT: usize = 1024;
 
 /// Blocks released together; the last is evicted first.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +159,7 @@ impl PrefixCache {
             blank: usable,
             map: BlockMap::default(),
             released: VecDeque::new(),
+            sweep_at: LEAST_SWEPT,
             stamp: 0,
             evictions: 0,
         }
@@ -308,7 +314,20 @@ impl PrefixCache {
             freed += self.let_go(hit);
         }
         holding.hit_blocks = 0;
+        if self.released.len() >= self.sweep_at {
+            self.sweep();
+        }
         freed
+    }
+
+    /// Throws out what is stale, so that memory follows the blocks and not the releases: where
+    /// little is ever evicted, nobody else would.
+    fn sweep(&mut self) {
+        let nodes = &self.nodes;
+        self.released.retain(|extent| {
+            nodes[extent.blocks.node as usize].is_let_go(extent.blocks, extent.stamp)
+        });
+        self.sweep_at = LEAST_SWEPT.max(2 * self.released.len());
     }
 
     /// One holder of cached blocks less; returns how many became free.
@@ -386,6 +405,30 @@ mod tests {
         // The tails go; the head of 10 is held, that of 20 is the youngest of the free ones.
         assert_eq!([cached(&kv, 10), cached(&kv, 20)], [1, 1]);
         kv.release(&mut again);
+        kv.check();
+    }
+
+    #[test]
+    fn releases_that_nothing_evicts_are_forgotten_and_the_order_stays() {
+        let mut kv = KvCache::new(6, true);
+        let (mut first, mut second) = (Holding::default(), Holding::default());
+        compute(&mut kv, &mut first, 10, 2, 2);
+        compute(&mut kv, &mut second, 20, 2, 2);
+        kv.release(&mut second);
+        kv.release(&mut first);
+        for _ in 0..4 * LEAST_SWEPT {
+            let mut hits = Vec::new();
+            let prefix = kv.prefix.as_ref().expect("prefix caching is on");
+            assert_eq!(prefix.find_all(outline(20).runs(), 2, &mut hits), 2);
+            let mut again = Holding::default();
+            kv.take_hits(&hits, &mut again);
+            kv.release(&mut again);
+        }
+        let prefix = kv.prefix.as_ref().expect("prefix caching is on");
+        assert!(prefix.released.len() <= LEAST_SWEPT, "{} releases", prefix.released.len());
+        // 10 was used last long ago, so its blocks go first, last block first.
+        kv.take(2);
+        assert_eq!([cached(&kv, 10), cached(&kv, 20)], [1, 2]);
         kv.check();
     }
 }

@@ -252,6 +252,15 @@ impl Node {
         evicted
     }
 
+    /// Whether any of these blocks has been let go of by this release, and by none since.
+    pub(super) fn is_let_go(&self, blocks: Blocks, stamp: u32) -> bool {
+        let mut from = 0;
+        self.pieces.iter().any(|piece| {
+            let start = std::mem::replace(&mut from, piece.to);
+            piece.state == State::Free(stamp) && start < blocks.to && piece.to > blocks.from
+        })
+    }
+
     fn start_of(&self, piece: usize) -> u32 {
         piece.checked_sub(1).map_or(0, |before| self.pieces[before].to)
     }
