@@ -2,23 +2,30 @@
 //! them; and two policies see the same customers.
 
 use super::{any, cases};
+use crate::conservation::record;
 use crate::swarm;
 use proptest::prelude::*;
 use sim::backends::{Answering, Limits, RemoteKind, RemotePrice, RemoteSpec, Station};
 use sim::cache::{Eviction, SemanticCacheSpec};
-use sim::dist::DurationDist;
-use sim::ids::ModelId;
-use sim::outcome::Outcome;
+use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
+use sim::ids::{Backend, ModelId, RemoteId, SourceId, TaskId};
+use sim::outcome::{Ending, Outcome};
 use sim::predicate::{Op, Predicate, Signal, Value};
 use sim::price::{LimitReached, SpendLimit, SpendScope};
+use sim::record::TaskRecord;
 use sim::resilience::{
-    Backoff, BreakerSpec, FailureSet, HedgeSpec, RetryBudgetSpec, RetrySpec, SlidingWindow,
+    Backoff, BreakerSpec, FailureSet, GuardSpec, HedgeSpec, RetryBudgetSpec, RetrySpec,
+    SlidingWindow,
 };
 use sim::routing::{Rule, Share};
-use sim::tasks::Rung;
-use sim::units::{Money, Span};
-use sim::workload::ResubmitSpec;
+use sim::scenario::{ModelSpec, Serving};
+use sim::tasks::{IntentSpec, Quality, Rung, TaskBudget, TaskSpec};
+use sim::units::{Money, Span, Time};
+use sim::workload::{
+    Arrivals, ClientSpec, Gaps, People, RateCurve, ResubmitSpec, Scaling, SourceSpec,
+};
 use sim::{Scenario, Simulation};
+use std::collections::BTreeMap;
 
 const EVER: Span = Span::from_secs(10_000_000);
 
@@ -137,6 +144,87 @@ fn assert_same(scenario: &Scenario, changed: &Scenario, seed: u64) -> Outcome {
     plain
 }
 
+/// The same scenario without guards, caches, budgets and ladders, and with patient users.
+fn without_policies(mut scenario: Scenario) -> Scenario {
+    for model in &mut scenario.models {
+        model.guards = GuardSpec::default();
+    }
+    for task in &mut scenario.tasks {
+        task.budget = TaskBudget::default();
+    }
+    for source in &mut scenario.sources {
+        source.people.client = ClientSpec::default();
+    }
+    (scenario.semantic_cache, scenario.exact_cache) = (None, None);
+    scenario.spend_limits.clear();
+    scenario
+}
+
+/// `(source, number)` and what is drawn at the birth of each task: instant and tenant.
+fn customers(scenario: &Scenario, seed: u64) -> BTreeMap<(SourceId, u64), (Time, u32)> {
+    let (_, recorded) = record(scenario, seed, 0);
+    let open = |source: &SourceId| swarm::is_open_loop(&scenario.sources[source.index()]);
+    let tasks = recorded.tasks.iter().filter(|task| open(&task.source));
+    tasks.map(|task| ((task.source, task.number), (task.arrived, task.tenant))).collect()
+}
+
+/// `(source, number)` and quality of tasks of one call that were answered.
+fn answers(scenario: &Scenario, seed: u64) -> BTreeMap<u64, bool> {
+    let (_, recorded) = record(scenario, seed, 0);
+    let answered = |task: &&TaskRecord| {
+        task.submissions == 1 && matches!(task.ending, Ending::Success | Ending::Wrong)
+    };
+    let tasks = recorded.tasks.iter().filter(answered);
+    tasks.map(|task| (task.number, task.ending == Ending::Success)).collect()
+}
+
+/// One call of a hosted model that is right two times out of three.
+fn asking(timeout: Option<Span>) -> Scenario {
+    let serving = Serving { backend: Backend::Remote(RemoteId(0)), weight: 1.0 };
+    let mut model = ModelSpec { served_by: vec![serving], ..ModelSpec::default() };
+    model.quality = vec![Quality { success: 0.67, unsafe_rate: 0.0 }];
+    model.guards.timeout = timeout;
+    let intent = IntentSpec { name: "ask".into(), key: 1, confidence: 0.0, consistency: 0.4 };
+    let ttft = DurationDist::Exponential { mean: Span::from_millis(300) };
+    let mut remote = hosted();
+    remote.answering.ttft = ttft;
+    let tokens = LengthDist { law: LengthLaw::Fixed(20), min: 1, max: 20 };
+    let lengths = LengthsSpec { input: tokens.clone(), output: tokens, correlation: 0.0 };
+    let rate = RateCurve::constant(20.0);
+    Scenario {
+        horizon: Span::from_secs(30),
+        tasks: vec![TaskSpec::one_call("task", ModelId(0))],
+        sources: vec![SourceSpec {
+            name: "clients".into(),
+            key: 11,
+            task: TaskId(0),
+            arrivals: Arrivals::Renewal { gaps: Gaps::Exponential, rate },
+            lengths,
+            ends_by_eos: true,
+            max_tokens: None,
+            priority: 0,
+            prefix: None,
+            session: None,
+            scaling: Scaling::default(),
+            people: People::default(),
+        }],
+        remotes: vec![remote],
+        models: vec![model],
+        intents: vec![intent],
+        window: Span::from_secs(1),
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn an_answer_is_as_good_under_one_policy_as_under_another() {
+    let free = answers(&asking(None), 3);
+    let hurried = answers(&asking(Some(Span::from_millis(200))), 3);
+    assert!(hurried.len() * 3 < free.len() * 2 && hurried.len() > 50, "{}", hurried.len());
+    assert!(hurried.iter().all(|(number, right)| free.get(number) == Some(right)));
+    assert!(hurried.values().any(|right| !right));
+}
+
 proptest! {
     #![proptest_config(cases(300))]
 
@@ -144,6 +232,15 @@ proptest! {
     fn idle_policies_change_nothing_for_tasks(scenario in any::scenarios(), seed in any::<u64>()) {
         let idle = with_idle_policies(scenario.clone());
         assert_same(&scenario, &idle, seed);
+    }
+
+    #[test]
+    fn two_policies_see_the_same_customers(scenario in any::scenarios(), seed in any::<u64>()) {
+        let (guarded, plain) = (customers(&scenario, seed), without_policies(scenario));
+        // A kind of task may be one plain call without its policies, and then keeps no record.
+        for (who, drawn) in customers(&plain, seed) {
+            prop_assert_eq!(guarded.get(&who), Some(&drawn));
+        }
     }
 
     #[test]
