@@ -10,12 +10,14 @@
 
 mod fleet;
 mod lengths;
+mod plans;
 mod policy;
 mod traffic;
 
 pub(crate) use fleet::{PoolFile, StepTimeFile};
 pub(crate) use lengths::{CV, Lengths};
-pub(crate) use policy::{ObjectiveFile, PolicyFile};
+pub(crate) use plans::PlanFile;
+pub(crate) use policy::*;
 pub(crate) use traffic::{
     ArrivalsFile, ClientFile, MixFile, Spike, TraceFile, TrafficFile, WEIBULL_SHAPE,
 };
@@ -39,6 +41,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) tasks: Vec<(At<String>, TaskFile)>,
     pub(crate) models: Vec<(At<String>, ModelFile)>,
     pub(crate) pools: Vec<(At<String>, PoolFile)>,
+    pub(crate) plans: Vec<(At<String>, PlanFile)>,
     pub(crate) policy: PolicyFile,
     pub(crate) objectives: Vec<ObjectiveFile>,
 }
@@ -104,6 +107,7 @@ pub(crate) fn scenario(r: &mut Reader<'_>) -> ScenarioFile {
         tasks: r.named("tasks", "Kinds of task that traffic starts.", task),
         models: r.named("models", "Names that tasks call, and the pools that serve them.", model),
         pools: r.named("pools", "GPU pools: replicas of one engine.", fleet::pool),
+        plans: r.named("plans", "What tenants pay.", plans::plan),
         policy: policy::policy(r),
         objectives: policy::objectives(r),
     }

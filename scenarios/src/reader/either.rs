@@ -50,4 +50,20 @@ impl Reader<'_> {
             }
         }
     }
+
+    /// A table that is of one sort when it holds the key `tag`, and of another when it does not.
+    pub(crate) fn table_by<T>(
+        &mut self,
+        key: &'static str,
+        doc: &str,
+        tag: &str,
+        with: ReadTable<T>,
+        without: ReadTable<T>,
+    ) -> Option<T> {
+        let schema = || json!({"anyOf": [schema_of(without), schema_of(with)]});
+        self.describe(key, schema, doc, None);
+        let (node, site) = self.node(key)?;
+        let tagged = matches!(&node.value, Value::Table(table) if table.get(tag).is_some());
+        read_table(self.context, node, site, if tagged { with } else { without })
+    }
 }
