@@ -10,8 +10,11 @@ mod engine;
 mod fleet;
 mod load;
 mod objectives;
+mod policy;
 mod traffic;
 
+use crate::condition::names::{Names as ConditionNames, Symbols};
+use crate::condition::{ConditionText, compile};
 use crate::file::{CallFile, ScenarioFile, Settings};
 use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
 use crate::quantity::show_span;
@@ -21,7 +24,8 @@ use crate::source_files::SourceFiles;
 use load::mean_rate;
 use sim::Scenario;
 use sim::engine::EngineSpec;
-use sim::ids::{ModelId, PoolId};
+use sim::ids::{Backend, ModelId, PoolId};
+use sim::predicate::Predicate;
 use sim::scenario::ModelSpec;
 use sim::tasks::TaskSpec;
 use sim::units::{PS_PER_SEC, Span};
@@ -47,6 +51,10 @@ struct Resolver<'a> {
     warnings: RefCell<Vec<Warning>>,
     task_names: Names<'a>,
     pool_names: Names<'a>,
+    model_names: Names<'a>,
+    tool_names: Names<'a>,
+    intents: Vec<&'a str>,
+    symbols: RefCell<Symbols>,
     /// Knots, spikes and histogram entries of all sources so far.
     expanded: Cell<usize>,
 }
@@ -56,6 +64,16 @@ type Names<'a> = BTreeMap<&'a str, usize>;
 
 fn names<T>(all: &[(At<String>, T)]) -> Names<'_> {
     all.iter().enumerate().map(|(at, (name, _))| (name.value.as_str(), at)).collect()
+}
+
+fn model_names(file: &ScenarioFile) -> Names<'_> {
+    if !file.models.is_empty() {
+        return names(&file.models);
+    }
+    let pools = file.pools.iter();
+    let implied: BTreeSet<&str> =
+        pools.map(|(name, pool)| pool.model.as_ref().unwrap_or(name).value.as_str()).collect();
+    implied.into_iter().enumerate().map(|(at, name)| (name, at)).collect()
 }
 
 impl<'a> Resolver<'a> {
@@ -71,14 +89,16 @@ impl<'a> Resolver<'a> {
             warnings: RefCell::default(),
             task_names: names(&file.tasks),
             pool_names: names(&file.pools),
+            model_names: model_names(file),
+            tool_names: Names::new(),
+            intents: Vec::new(),
+            symbols: RefCell::default(),
             expanded: Cell::new(0),
         };
         resolver.pools = resolver.pools();
         resolver.models = resolver.models();
-        let models: Names<'_> =
-            resolver.models.iter().enumerate().map(|(at, m)| (m.name.as_str(), at)).collect();
         resolver.task_models =
-            file.tasks.iter().map(|(_, task)| resolver.task_model(task, &models)).collect();
+            file.tasks.iter().map(|(_, task)| resolver.task_model(task)).collect();
         resolver
     }
 }
@@ -98,9 +118,10 @@ pub(crate) fn resolve(
     let horizon = settings.and_then(|settings| resolver.horizon(settings, &traces));
     // Without a horizon the sources can still be checked, against a day.
     let sources = resolver.sources(horizon.unwrap_or(Span::from_secs(86_400)), &traces);
-    let tasks = resolver.tasks();
+    let mut tasks = resolver.tasks();
+    let mut policy = resolver.policy(&mut tasks);
     let objectives = resolver.objectives();
-    resolver.check_use(&sources);
+    resolver.check_use(&sources, &policy.reached);
     let offered_load = resolver.offered_load(&sources);
 
     let (settings, horizon) = (settings?, horizon?);
@@ -125,10 +146,11 @@ pub(crate) fn resolve(
             warm_up,
             tasks,
             sources: sources.into_iter().map(|source| source.spec).collect(),
-            models: resolver.models,
+            models: policy.guard(resolver.models),
             pools: pools.into_iter().map(|pool| pool.spec).collect(),
+            symbols: resolver.symbols.into_inner().into_words(),
             window,
-            ..Scenario::default()
+            ..policy.scenario
         },
         plan: plan?,
         objectives,
@@ -189,6 +211,28 @@ impl<'a> Resolver<'a> {
         at
     }
 
+    /// Compiles a condition; `None` when that was reported.
+    fn condition(&self, text: &At<ConditionText>) -> Option<Predicate> {
+        let pools = self.file.pools.iter().enumerate();
+        let pool_id = |at: usize| PoolId(u32::try_from(at).unwrap_or(u32::MAX));
+        let backends: Vec<(&str, Backend)> = pools
+            .map(|(at, (name, _))| (name.value.as_str(), Backend::Pool(pool_id(at))))
+            .collect();
+        let mut names = ConditionNames {
+            attributes: &[],
+            intents: &self.intents,
+            backends: &backends,
+            symbols: &mut self.symbols.borrow_mut(),
+        };
+        match compile(text, &mut names) {
+            Ok(predicate) => Some(predicate),
+            Err(problems) => {
+                problems.into_iter().for_each(|problem| self.push(problem));
+                None
+            }
+        }
+    }
+
     /// Declared models; without any, one for each model name that pools serve.
     fn models(&self) -> Vec<ModelSpec> {
         let declared = &self.file.models;
@@ -226,7 +270,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The model a task calls; reports a task that is more than one call.
-    fn task_model(&self, task: &crate::file::TaskFile, known: &Names<'_>) -> Option<ModelId> {
+    fn task_model(&self, task: &crate::file::TaskFile) -> Option<ModelId> {
         let [step] = task.steps.as_slice() else {
             let message = if task.steps.is_empty() {
                 "the task has no step with a model_call"
@@ -240,6 +284,7 @@ impl<'a> Resolver<'a> {
             self.refuse(ProblemKind::MissingKey, &step.site, "the step has no model_call");
             return None;
         };
+        let known = &self.model_names;
         let at = match &call.model {
             Some(name) => self.find(name, "model", known)?,
             None if known.len() == 1 => 0,
@@ -262,7 +307,6 @@ impl<'a> Resolver<'a> {
             }
             Some(TaskSpec {
                 value: task.value.as_ref().map(|value| value.value),
-                latency_slo: task.latency_slo.as_ref().map(|slo| slo.value),
                 ..TaskSpec::one_call(&name.value, (*model)?)
             })
         };
@@ -365,7 +409,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Things that are declared and not used, and a scenario without any traffic.
-    fn check_use(&self, sources: &[traffic::Source]) {
+    fn check_use(&self, sources: &[traffic::Source], reached: &BTreeSet<ModelId>) {
         let file = self.file;
         for (missing, what) in [
             (file.traffic.is_empty(), "traffic"),
@@ -379,7 +423,7 @@ impl<'a> Resolver<'a> {
             }
         }
         let models: BTreeSet<usize> =
-            self.task_models.iter().flatten().map(|model| model.index()).collect();
+            self.task_models.iter().flatten().chain(reached).map(|model| model.index()).collect();
         let served = models.iter().filter_map(|&model| self.models.get(model));
         let pools: BTreeSet<usize> =
             served.flat_map(|model| model.pools().map(PoolId::index)).collect();

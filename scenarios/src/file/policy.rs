@@ -10,7 +10,7 @@ mod guards;
 mod routing;
 
 pub(crate) use budgets::{BudgetFile, RungFile, RungKind, ScopeFile, SpendLimitFile, ThenFile};
-pub(crate) use caching::{CacheFile, CachingFile, SemanticFile};
+pub(crate) use caching::{CacheFile, CachingFile};
 pub(crate) use guards::{
     AdmissionFile, BackoffFile, BreakerFile, ByModel, HedgingFile, RetriesFile, RetryBudgetFile,
     USUAL_FAILURES, WindowType,

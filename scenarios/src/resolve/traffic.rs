@@ -445,7 +445,7 @@ fn demand(
 }
 
 /// Key of a source's random streams: the first 64 bits of its name's SHA-256.
-fn stream_key(name: &str) -> u64 {
+pub(super) fn stream_key(name: &str) -> u64 {
     let digest = Sha256::digest(name.as_bytes());
     digest.iter().take(8).fold(0, |key, &byte| key << 8 | u64::from(byte))
 }

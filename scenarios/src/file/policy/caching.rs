@@ -62,11 +62,8 @@ fn semantic(r: &mut Reader<'_>) -> SemanticFile {
 }
 
 fn cache(r: &mut Reader<'_>) -> CacheFile {
-    const EVICTIONS: Choice<Eviction> = Choice(&[
-        ("lru", Eviction::Lru),
-        ("fifo", Eviction::Fifo),
-        ("random", Eviction::Random),
-    ]);
+    const EVICTIONS: Choice<Eviction> =
+        Choice(&[("lru", Eviction::Lru), ("fifo", Eviction::Fifo), ("random", Eviction::Random)]);
     let seconds = Whole { min: 1, max: 8_640_000 };
     let ttl_seconds = r.may("ttl_seconds", seconds, "Life of an entry in whole seconds.");
     let ttl = if r.has("ttl_seconds") {

@@ -8,9 +8,7 @@
 
 use super::failures;
 use crate::file::lengths::duration_dist;
-use crate::kinds::{
-    Choice, Count, DURATION, Duration, Flag, LENGTH_OF_TIME, Number, Or, Whole,
-};
+use crate::kinds::{Choice, Count, DURATION, Duration, Flag, LENGTH_OF_TIME, Number, Or, Whole};
 use crate::problem::{At, ProblemKind, Site};
 use crate::reader::{ReadTable, Reader};
 use sim::dist::DurationDist;
@@ -89,6 +87,7 @@ pub(crate) struct AdmissionFile {
     /// `None` within: any number.
     pub(crate) max_in_flight: Option<At<Option<u32>>>,
     pub(crate) shed: Option<Vec<(i32, u32)>>,
+    pub(crate) site: Site,
 }
 
 /// What clients try again by default (as the client library of OpenAI does: 408, 409, 429, 5xx,
@@ -287,7 +286,8 @@ fn admission_of(r: &mut Reader<'_>) -> AdmissionFile {
     let written = r.has("shed");
     let shed = r.list("shed", "Priorities that are turned away when it is busy.", |r| {
         let priority = Whole { min: -1_000_000, max: 1_000_000 };
-        let priority = r.need("priority", priority, "Calls of this priority number or a larger one …");
+        let priority =
+            r.need("priority", priority, "Calls of this priority number or a larger one …");
         let many = Count { min: 0, max: 100_000_000 };
         let in_flight = r.need("in_flight", many, "… are turned away beside so many attempts.");
         Some((i32::try_from(priority?.value).ok()?, in_flight?.value))
@@ -295,5 +295,6 @@ fn admission_of(r: &mut Reader<'_>) -> AdmissionFile {
     AdmissionFile {
         max_in_flight,
         shed: written.then(|| shed.into_iter().flatten().collect()),
+        site: r.site().clone(),
     }
 }

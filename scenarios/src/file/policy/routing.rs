@@ -76,7 +76,10 @@ fn rule(r: &mut Reader<'_>) -> RuleFile {
     let condition = r.may("condition", ConditionKind, "The same as `when`; one of them is needed.");
     match (r.has("when"), r.has("condition")) {
         (true, true) => {
-            r.refuse(ProblemKind::Conflict, "`when` and `condition` are one key; write one of them");
+            r.refuse(
+                ProblemKind::Conflict,
+                "`when` and `condition` are one key; write one of them",
+            );
         }
         (false, false) => {
             r.refuse(ProblemKind::MissingKey, "the rule has no condition; write it under `when`");
