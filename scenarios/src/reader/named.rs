@@ -48,19 +48,6 @@ impl<'a> Reader<'a> {
         entries.into_iter().map(list).collect()
     }
 
-    /// A list whose items are scalars or tables; absent, it is empty.
-    pub(crate) fn mixed_list<K: Kind, T>(
-        &mut self,
-        key: &'static str,
-        kind: K,
-        read: ReadTable<T>,
-        doc: &str,
-    ) -> Vec<Either<K, T>> {
-        self.describe(key, || list_of(&kind, read), doc, None);
-        let items = self.items(key);
-        self.each(&kind, read, items)
-    }
-
     fn each<K: Kind, T>(
         &self,
         kind: &K,

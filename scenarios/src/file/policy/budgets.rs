@@ -89,7 +89,7 @@ pub(super) fn budget(r: &mut Reader<'_>) -> BudgetFile {
         r.refuse(ProblemKind::Conflict, message);
     }
     let from_ms = |ms: At<i64>| ms.map(|ms| Span::from_millis(ms.unsigned_abs()));
-    let on_exceeded = r.mixed_list(
+    let on_exceeded = r.eithers(
         "on_exceeded",
         RUNGS,
         rung,

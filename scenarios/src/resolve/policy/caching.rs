@@ -5,9 +5,11 @@
 //! Deliberately absent: what is asked of them (see the steps of a task).
 
 use crate::file::CacheFile;
+use crate::problem::At;
 use crate::resolve::Resolver;
 use sim::cache::{ExactCacheSpec, SemanticCacheSpec};
-use sim::tasks::{TaskSpec, Work};
+use sim::tasks::Work;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Resolver<'_> {
     /// The cache of answers by similarity.
@@ -23,35 +25,37 @@ impl Resolver<'_> {
         self.file.policy.caching.exact.as_ref().and_then(cache)
     }
 
-    /// Gives each step that uses a tool the cache of that tool's results, and warns where a cache
-    /// is asked nothing.
-    pub(in crate::resolve) fn cache_tools(&self, tasks: &mut [TaskSpec]) {
-        for (name, file) in &self.file.policy.caching.tools {
-            let Some(tool) = self.find(name, "tool", &self.tool_names) else { continue };
-            let mut asked = false;
-            let steps = tasks.iter_mut().flat_map(|task| &mut task.graph.steps);
-            for step in steps {
-                if let Work::Tool(work) = &mut step.work
-                    && work.tool.index() == tool
-                {
-                    asked |= work.query.is_some();
-                    work.cache = cache(file);
+    /// The caches of tools' results, by the position of the tool.
+    pub(super) fn tool_caches(&self) -> BTreeMap<usize, ExactCacheSpec> {
+        let of = |(name, file): &(At<String>, CacheFile)| {
+            let tool = self.find(name, "tool", &self.tool_names)?;
+            Some((tool, cache(file)?))
+        };
+        self.file.policy.caching.tools.iter().filter_map(of).collect()
+    }
+
+    /// Warns of caches that are never asked.
+    pub(super) fn check_caches(&self) {
+        let (mut answers, mut tools) = (false, BTreeSet::new());
+        for step in self.tasks.iter().flatten().flat_map(|task| &task.spec.graph.steps) {
+            match &step.work {
+                Work::ModelCall(call) => answers |= call.cacheable && call.query.is_some(),
+                Work::Tool(tool) if tool.query.is_some() => {
+                    tools.insert(tool.tool.index());
                 }
-            }
-            if !asked && cache(file).is_some() {
-                let message = "no step asks this tool anything twice (none has a `query`)";
-                self.warn(&name.site, message.to_owned());
+                Work::Tool(_) | Work::SubTask(_) => {}
             }
         }
-        let asked = tasks.iter().flat_map(|task| &task.graph.steps).any(|step| {
-            matches!(&step.work, Work::ModelCall(call) if call.cacheable && call.query.is_some())
-        });
         let caching = &self.file.policy.caching;
         let semantic = caching.semantic.as_ref().map(|file| &file.cache);
-        for file in semantic.into_iter().chain(&caching.exact) {
+        let of_answers = semantic.into_iter().chain(&caching.exact).map(|file| (file, answers));
+        let of_tools = caching.tools.iter().map(|(name, file)| {
+            let tool = self.tool_names.get(name.value.as_str());
+            (file, tool.is_none_or(|tool| tools.contains(tool)))
+        });
+        for (file, asked) in of_answers.chain(of_tools) {
             if !asked && cache(file).is_some() {
-                let message = "no model call is asked twice (none has a `query`), so this cache \
-                               never answers";
+                let message = "the cache never answers: no step that it is for has a `query`";
                 self.warn(&file.site, message.to_owned());
             }
         }

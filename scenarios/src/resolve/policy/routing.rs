@@ -9,12 +9,11 @@ use crate::file::{FallbackFile, RoutingFile, ShareFile};
 use crate::kinds::Text;
 use crate::problem::{At, Problem, ProblemKind};
 use crate::reader::Either;
+use crate::resolve::Resolver;
 use crate::resolve::traffic::stream_key;
-use crate::resolve::{Names, Resolver};
-use sim::ids::ModelId;
 use sim::resilience::FailureSet;
 use sim::routing::{Fallback, RoutingSpec, Rule, Share};
-use sim::tasks::{Step, TaskSpec, Work};
+use sim::tasks::{Step, Work};
 use std::collections::BTreeSet;
 
 impl Resolver<'_> {
@@ -28,11 +27,9 @@ impl Resolver<'_> {
         let Some(file) = &self.file.policy.routing else { return routing };
         routing.default_model = self.model_of(file.default_model.as_ref());
         routing.fail_closed = file.fail_closed.as_ref().is_some_and(|closed| closed.value);
-        let intents: Names<'_> =
-            self.intents.iter().enumerate().map(|(at, &intent)| (intent, at)).collect();
         for (intent, model) in &file.by_intent {
             let model = self.model_id(model);
-            let intent = self.find(intent, "intent", &intents);
+            let intent = self.find(intent, "intent", &self.intent_names);
             if let Some(slot) = intent.and_then(|at| routing.by_intent.get_mut(at)) {
                 *slot = model;
             }
@@ -45,40 +42,36 @@ impl Resolver<'_> {
             }
         }
         self.rules(file, &mut routing);
-        routing.shares = self.shares(file);
+        routing.shares = self.canaries_and_shadows(file);
         routing
     }
 
-    /// Each call has to go somewhere: where no step and no intent names its model there is a
-    /// default, and where there is but one model that is it.
-    pub(in crate::resolve) fn send_somewhere(&self, routing: &mut RoutingSpec, tasks: &[TaskSpec]) {
-        if routing.default_model.is_some() {
+    /// Whether a call may leave it to routing which model it goes to.
+    pub(in crate::resolve) fn routes(&self) -> bool {
+        self.file.policy.routing.is_some()
+    }
+
+    /// Where neither a step nor its intent names a model, there has to be a default.
+    pub(super) fn check_that_calls_go_somewhere(&self, routing: &RoutingSpec) {
+        // A default that is written and wrong was reported.
+        let written = |file: &RoutingFile| file.default_model.is_some();
+        if self.file.policy.routing.as_ref().is_none_or(written) {
             return;
         }
-        let lost = |step: &Step| match &step.work {
+        let lost = |step: &&Step| match &step.work {
             Work::ModelCall(call) => {
                 let by_intent = routing.by_intent.get(call.intent.index());
                 call.model.is_none() && by_intent.is_none_or(Option::is_none)
             }
             _ => false,
         };
-        for (task, (_, file)) in tasks.iter().zip(&self.file.tasks) {
-            let Some(step) = task.graph.steps.iter().find(|step| lost(step)) else { continue };
-            if self.models.len() == 1 {
-                let model = self.models.first().map_or("", |model| &model.name);
-                let how = "the only model".to_owned();
-                self.derived("routing.default_model", model.to_owned(), how);
-                routing.default_model = Some(ModelId(0));
-                return;
+        for (task, (_, file)) in self.tasks.iter().zip(&self.file.tasks) {
+            let steps = task.iter().flat_map(|task| &task.spec.graph.steps);
+            for step in steps.filter(lost) {
+                let message = format!("nothing says which model the step `{}` calls", step.name);
+                let problem = Problem::new(ProblemKind::MissingKey, &file.site, message);
+                self.push(problem.help("name its `model`, or write [routing] default_model"));
             }
-            let routing = self.file.policy.routing.as_ref();
-            if routing.is_some_and(|routing| routing.default_model.is_some()) {
-                // The default is written and wrong, which was reported.
-                return;
-            }
-            let message = format!("nothing says which model the step `{}` calls", step.name);
-            let problem = Problem::new(ProblemKind::MissingKey, &file.site, message);
-            self.push(problem.help("name its `model`, or write [routing] default_model"));
         }
     }
 
@@ -103,7 +96,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn shares(&self, file: &RoutingFile) -> Vec<Share> {
+    fn canaries_and_shadows(&self, file: &RoutingFile) -> Vec<Share> {
         let mut seen = BTreeSet::new();
         let mut share = |file: &ShareFile, shadow: bool| {
             let (of, to) = (self.model_of(file.of.as_ref()), self.model_of(file.to.as_ref()));
