@@ -422,22 +422,9 @@ impl<'a> Reader<'a> {
         read(self)
     }
 
-    /// Keys of planned features: refused, never ignored.
-    pub(crate) fn unsupported(&mut self, keys: &[&'static str]) {
-        for &key in keys {
-            self.shape.unsupported.push(key);
-            if let Some((_, site)) = self.node(key) {
-                let message = format!("`{key}` is not supported by this version");
-                self.context.sink.push(Problem::new(ProblemKind::Unsupported, &site, message));
-            }
-        }
-    }
-
     /// Reports the keys nobody asked for.
     fn finish(self) -> Shape {
         if let Source::Table(table) = self.source {
-            let supported = |key: &&&'static str| !self.shape.unsupported.contains(key);
-            let known: Vec<&str> = self.keys.iter().filter(supported).copied().collect();
             let unknown = |key: &str| !self.lenient && !self.keys.contains(&key);
             for entry in table.entries.iter().filter(|entry| unknown(&entry.key)) {
                 self.context.sink.push_with(|| {
@@ -445,7 +432,7 @@ impl<'a> Reader<'a> {
                     let site = Site { place: entry.place.clone(), key };
                     let message = format!("unknown key `{}`", shortened(&entry.key));
                     let problem = Problem::new(ProblemKind::UnknownKey, &site, message);
-                    problem.help(did_you_mean(&entry.key, &known))
+                    problem.help(did_you_mean(&entry.key, &self.keys))
                 });
             }
         }
