@@ -22,7 +22,7 @@ pub(crate) use backends::{
 };
 pub(crate) use fleet::{PoolFile, StepTimeFile};
 pub(crate) use lengths::{CV, Lengths};
-pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile};
+pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile, SessionsFile};
 pub(crate) use policy::{ObjectiveFile, PolicyFile};
 pub(crate) use tasks::{CallFile, CheckFile, QueryFile, StepFile, TIMES, TaskFile, WorkFile};
 pub(crate) use traffic::{

@@ -139,7 +139,7 @@ fn no_numeric_field_swallows_a_hostile_value() {
     numeric_fields(&schema(SchemaKind::Scenario), "", &[], &mut fields);
     assert!(fields.len() > 120, "{}", fields.len());
     for Field { setup, path, wrap } in &fields {
-        let signed = path.ends_with("priority") || path.ends_with("correlation");
+        let signed = ["priority", "correlation", "uniform.0"].iter().any(|end| path.ends_with(end));
         for value in HOSTILE.iter().filter(|&&value| !(signed && value == "-1")) {
             let change = format!("{path}={}", wrap(value));
             let changes: Vec<&str> =

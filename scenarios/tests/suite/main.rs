@@ -8,3 +8,4 @@ mod resolving;
 mod schema;
 mod shipped;
 mod support;
+mod worlds;

@@ -1,0 +1,363 @@
+//! Tasks of several steps, places outside our pools, intents, attributes and users: what they
+//! resolve to, what is refused, and that what was resolved runs.
+
+use crate::support::{SMALL, load};
+use scenarios::resolved::Origin;
+use scenarios::{ProblemKind as Kind, Problems, Resolved};
+use sim::backends::{RemoteKind, RemotePrice};
+use sim::ids::{Backend, IntentId, ModelId, PoolId, RemoteId, TaskId};
+use sim::scenario::BackendChoice;
+use sim::simulation::Simulation;
+use sim::tasks::{CallLengths, Finding, Flaw, Join, Repeat, Work};
+use sim::units::{Money, Span};
+use sim::workload::AttributeLaw;
+
+/// A support desk: a fan-out, a check that may start over, an agent's loop, a part, a reviewer; a
+/// pool, a hosted model, rented capacity and devices behind three models.
+const DESK: &str = r#"
+[scenario]
+horizon = "10m"
+
+[traffic.web]
+task = "reply"
+arrivals = { kind = "poisson", rate = "1/s" }
+sessions = { turns = { kind = "fixed", tokens = 3 }, think = { kind = "exponential", mean = "5s" }, memory = { after_tokens = 900, ratio = 0.1 } }
+input = { kind = "lognormal", p50 = 200, p95 = 500 }
+output = { kind = "fixed", tokens = 80 }
+tenants = { count = 50, zipf = 1.0 }
+patience = { kind = "exponential", mean = "2m" }
+resubmit = { max = 2, probability = 0.5, pause = { kind = "fixed", length = "3s" } }
+attributes = { mood = { uniform = [0.5, 1.0] } }
+
+[attributes.tier]
+values = { free = 3, enterprise = 1 }
+per = "tenant"
+
+[attributes.mood]
+uniform = [0, 1]
+
+[intents.draft]
+confidence = 0.6
+quality = { small = { success = 0.8, unsafe = 0.02 }, big = { success = 0.95 }, local = { success = 0.6 } }
+
+[intents.classify]
+
+[tasks.reply]
+value = "$0.12"
+harm_cost = "$5"
+p95_latency_slo_ms = 30000
+observability = "$0.0001"
+steps = [
+  { id = "send", tool = "mailer", acts = true, after = ["review", "guard"] },
+  { id = "triage", model_call = { intent = "classify", model = "local", input = { kind = "fixed", tokens = 300 }, output = { kind = "fixed", tokens = 5 }, query = { topics = 1000 } } },
+  { id = "search", retrieval = "kb", after = ["triage"] },
+  { id = "account", tool = "crm", after = ["triage"], required = false },
+  { id = "agent", sub_task = "research", after = ["triage"], when = "tier == 'enterprise' and mood > 0.2" },
+  { id = "draft", model_call = { intent = "draft", model = "small" }, after = ["search", "account", "agent"] },
+  { id = "verify", model_call = { intent = "classify", model = "big", input = { kind = "fixed", tokens = 400 }, output = { kind = "fixed", tokens = 5 } }, after = ["draft"], repeat_until_success = 2, check = { sensitivity = 0.9, specificity = 0.95, then = "go_on" } },
+  { id = "guard", safety_check = "filter", after = ["verify"], check = { of = "draft" } },
+  { id = "review", human_review = "desk", after = ["verify"], when = "tier == 'enterprise' and mood > 0.9", check = { of = "draft", sensitivity = 0.99 } },
+  { id = "remember", model_call = { memory = true, model = "small" }, after = ["draft"] },
+]
+
+[tasks.research]
+steps = [
+  { id = "think", model_call = { model = "big", input = { kind = "fixed", tokens = 900 }, output = { kind = "fixed", tokens = 60 } }, loop = { kind = "geometric", mean = 3, max = 20 } },
+  { tool = "crm", parallel = 3 },
+]
+
+[models.small]
+served_by = ["h100", "mini"]
+
+[models.big]
+served_by = [{ backend = "h100", weight = 1 }, { backend = "units", weight = 3 }]
+
+[models.local]
+served_by = ["phones", "mini"]
+
+[pools.h100]
+price = "$2.99/h"
+engine_args = { num_gpu_blocks_override = 10000 }
+step_time = { fixed = "5ms", per_token = "20us", per_kv_token = "50ns" }
+
+[providers.mini]
+catalog = "openai/gpt-4o-mini"
+rpm = 600
+tpm = 200000
+burst = "10s"
+discount = 0.5
+hourly = [["0h", 1.0], ["14h", 1.5]]
+incidents = [{ at = "4m", length = "1m", error_rate = 0.3, slowness = "2x" }]
+
+[provisioned.units]
+units = 2
+price = "$10/h"
+discount = 0.2
+concurrency = 8
+scale_to_zero = true
+cold_start = { start = { kind = "fixed", length = "20s" }, idle_after = "1m" }
+ttft = { kind = "fixed", length = "200ms" }
+tpot = { kind = "fixed", length = "10ms" }
+max_context = 32000
+
+[devices.phones]
+classes = [{ name = "new", share = 0.4 }, { name = "old", share = 0.3, slowness = 3, throttled = 0.1 }]
+ttft = { kind = "fixed", length = "400ms" }
+per_input_token = "1ms"
+tpot = { kind = "fixed", length = "40ms" }
+max_context = 4096
+
+[tools]
+kb = { kind = "retrieval", latency = { kind = "lognormal", p50 = "60ms", p95 = "200ms" }, per_call = "$0.0002" }
+crm = { latency = { kind = "fixed", length = "100ms" }, concurrency = 4, queue_limit = 20, error_rate = 0.02 }
+mailer = { latency = { kind = "fixed", length = "20ms" } }
+filter = { kind = "safety_check", latency = { kind = "fixed", length = "30ms" } }
+desk = { kind = "human_review", latency = { kind = "exponential", mean = "30s" }, concurrency = 3, per_hour = "$40/h" }
+"#;
+
+fn desk(changes: &[&str]) -> Result<Resolved, Problems> {
+    load(DESK, changes)
+}
+
+#[test]
+fn a_whole_world_resolves_runs_and_loses_nobody() {
+    let resolved = desk(&[]).expect("a good scenario");
+    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    for replication in 0..3 {
+        let outcome = Simulation::new(&resolved.scenario, 7, replication).run();
+        assert!(outcome.audit.is_empty(), "{:?}", outcome.audit);
+        let task = &outcome.tasks[0];
+        let ended = task.succeeded + task.failed + task.rejected + task.abandoned;
+        assert_eq!(task.arrived, ended + task.in_flight);
+        assert!(task.arrived > 500 && task.succeeded > task.arrived / 2, "{task:?}");
+        // Every place had something to do, and checks, agents and reviewers too.
+        assert!(outcome.remotes.iter().all(|remote| remote.billed.attempts > 0));
+        assert!(outcome.tools.iter().all(|tool| tool.uses > 0));
+        assert!(outcome.models.iter().all(|model| model.attempts > 0));
+    }
+}
+
+#[test]
+fn steps_are_sorted_and_keep_what_they_say() {
+    let resolved = desk(&[]).expect("a good scenario");
+    let scenario = &resolved.scenario;
+    let task = &scenario.tasks[0];
+    assert_eq!(task.latency_slo, Some(Span::from_secs(30)));
+    assert_eq!(task.harm_cost, Some(Money(5 * Money::PICO_PER_DOLLAR)));
+    let names: Vec<&str> = task.graph.steps.iter().map(|step| step.name.as_str()).collect();
+    let at = |name: &str| names.iter().position(|other| *other == name).expect(name);
+    let step = |name: &str| &task.graph.steps[at(name)];
+    for (number, step) in task.graph.steps.iter().enumerate() {
+        assert!(step.after.iter().all(|&before| (before as usize) < number), "{names:?}");
+        assert_eq!(step.join, Join::All);
+    }
+    assert_eq!(step("draft").after.len(), 3);
+    assert!(!step("account").required && step("search").required);
+    assert!(step("agent").when.is_some());
+    assert_eq!(step("agent").work, Work::SubTask(TaskId(1)));
+    let Work::ModelCall(draft) = &step("draft").work else { panic!("a call") };
+    assert_eq!((draft.model, &draft.lengths), (Some(ModelId(0)), &CallLengths::Request));
+    assert_eq!((draft.intent, draft.decisive), (IntentId(0), true));
+    let Work::ModelCall(triage) = &step("triage").work else { panic!("a call") };
+    assert!(matches!(triage.lengths, CallLengths::Drawn(_)) && triage.cacheable);
+    let Work::ModelCall(memory) = &step("remember").work else { panic!("a call") };
+    assert_eq!((&memory.lengths, memory.background), (&CallLengths::Memory, true));
+    assert_eq!(scenario.intents[memory.intent.index()].name, "other");
+
+    let verify = step("verify").check.as_ref().expect("a check");
+    assert_eq!((verify.step as usize, verify.redo), (at("draft"), 2));
+    assert_eq!((verify.looks_for, verify.then), (Flaw::Wrong, Finding::GoOn));
+    let guard = step("guard").check.as_ref().expect("a check");
+    assert_eq!((guard.looks_for, guard.then), (Flaw::Unsafe, Finding::Fail));
+    assert_eq!(step("review").check.as_ref().expect("a check").then, Finding::Mend);
+
+    let research = &scenario.tasks[1].graph.steps;
+    assert_eq!((research[1].name.as_str(), research[1].after.as_slice()), ("step-2", &[0][..]));
+    assert!(matches!(&research[0].repeat, Repeat::Loop(law) if law.max == 20));
+    assert!(
+        matches!(&research[1].repeat, Repeat::Parallel(law) if (law.min, law.max) == (1, 1000))
+    );
+}
+
+#[test]
+fn places_outside_have_their_prices_limits_and_sources() {
+    let resolved = desk(&[]).expect("a good scenario");
+    let scenario = &resolved.scenario;
+    let [mini, units, phones] = scenario.remotes.as_slice() else { panic!("three remotes") };
+    assert_eq!(mini.kind, RemoteKind::Hosted);
+    let RemotePrice::Metered(meter) = mini.price else { panic!("by the token") };
+    // $0.15 and $0.075 per million tokens, half off.
+    assert_eq!((meter.input, meter.cached_input), (Money(75_000), Money(37_500)));
+    assert_eq!((meter.cache_write, meter.output), (Money(75_000), Money(300_000)));
+    let requests = mini.limits.requests.expect("rpm");
+    assert_eq!((requests.per_minute, requests.burst), (600, 100));
+    assert_eq!(mini.max_context, 128_000);
+    let origin = |key: &str| {
+        let line = resolved.provenance.iter().find(|line| line.key == key).expect(key);
+        line.origin.clone()
+    };
+    for key in ["input", "output", "ttft", "tpot", "max_context"] {
+        let key = format!("providers.mini.{key}");
+        assert!(matches!(origin(&key), Origin::Catalogue(_)), "{key}");
+    }
+    let hourly = RemotePrice::Hourly {
+        units: 2,
+        per_unit_hour: Money(8 * Money::PICO_PER_DOLLAR),
+        asleep_free: true,
+    };
+    assert_eq!((units.price, units.station.servers), (hourly, Some(16)));
+    assert_eq!((phones.price, phones.devices.len()), (RemotePrice::Free, 2));
+    assert_eq!(scenario.models[1].choice, BackendChoice::Weighted);
+    assert_eq!(scenario.models[1].served_by[1].backend, Backend::Remote(RemoteId(1)));
+    assert_eq!(scenario.models[0].served_by[0].backend, Backend::Pool(PoolId(0)));
+    assert_eq!(scenario.models[0].quality[0].unsafe_rate, 0.02);
+    assert_eq!(scenario.tools[4].per_hour, Money(40 * Money::PICO_PER_DOLLAR));
+}
+
+#[test]
+fn users_have_tenants_attributes_and_patience() {
+    let resolved = desk(&[]).expect("a good scenario");
+    let people = &resolved.scenario.sources[0].people;
+    assert_eq!(people.tenants.expect("tenants").count, 50);
+    assert_eq!(people.client.resubmit.as_ref().expect("they ask again").max_submissions, 2);
+    assert!(people.attributes[0].per_tenant && !people.attributes[1].per_tenant);
+    let AttributeLaw::Words(words) = &people.attributes[0].law else { panic!("words") };
+    assert_eq!(words.iter().map(|word| word.1).collect::<Vec<_>>(), [0.75, 1.0]);
+    let word = |at: usize| resolved.scenario.symbols[words[at].0.index()].as_str();
+    assert_eq!((word(0), word(1)), ("free", "enterprise"));
+    // The source's own law wins.
+    assert_eq!(people.attributes[1].law, AttributeLaw::Uniform { low: 0.5, high: 1.0 });
+}
+
+#[test]
+fn a_task_of_one_call_is_what_it_was() {
+    let resolved = load(SMALL, &[]).expect("a good scenario");
+    let scenario = &resolved.scenario;
+    let [step] = scenario.tasks[0].graph.steps.as_slice() else { panic!("one step") };
+    let Work::ModelCall(call) = &step.work else { panic!("a call") };
+    assert_eq!((call.model, &call.lengths), (Some(ModelId(0)), &CallLengths::Request));
+    assert!(scenario.intents.is_empty() && scenario.models[0].quality.is_empty());
+    assert_eq!(scenario.sources[0].people, sim::workload::People::default());
+}
+
+#[test]
+fn mistakes_of_a_world_are_named() {
+    let cases: [(&str, Kind, &str); 46] = [
+        ("tasks.reply.steps.1.after=['search']", Kind::Conflict, "search → triage → search"),
+        ("tasks.research.steps.0.after=[\"thnk\"]", Kind::UnknownName, "no step is called `thnk`"),
+        ("tasks.research.steps.1={ sub_task = 'reply' }", Kind::Conflict, "reply → research"),
+        ("tasks.research.steps.1={ sub_task = 'replies' }", Kind::UnknownName, "no task is called"),
+        ("tasks.research.steps.1={}", Kind::MissingKey, "the step does nothing"),
+        ("tasks.research.steps.1.sub_task=reply", Kind::MissingKey, "more than one thing"),
+        ("tasks.research.steps.1.id=think", Kind::Conflict, "two steps are called `think`"),
+        ("tasks.research.steps.1.tool=crn", Kind::UnknownName, "no tool is called `crn`"),
+        ("tasks.research.steps.1={ retrieval = 'crm' }", Kind::Conflict, "of another kind"),
+        ("tasks.research.steps.1.loop=2", Kind::Conflict, "not both"),
+        ("tasks.research.steps.1.parallel=1001", Kind::BadValue, "out of range"),
+        ("tasks.research.steps.0.acts=true", Kind::Conflict, "only a tool"),
+        ("tasks.research.steps.0.when=teir == 'x'", Kind::UnknownName, "teir"),
+        ("tasks.research.steps.0.condition=1 < 2", Kind::BadValue, "always"),
+        ("tasks.research.steps.1.repeat_until_success=101", Kind::BadValue, "out of range"),
+        ("tasks.research.steps.0.repeat_until_success=1", Kind::MissingKey, "exactly one"),
+        ("tasks.research.steps.1.check={ of = 'step-2' }", Kind::Conflict, "before this step"),
+        ("tasks.research.steps.0.model_call.model=", Kind::BadValue, "empty"),
+        ("tasks.research.steps.0.model_call.model=bigger", Kind::UnknownName, "no model"),
+        ("tasks.research.steps.0.model_call.input.tokens=40000", Kind::DoesNotFit, "not fit"),
+        ("tasks.research.steps.0.model_call.memory=true", Kind::Conflict, "its prompt"),
+        (
+            "tasks.reply.steps.5.model_call.input={ kind='fixed', tokens=9 }",
+            Kind::MissingKey,
+            "go together",
+        ),
+        ("tasks.reply.steps.5.model_call.prefix={ tokens = 9 }", Kind::Conflict, "own prefix"),
+        ("tasks.reply.steps.1.model_call.query.spread=0.5", Kind::Conflict, "at most"),
+        ("tasks.reply.steps.9={ tool = 'crm' }", Kind::MissingKey, "keeps the memory"),
+        ("tasks.reply.p95_latency_slo=6s", Kind::Conflict, "written twice"),
+        ("traffic.web.sessions.memory={ ratio = 0.5 }", Kind::MissingKey, "when the conversation"),
+        ("traffic.web.tenants.plan=gold", Kind::UnknownName, "no plan is called"),
+        ("traffic.web.tenants.count=1000001", Kind::BadValue, "out of range"),
+        ("traffic.web.attributes={ mod = { uniform = [0, 1] } }", Kind::UnknownName, "attribute"),
+        ("attributes.mood.uniform=[1, 0]", Kind::Conflict, "either `values`"),
+        ("attributes.confidence={ uniform = [0, 1] }", Kind::BadValue, "something else"),
+        ("intents.draft.quality={ smal = { success = 1 } }", Kind::UnknownName, "no model"),
+        ("intents.draft.consistency=1.5", Kind::BadValue, "out of range"),
+        (
+            "models.small.served_by=[{ backend = 'h100', weight = 1 }, 'mini']",
+            Kind::Conflict,
+            "or none",
+        ),
+        ("models.small.served_by=[{ backend = 'h100', weight = 0 }]", Kind::BadValue, "positive"),
+        ("models.small.served_by=['h100', 'h100']", Kind::Conflict, "named twice"),
+        ("models.small.served_by=['minni']", Kind::UnknownName, "no backend is called `minni`"),
+        ("providers.mini.catalog=openai/gpt-5o", Kind::UnknownName, "no hosted model"),
+        (
+            "providers.mini={ ttft = { kind = 'fixed', length = '1s' } }",
+            Kind::MissingKey,
+            "missing",
+        ),
+        ("providers.mini.input=$0.0000001/Mtok", Kind::BadValue, "finer than a pico-dollar"),
+        ("providers.mini.hourly=[['2h', 1], ['1h', 1]]", Kind::Conflict, "in order"),
+        (
+            "provisioned.units.cold_start={ start = { kind = 'fixed', length = '1s' } }",
+            Kind::Conflict,
+            "idle_after",
+        ),
+        ("devices.phones.classes.0.share=0.8", Kind::Conflict, "more than all users"),
+        ("devices.phones.classes=[]", Kind::MissingKey, "no class of device"),
+        ("tools.crm.latency=1s", Kind::WrongType, "expected a table"),
+    ];
+    let mut unexpected = Vec::new();
+    for (change, kind, message) in cases {
+        let told = match desk(&[change]) {
+            Ok(_) => "accepted".to_owned(),
+            Err(problems) => {
+                assert!(problems.list.iter().all(|problem| problem.site.place.line > 0));
+                let is_it = |p: &scenarios::Problem| p.kind == kind && p.message.contains(message);
+                if problems.list.iter().any(is_it) {
+                    continue;
+                }
+                problems.to_string()
+            }
+        };
+        unexpected.push(format!("{change}: {told}"));
+    }
+    assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
+}
+
+#[test]
+fn what_nothing_uses_is_warned_about() {
+    let warned = |changes: &[&str], message: &str| {
+        let resolved = desk(changes).expect("a good scenario");
+        let found = resolved.warnings.iter().any(|warning| warning.message.contains(message));
+        assert!(found, "{message}: {:?}", resolved.warnings);
+    };
+    warned(&["models.local.served_by=['mini']"], "no task calls a model that this backend serves");
+    warned(
+        &["tasks.reply.steps.2={ id = 'search', tool = 'crm', after = ['triage'] }"],
+        "no task uses",
+    );
+    warned(&["tasks.reply.steps.4={ id = 'agent', tool = 'crm' }"], "no traffic starts this task");
+    warned(
+        &["intents.draft.quality={ big = { success = 0.9 } }"],
+        "no quality is stated for small",
+    );
+    let two = DESK.replace("[providers.mini]", "[providers.h100]");
+    let problems = load(&two, &[]).expect_err("one name, two backends");
+    assert!(problems.to_string().contains("is the name of another backend too"), "{problems}");
+}
+
+#[test]
+fn parts_of_parts_cannot_explode() {
+    // Forty tasks, each twice the one before: 2^40 steps, found out without counting to there.
+    let mut text = SMALL.to_owned();
+    for level in 0..40 {
+        let below = if level == 0 { "chat".to_owned() } else { format!("t{}", level - 1) };
+        text += &format!("\n[tasks.t{level}]\nsteps = [{{ sub_task = \"{below}\", loop = 2 }}]\n");
+    }
+    let problems = load(&text, &[]).expect_err("refused");
+    assert!(problems.to_string().contains("executions of steps"), "{problems}");
+    let many = format!("steps = [{}]", "{ model_call = {} },".repeat(201));
+    let text = SMALL.replace("[models.small]", &format!("[tasks.long]\n{many}\n[models.small]"));
+    let problems = load(&text, &[]).expect_err("refused");
+    assert!(problems.to_string().contains("at most 200 are allowed"), "{problems}");
+}
