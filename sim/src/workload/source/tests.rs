@@ -4,7 +4,7 @@ use super::*;
 use crate::dist::{LengthDist, LengthLaw, LengthsSpec};
 use crate::ids::TaskId;
 use crate::workload::{
-    Gaps, People, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment,
+    Gaps, MemorySpec, People, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment,
 };
 
 fn fixed(tokens: u32) -> LengthDist {
