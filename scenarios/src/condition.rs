@@ -115,7 +115,6 @@ fn faultless(text: &str, names: &mut Names<'_>) -> Result<Predicate, Vec<Fault>>
 }
 
 /// Whether a condition asks for the confidence of an answer, so that it has to wait for one.
-#[cfg_attr(not(test), expect(dead_code, reason = "routing asks it"))]
 pub(crate) fn reads_confidence(predicate: &Predicate) -> bool {
     predicate.reads(|signal| signal == Signal::Confidence)
 }

@@ -6,12 +6,13 @@
 //! Invariants: an optional field is `None` either because the key is absent (and has no default)
 //! or because it was wrong, and then a problem was reported.
 //!
-//! Deliberately absent: keys of planned features are named, so that they are refused as such.
+//! Deliberately absent: what names stand for (see `resolve`).
 
 mod backends;
 mod fleet;
 mod lengths;
 mod people;
+mod plans;
 mod policy;
 mod tasks;
 mod traffic;
@@ -23,7 +24,8 @@ pub(crate) use backends::{
 pub(crate) use fleet::{PoolFile, StepTimeFile};
 pub(crate) use lengths::{CV, Lengths};
 pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile, SessionsFile};
-pub(crate) use policy::{ObjectiveFile, PolicyFile};
+pub(crate) use plans::PlanFile;
+pub(crate) use policy::*;
 pub(crate) use tasks::{CallFile, CheckFile, QueryFile, StepFile, TIMES, TaskFile, WorkFile};
 pub(crate) use traffic::{
     ArrivalsFile, ClientFile, MixFile, Spike, TraceFile, TrafficFile, WEIBULL_SHAPE,
@@ -47,6 +49,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) tasks: Vec<(At<String>, TaskFile)>,
     pub(crate) models: Vec<(At<String>, ModelFile)>,
     pub(crate) pools: Vec<(At<String>, PoolFile)>,
+    pub(crate) plans: Vec<(At<String>, PlanFile)>,
     pub(crate) providers: Vec<(At<String>, RemoteFile)>,
     pub(crate) provisioned: Vec<(At<String>, RemoteFile)>,
     pub(crate) devices: Vec<(At<String>, RemoteFile)>,
@@ -114,6 +117,7 @@ pub(crate) fn scenario(r: &mut Reader<'_>) -> ScenarioFile {
             "What tasks declare about themselves.",
             people::attribute,
         ),
+        plans: r.named("plans", "What tenants pay.", plans::plan),
         policy: policy::policy(r),
         objectives: policy::objectives(r),
     }

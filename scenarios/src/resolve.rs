@@ -15,6 +15,7 @@ mod models;
 mod names;
 mod objectives;
 mod people;
+mod policy;
 mod steps;
 mod tasks;
 mod traffic;
@@ -72,6 +73,7 @@ struct Resolver<'a> {
     models: Vec<ModelSpec>,
     /// Kinds of task that could be resolved.
     tasks: Vec<Option<tasks::Task>>,
+    policy: policy::Policy,
     warnings: RefCell<Vec<Warning>>,
     /// Knots, spikes and histogram entries of all sources so far.
     expanded: Cell<usize>,
@@ -93,7 +95,7 @@ impl<'a> Resolver<'a> {
             intent_names: intents.iter().enumerate().map(|(at, &name)| (name, at)).collect(),
             tool_names: names::names(&file.tools),
             attribute_names: names::names(&file.attributes),
-            plan_names: Names::new(),
+            plan_names: names::names(&file.plans),
             backend_names: backend_list.iter().copied().collect(),
             backend_list,
             intents,
@@ -105,6 +107,7 @@ impl<'a> Resolver<'a> {
             tools: Vec::new(),
             models: Vec::new(),
             tasks: Vec::new(),
+            policy: policy::Policy::default(),
             warnings: RefCell::default(),
             expanded: Cell::new(0),
         };
@@ -115,6 +118,7 @@ impl<'a> Resolver<'a> {
         resolver.models = resolver.models();
         resolver.check_intents();
         resolver.tasks = resolver.tasks();
+        resolver.policy = resolver.policy();
         resolver
     }
 
@@ -166,9 +170,9 @@ pub(crate) fn resolve(
         scenario: Scenario {
             horizon,
             warm_up,
-            tasks: resolver.tasks.into_iter().flatten().map(|task| task.spec).collect(),
+            tasks: resolver.policy.complete(resolver.tasks.into_iter().flatten()),
             sources: sources.into_iter().map(|source| source.spec).collect(),
-            models: resolver.models,
+            models: resolver.policy.guard(resolver.models),
             pools: pools.into_iter().map(|pool| pool.spec).collect(),
             remotes: resolver.remotes.into_iter().flatten().collect(),
             tools: resolver.tools.into_iter().flatten().collect(),
@@ -176,7 +180,7 @@ pub(crate) fn resolve(
             attributes: file.attributes.iter().map(|(name, _)| name.value.clone()).collect(),
             symbols: resolver.symbols.into_inner().into_words(),
             window,
-            ..Scenario::default()
+            ..resolver.policy.scenario
         },
         plan: plan?,
         objectives,
@@ -320,7 +324,7 @@ impl<'a> Resolver<'a> {
                 self.refuse(ProblemKind::MissingKey, &site, message);
             }
         }
-        let mut models: BTreeSet<ModelId> = self.routed_models();
+        let mut models: BTreeSet<ModelId> = self.policy.reached.clone();
         let (mut tools, mut intents) = (BTreeSet::new(), BTreeSet::new());
         let steps = self.tasks.iter().flatten().flat_map(|task| &task.spec.graph.steps);
         for step in steps {

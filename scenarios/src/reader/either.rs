@@ -5,7 +5,7 @@
 use super::{MOST_ITEMS, ReadTable, Reader, read_table, schema_of};
 use crate::document::{Node, Value};
 use crate::kinds::Kind;
-use crate::problem::{At, Problem, ProblemKind, Site, join};
+use crate::problem::{At, Site};
 use serde_json::json;
 
 impl Reader<'_> {
@@ -51,33 +51,20 @@ impl Reader<'_> {
         }
     }
 
-    /// A table of values of one kind whose keys are names the user chose.
-    pub(crate) fn named_values<K: Kind>(
+    /// A table that is of one sort when it holds the key `tag`, and of another when it does not.
+    pub(crate) fn table_by<T>(
         &mut self,
         key: &'static str,
-        kind: K,
         doc: &str,
-    ) -> Vec<(At<String>, At<K::Value>)> {
-        let schema = || json!({"type": "object", "additionalProperties": kind.schema()});
+        tag: &str,
+        with: ReadTable<T>,
+        without: ReadTable<T>,
+    ) -> Option<T> {
+        let schema = || json!({"anyOf": [schema_of(without), schema_of(with)]});
         self.describe(key, schema, doc, None);
-        let Some((node, site)) = self.node(key) else { return Vec::new() };
-        let Value::Table(table) = &node.value else {
-            let message = format!("expected a table, found {}", node.value.kind());
-            self.context.sink.push(Problem::new(ProblemKind::WrongType, &site, message));
-            return Vec::new();
-        };
-        if table.entries.len() > MOST_ITEMS {
-            let message = format!("more than {MOST_ITEMS} names");
-            self.context.sink.push(Problem::new(ProblemKind::BadValue, &site, message));
-            return Vec::new();
-        }
-        let mut all = Vec::new();
-        for entry in &table.entries {
-            let site = Site { place: entry.node.place.clone(), key: join(&site.key, &entry.key) };
-            let name = At { value: entry.key.clone(), site: site.clone() };
-            all.extend(self.read(&kind, &entry.node, site).map(|value| (name, value)));
-        }
-        all
+        let (node, site) = self.node(key)?;
+        let tagged = matches!(&node.value, Value::Table(table) if table.get(tag).is_some());
+        read_table(self.context, node, site, if tagged { with } else { without })
     }
 
     /// A list whose items are each a scalar or a table.

@@ -114,14 +114,4 @@ impl Resolver<'_> {
             }
         }
     }
-
-    /// Whether a call may leave it to routing which model it goes to. The policy side says so.
-    pub(super) fn routes(&self) -> bool {
-        false
-    }
-
-    /// Models that the policy names. The policy side says which.
-    pub(super) fn routed_models(&self) -> BTreeSet<ModelId> {
-        BTreeSet::new()
-    }
 }

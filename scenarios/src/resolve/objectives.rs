@@ -38,9 +38,9 @@ impl Resolver<'_> {
         for file in &self.file.objectives {
             all.extend(self.objective(file));
         }
-        for (at, (name, task)) in self.file.tasks.iter().enumerate() {
+        for (at, (name, _)) in self.file.tasks.iter().enumerate() {
             let objective = format!("{}.p95_latency", name.value);
-            let Some(slo) = &task.latency_slo else { continue };
+            let Some(slo) = self.latency_slo(at) else { continue };
             let Ok(task) = u32::try_from(at) else { continue };
             if all.iter().any(|stated| stated.name == objective) {
                 continue;

@@ -248,7 +248,9 @@ impl Resolver<'_> {
                     _ if !demand.certain => {}
                     Work::ModelCall(call) if call.lengths != CallLengths::Memory => {
                         let expected = |model| Expected { model, times, lengths: demand.lengths };
-                        all.extend(call.model.map(expected));
+                        all.extend(
+                            call.model.or(self.policy.usual_model(call.intent)).map(expected),
+                        );
                     }
                     Work::SubTask(part) => open.push((*part, times)),
                     Work::ModelCall(_) | Work::Tool(_) => {}

@@ -98,8 +98,9 @@ fn numeric_fields(schema: &Value, path: &str, setup: &[String], found: &mut Vec<
     }
     for variant in schema["oneOf"].as_array().into_iter().flatten() {
         let properties = variant["properties"].as_object().expect("an object");
-        let tag = &properties["kind"]["enum"][0];
-        numeric_fields(variant, path, &with(format!("{path}={{ kind = {tag} }}")), found);
+        let tag = if properties.contains_key("kind") { "kind" } else { "rung" };
+        let name = &properties[tag]["enum"][0];
+        numeric_fields(variant, path, &with(format!("{path}={{ {tag} = {name} }}")), found);
     }
     for (key, below) in schema["properties"].as_object().into_iter().flatten() {
         let below_path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -125,8 +126,8 @@ fn numeric_fields(schema: &Value, path: &str, setup: &[String], found: &mut Vec<
     if schema["additionalProperties"].is_object() && path != "objectives" {
         let name = match path {
             "traffic" => "web",
-            "tasks" => "chat",
-            "models" => "small",
+            "tasks" | "budgets" => "chat",
+            path if path.ends_with("models") => "small",
             _ => "h100",
         };
         numeric_fields(&schema["additionalProperties"], &format!("{path}.{name}"), setup, found);

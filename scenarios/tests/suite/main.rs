@@ -3,6 +3,7 @@
 mod files;
 mod hostile;
 mod mixes;
+mod policies;
 mod problems;
 mod resolving;
 mod schema;
