@@ -103,7 +103,6 @@ impl Resolver<'_> {
         })
     }
 
-    #[expect(clippy::option_option, reason = "outside: a problem; inside: it is always warm")]
     fn cold_start(&self, file: &ProvisionedFile) -> Option<Option<ColdStart>> {
         let Some(cold) = &file.cold_start else { return Some(None) };
         let asleep_free = file.scale_to_zero.as_ref().filter(|free| free.value);
