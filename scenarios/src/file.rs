@@ -6,7 +6,7 @@
 //! Invariants: an optional field is `None` either because the key is absent (and has no default)
 //! or because it was wrong, and then a problem was reported.
 //!
-//! Deliberately absent: keys of planned features are named, so that they are refused as such.
+//! Deliberately absent: what names stand for (see `resolve`).
 
 mod backends;
 mod fleet;
@@ -23,7 +23,7 @@ pub(crate) use backends::{
 };
 pub(crate) use fleet::{PoolFile, StepTimeFile};
 pub(crate) use lengths::{CV, Lengths};
-pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile};
+pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile, SessionsFile};
 pub(crate) use plans::PlanFile;
 pub(crate) use policy::*;
 pub(crate) use tasks::{CallFile, CheckFile, QueryFile, StepFile, TIMES, TaskFile, WorkFile};

@@ -153,11 +153,12 @@ pub(super) fn provider(r: &mut Reader<'_>) -> RemoteFile {
             "Price of prompt tokens written to its prompt cache. Default: that of input.",
         ),
         output: r.may("output", Dollars("/Mtok"), "Price of answer tokens."),
-        per_call: r.may("per_call", Dollars(""), "Price of a call besides. Default: nothing."),
-        discount: r.may(
+        per_call: r.or("per_call", Dollars(""), "$0", "Price of a call besides."),
+        discount: r.or(
             "discount",
             DISCOUNT,
-            "Share taken off the token prices: a batch or commitment discount. Default: 0.",
+            "0.0",
+            "Share taken off the token prices: a batch or commitment discount.",
         ),
     }));
     remote(r, place)
@@ -167,10 +168,11 @@ pub(super) fn provisioned(r: &mut Reader<'_>) -> RemoteFile {
     let place = PlaceFile::Provisioned(Box::new(ProvisionedFile {
         units: r.or("units", Count { min: 1, max: 100_000 }, "1", "Units rented."),
         price: r.need("price", Dollars("/h"), "Price of one unit for an hour, \"$20/h\"."),
-        discount: r.may(
+        discount: r.or(
             "discount",
             DISCOUNT,
-            "Share taken off the price for a commitment or reservation. Default: 0.",
+            "0.0",
+            "Share taken off the price for a commitment or reservation.",
         ),
         cold_start: r.table("cold_start", "Going to sleep and waking up.", cold_start).flatten(),
         scale_to_zero: r.may("scale_to_zero", Flag, "Whether time asleep is free. Default: false."),
@@ -221,10 +223,11 @@ fn remote(r: &mut Reader<'_>, place: PlaceFile) -> RemoteFile {
                 duration_dist,
             )
             .flatten(),
-        per_input_token: r.may(
+        per_input_token: r.or(
             "per_input_token",
             DURATION,
-            "Time to first token added by each uncached prompt token. Default: 0s.",
+            "0s",
+            "Time to first token added by each uncached prompt token.",
         ),
         tpot: r
             .table("tpot", &format!("Time per further token. {needed}"), duration_dist)
@@ -236,10 +239,11 @@ fn remote(r: &mut Reader<'_>, place: PlaceFile) -> RemoteFile {
             tpm: r.may("tpm", PER_MINUTE, "Prompt and answer tokens per minute."),
             input_tpm: r.may("input_tpm", PER_MINUTE, "Uncached prompt tokens per minute."),
             output_tpm: r.may("output_tpm", PER_MINUTE, "Answer tokens per minute."),
-            burst: r.may(
+            burst: r.or(
                 "burst",
                 Duration { min: Span::from_millis(1), max: Span::from_secs(86_400) },
-                "Time's worth of the limits that may be used at once. Default: 1m.",
+                "1m",
+                "Time's worth of the limits that may be used at once.",
             ),
         },
         error_rate: r.or("error_rate", SHARE, "0.0", "Probability of a server error at any time."),
@@ -333,11 +337,12 @@ pub(super) fn tool(r: &mut Reader<'_>) -> ToolFile {
         station: station(r),
         error_rate: r.or("error_rate", SHARE, "0.0", "Probability that a use fails."),
         incidents: r.list("incidents", "Times when it is worse than usual.", incident),
-        per_call: r.may("per_call", Dollars(""), "Price of a use. Default: nothing."),
-        per_hour: r.may(
+        per_call: r.or("per_call", Dollars(""), "$0", "Price of a use."),
+        per_hour: r.or(
             "per_hour",
             Dollars("/h"),
-            "Price of an hour of use, a reviewer's wage. Default: nothing.",
+            "$0/h",
+            "Price of an hour of use, a reviewer's wage.",
         ),
     }
 }

@@ -59,7 +59,7 @@ impl Resolver<'_> {
             kind,
             answering: Answering {
                 ttft: ttft?,
-                per_input_token: file.per_input_token.as_ref().map_or(Span::ZERO, |at| at.value),
+                per_input_token: file.per_input_token.as_ref()?.value,
                 tpot: tpot?,
                 slowness: file.hourly.iter().map(|&(at, f)| (Time::ZERO.after(at), f)).collect(),
             },
@@ -103,7 +103,6 @@ impl Resolver<'_> {
         })
     }
 
-    #[expect(clippy::option_option, reason = "outside: a problem; inside: it is always warm")]
     fn cold_start(&self, file: &ProvisionedFile) -> Option<Option<ColdStart>> {
         let Some(cold) = &file.cold_start else { return Some(None) };
         let asleep_free = file.scale_to_zero.as_ref().filter(|free| free.value);
@@ -162,7 +161,6 @@ impl Resolver<'_> {
     }
 
     fn tool(&self, name: &At<String>, file: &ToolFile) -> Option<ToolSpec> {
-        let money = |at: &Option<At<Money>>| at.as_ref().map_or(Money::ZERO, |at| at.value);
         Some(ToolSpec {
             name: name.value.clone(),
             key: stream_key(&name.value),
@@ -171,8 +169,8 @@ impl Resolver<'_> {
             station: station(&file.station, 1),
             error_rate: file.error_rate.as_ref()?.value,
             incidents: self.incidents(&file.incidents)?,
-            per_call: money(&file.per_call),
-            per_hour: money(&file.per_hour),
+            per_call: file.per_call.as_ref()?.value,
+            per_hour: file.per_hour.as_ref()?.value,
         })
     }
 

@@ -12,6 +12,7 @@ use crate::problem::{At, Problem, ProblemKind, Site};
 use crate::resolved::Origin;
 use sim::backends::ToolCost;
 use sim::cache::QuerySpec;
+use sim::dist::LengthDist;
 use sim::ids::{TaskId, ToolId};
 use sim::predicate::Predicate;
 use sim::tasks::{CallLengths, Check, Finding, Flaw, ModelCallSpec, Repeat, ToolUse, Work};
@@ -157,8 +158,8 @@ impl Resolver<'_> {
     fn repeat(&self, file: &StepFile) -> Option<Repeat> {
         match (&file.loops, &file.parallel) {
             (None, None) => Some(Repeat::Once),
-            (Some(law), None) => Some(Repeat::Loop(law.cut_at(TIMES.max))),
-            (None, Some(law)) => Some(Repeat::Parallel(law.cut_at(TIMES.max))),
+            (Some(law), None) => Some(Repeat::Loop(times(law))),
+            (None, Some(law)) => Some(Repeat::Parallel(times(law))),
             (Some(_), Some(law)) => {
                 let message = "a step is repeated one after another or at once, not both";
                 let problem = Problem::new(ProblemKind::Conflict, &law.site, message);
@@ -216,8 +217,14 @@ impl Resolver<'_> {
         check: Option<&CheckFile>,
         site: &Site,
     ) -> Option<usize> {
-        let is_call = |at: usize| {
-            matches!(place.steps[at].work.as_slice(), [WorkFile::Call(_) | WorkFile::SubTask(_)])
+        // Of a call in the background nobody knows the answer in time.
+        let is_call = |at: usize| match place.steps[at].work.as_slice() {
+            [WorkFile::Call(call)] => {
+                let flag = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
+                !flag(&call.background) && !flag(&call.memory)
+            }
+            [WorkFile::SubTask(_)] => true,
+            _ => false,
         };
         let named = check.and_then(|check| check.of.as_ref());
         let Some(name) = named else {
@@ -234,7 +241,7 @@ impl Resolver<'_> {
             place.names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
         let at = self.find(name, "step", &known)?;
         if !is_call(at) || !place.comes_after(at) {
-            let message = format!("`{}` is no model call before this step", name.value);
+            let message = format!("`{}` is no model call that this step waits for", name.value);
             self.refuse(ProblemKind::Conflict, &name.site, message);
             return None;
         }
@@ -346,4 +353,9 @@ impl Resolver<'_> {
         self.refuse(ProblemKind::Conflict, &file.site, message);
         None
     }
+}
+
+/// How often a step is done, with the least bound that its law has.
+fn times(law: &Lengths) -> LengthDist {
+    law.cut_at(law.law_max().unwrap_or(TIMES.max).min(TIMES.max))
 }

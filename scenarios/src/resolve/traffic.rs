@@ -5,8 +5,10 @@
 //!
 //! Deliberately absent: drawing anything.
 
+mod demand;
 mod fit;
 mod mix;
+mod sessions;
 
 use super::{Resolver, mean_rate};
 use crate::file::{
@@ -14,13 +16,15 @@ use crate::file::{
 };
 use crate::problem::{At, Problem, ProblemKind, Site};
 use crate::resolved::Origin;
+pub(super) use demand::Demand;
+use demand::demand;
+use sessions::session;
 use sha2::{Digest, Sha256};
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::ids::TaskId;
 use sim::units::{Span, Time};
 use sim::workload::{
-    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec,
-    Trace,
+    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SourceSpec, Trace,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,17 +41,6 @@ const MOST_EXPANDED: usize = 1_000_000;
 pub(super) struct Source {
     pub(super) spec: SourceSpec,
     pub(super) demand: Demand,
-}
-
-/// Mean demand of a source before its traffic factor.
-#[derive(Clone, Copy)]
-pub(super) struct Demand {
-    /// Requests per second averaged over the horizon; `None` for closed loops.
-    pub(super) rate: Option<f64>,
-    /// Mean prompt tokens.
-    pub(super) input: f64,
-    /// Mean tokens written.
-    pub(super) output: f64,
 }
 
 /// Lengths of a source: drawn, or recorded.
@@ -135,23 +128,6 @@ impl Resolver<'_> {
         self.check_memory(file, task);
         let (scaling, people, sized) = (scaling?, people?, !models.is_empty());
         Some(Common { file, task, call, sized, people, scaling, horizon, room })
-    }
-
-    /// Conversations are condensed when the traffic says when and the task says by which call.
-    fn check_memory(&self, file: &TrafficFile, task: TaskId) {
-        let memory = file.sessions.as_ref().and_then(|sessions| sessions.memory.as_ref());
-        match (memory, self.keeps_memory(task)) {
-            (Some(memory), false) => {
-                let message = "no step of its task keeps the memory";
-                let problem = Problem::new(ProblemKind::MissingKey, &memory.site, message);
-                self.push(problem.help("add a step { model_call = { memory = true, … } }"));
-            }
-            (None, true) => {
-                let message = "its task keeps a memory, but no conversation of it is condensed";
-                self.warn(&file.site, message.to_owned());
-            }
-            _ => {}
-        }
     }
 
     /// The traffic factor, written beside the trace or mix, or beside the source.
@@ -350,10 +326,7 @@ impl Resolver<'_> {
                 distinct: prefix.distinct,
                 zipf: prefix.zipf,
             }),
-            session: file.sessions.as_ref().map(|sessions| SessionSpec {
-                turns: sessions.turns.cut_at(MOST_TURNS),
-                think: sessions.think.clone(),
-            }),
+            session: file.sessions.as_ref().map(session),
             scaling: common.scaling,
             people: common.people.clone(),
         };
@@ -474,45 +447,6 @@ fn curve(file: &TrafficFile, rate: f64) -> RateCurve {
 fn spikes(file: &TrafficFile) -> Vec<(Time, Span, f64)> {
     let spike = |s: &crate::file::Spike| (Time::ZERO.after(s.at), s.length, s.factor);
     file.spikes.iter().map(spike).collect()
-}
-
-fn demand(
-    arrivals: &Arrivals,
-    lengths: &LengthSource<'_>,
-    file: &TrafficFile,
-    horizon: Span,
-) -> Demand {
-    let turns = file.sessions.as_ref().map_or(1.0, |s| s.turns.mean().min(f64::from(MOST_TURNS)));
-    let prefix = file.prefix.as_ref().map_or(0.0, |prefix| f64::from(prefix.tokens.value));
-    let rate = match arrivals {
-        Arrivals::Renewal { rate, .. } => Some(turns * mean_rate(rate, horizon)),
-        Arrivals::Modulated { states, shape } => {
-            let time: f64 = states.iter().map(|(_, stay)| stay.as_secs_f64()).sum();
-            let events: f64 = states.iter().map(|(rate, stay)| rate * stay.as_secs_f64()).sum();
-            Some(turns * events / time * mean_rate(shape, horizon))
-        }
-        Arrivals::Replay { trace, .. } => {
-            let span = trace.span.min(horizon).as_secs_f64();
-            let within = trace.rows.partition_point(|row| row.at < Time::ZERO.after(horizon));
-            (span > 0.0).then(|| within as f64 / span)
-        }
-        Arrivals::ClosedLoop { .. } => None,
-    };
-    match lengths {
-        LengthSource::Drawn { input, output, .. } => {
-            Demand { rate, input: prefix + input.mean(), output: output.mean() }
-        }
-        LengthSource::Unused => Demand { rate, input: 0.0, output: 0.0 },
-        LengthSource::Recorded { trace, .. } => {
-            let count = trace.rows.len().max(1) as f64;
-            let mean = |total: u64| total as f64 / count;
-            Demand {
-                rate,
-                input: mean(trace.rows.iter().map(|row| u64::from(row.input)).sum()),
-                output: mean(trace.rows.iter().map(|row| u64::from(row.output)).sum()),
-            }
-        }
-    }
 }
 
 /// Key of a named thing's random streams: the first 64 bits of its name's SHA-256.

@@ -10,3 +10,4 @@ mod resolving;
 mod schema;
 mod shipped;
 mod support;
+mod worlds;

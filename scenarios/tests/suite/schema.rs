@@ -1,6 +1,6 @@
 //! The schema says what the reader accepts.
 
-use crate::support::SMALL;
+use crate::support::{DESK, SMALL};
 use scenarios::{SchemaKind, library, schema};
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ fn admits(schema: &Value, value: &toml::Value) -> bool {
 fn the_schema_admits_every_shipped_scenario() {
     let schema = schema(SchemaKind::Scenario);
     let texts = library::all().iter().map(|shipped| (shipped.name, shipped.text));
-    for (name, text) in texts.chain([("small", SMALL)]) {
+    for (name, text) in texts.chain([("small", SMALL), ("desk", DESK)]) {
         let value: toml::Value = toml::from_str(text).expect("TOML");
         assert!(admits(&schema, &value), "{name}");
     }
