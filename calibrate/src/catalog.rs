@@ -1,4 +1,4 @@
-//! The embedded catalogue: GPUs, models, engine presets, prices and fits.
+//! The embedded catalogue: GPUs, models, engine presets, prices, hosted models and fits.
 //!
 //! Invariants: the data is parsed once; a lookup ignores case and accepts aliases; an unknown name
 //! comes back with the names that exist, so that a caller can suggest one.
@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::engine_preset::EnginePreset;
 use crate::gpu::{Gpu, GpuPrice};
+use crate::hosted::HostedModel;
 use crate::model::Model;
 use crate::profile::{Fit, Fits};
 
@@ -20,7 +21,7 @@ pub enum CatalogError {
     /// No row of that name.
     #[error("no {kind} is called {name:?}; known: {}", known.join(", "))]
     Unknown {
-        /// "GPU", "model" or "engine preset".
+        /// "GPU", "model", "engine preset" or "hosted model".
         kind: &'static str,
         /// The name asked for.
         name: String,
@@ -48,6 +49,8 @@ pub struct Catalog {
     pub engines: Vec<EnginePreset>,
     /// Quoted prices of all GPUs.
     pub all_prices: Vec<GpuPrice>,
+    /// Hosted models, in the order of the file.
+    pub hosted: Vec<HostedModel>,
     pub(crate) fits: Fits,
 }
 
@@ -75,6 +78,12 @@ struct PriceFile {
     price: Vec<GpuPrice>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostedFile {
+    hosted: Vec<HostedModel>,
+}
+
 fn parse<T: for<'de> Deserialize<'de>>(file: &'static str, text: &str) -> Result<T, CatalogError> {
     toml::from_str(text)
         .map_err(|error| CatalogError::Data { file, message: error.message().to_owned() })
@@ -86,16 +95,22 @@ impl Catalog {
         let models: ModelFile = parse("models.toml", include_str!("../data/models.toml"))?;
         let engines: EngineFile = parse("engines.toml", include_str!("../data/engines.toml"))?;
         let prices: PriceFile = parse("prices.toml", include_str!("../data/prices.toml"))?;
+        let hosted: HostedFile = parse("hosted.toml", include_str!("../data/hosted.toml"))?;
         let fits: Fits = parse("fits.toml", include_str!("../data/fits.toml"))?;
         if let Some(bad) = prices.price.iter().find(|p| p.per_gpu_hour().is_none()) {
             let message = format!("the price of {} at {} is not a number", bad.gpu, bad.vendor);
             return Err(CatalogError::Data { file: "prices.toml", message });
+        }
+        if let Some(bad) = hosted.hosted.iter().find(|row| !row.is_valid()) {
+            let message = format!("a price or a time of {} is not possible", bad.name);
+            return Err(CatalogError::Data { file: "hosted.toml", message });
         }
         Ok(Catalog {
             gpus: gpus.gpu,
             models: models.model,
             engines: engines.engine,
             all_prices: prices.price,
+            hosted: hosted.hosted,
             fits,
         })
     }
@@ -166,6 +181,14 @@ pub fn engine_preset(name: &str) -> Result<&'static EnginePreset, CatalogError> 
     find(&catalog()?.engines, "engine preset", name, |row| (&row.name, &row.aliases))
 }
 
+/// The hosted model called `name`, or known by that alias.
+///
+/// # Errors
+/// [`CatalogError::Unknown`] with the names that exist.
+pub fn hosted_model(name: &str) -> Result<&'static HostedModel, CatalogError> {
+    find(&catalog()?.hosted, "hosted model", name, |row| (&row.name, &row.aliases))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +200,8 @@ mod tests {
             .chain(c.models.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.engines.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.all_prices.iter().map(|r| (&r.source, &r.as_of)))
+            .chain(c.hosted.iter().map(|r| (&r.source, &r.as_of)))
+            .chain(c.hosted.iter().map(|r| (&r.timing_source, &r.as_of)))
             .chain([(&c.fits.source, &c.fits.as_of)]);
         for (source, as_of) in rows {
             assert!(!source.is_empty() && as_of.len() == 10, "{source} {as_of}");

@@ -14,18 +14,20 @@ pub mod calibration;
 pub mod catalog;
 pub mod engine_preset;
 pub mod gpu;
+pub mod hosted;
 pub mod kv_capacity;
 pub mod model;
 pub mod profile;
 pub mod roofline;
 
 pub use calibration::{Calibration, CalibrationError, calibration};
-pub use catalog::{Catalog, CatalogError, catalog, engine_preset, gpu, model};
+pub use catalog::{Catalog, CatalogError, catalog, engine_preset, gpu, hosted_model, model};
 pub use engine_preset::{
     EngineDefaults, EngineOverrides, EnginePreset, EnginePresetError, Origin, PerformanceMode,
     Resolved,
 };
 pub use gpu::{Gpu, GpuPrice, PriceKind};
+pub use hosted::{HostedCache, HostedModel, Timing};
 pub use kv_capacity::{CapacityError, KvCapacity, kv_capacity};
 pub use model::{Mla, Model, Moe, Precision};
 pub use profile::{RelativeError, Residuals};

@@ -6,30 +6,40 @@
 //! Invariants: an optional field is `None` either because the key is absent (and has no default)
 //! or because it was wrong, and then a problem was reported.
 //!
-//! Deliberately absent: keys of planned features are named, so that they are refused as such.
+//! Deliberately absent: what names stand for (see `resolve`).
 
+mod backends;
 mod fleet;
 mod lengths;
+mod people;
+mod plans;
 mod policy;
+mod tasks;
 mod traffic;
 
+pub(crate) use backends::{
+    DeviceClassFile, HostedFile, IncidentFile, LimitsFile, PlaceFile, ProvisionedFile, RemoteFile,
+    StationFile, ToolFile,
+};
 pub(crate) use fleet::{PoolFile, StepTimeFile};
 pub(crate) use lengths::{CV, Lengths};
-pub(crate) use policy::{ObjectiveFile, PolicyFile};
+pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile, SessionsFile};
+pub(crate) use plans::PlanFile;
+pub(crate) use policy::*;
+pub(crate) use tasks::{CallFile, CheckFile, QueryFile, StepFile, TIMES, TaskFile, WorkFile};
 pub(crate) use traffic::{
     ArrivalsFile, ClientFile, MixFile, Spike, TraceFile, TrafficFile, WEIBULL_SHAPE,
 };
 
 use crate::kinds::Count;
-use lengths::{duration_dist, lengths};
-
 use crate::kinds::{
-    Choice, DURATION, Dollars, Duration, Flag, LENGTH_OF_TIME, LONGEST_RUN, NAME, Number, Or,
-    SENTENCE, Whole,
+    Choice, DURATION, Duration, Flag, LENGTH_OF_TIME, LONGEST_RUN, NAME, Number, Or, SENTENCE,
+    Whole,
 };
 use crate::problem::{At, Site};
 use crate::reader::Reader;
-use sim::units::{Money, Span};
+use lengths::{duration_dist, lengths};
+use sim::units::Span;
 
 /// A scenario file.
 pub(crate) struct ScenarioFile {
@@ -39,6 +49,13 @@ pub(crate) struct ScenarioFile {
     pub(crate) tasks: Vec<(At<String>, TaskFile)>,
     pub(crate) models: Vec<(At<String>, ModelFile)>,
     pub(crate) pools: Vec<(At<String>, PoolFile)>,
+    pub(crate) plans: Vec<(At<String>, PlanFile)>,
+    pub(crate) providers: Vec<(At<String>, RemoteFile)>,
+    pub(crate) provisioned: Vec<(At<String>, RemoteFile)>,
+    pub(crate) devices: Vec<(At<String>, RemoteFile)>,
+    pub(crate) tools: Vec<(At<String>, ToolFile)>,
+    pub(crate) intents: Vec<(At<String>, IntentFile)>,
+    pub(crate) attributes: Vec<(At<String>, AttributeFile)>,
     pub(crate) policy: PolicyFile,
     pub(crate) objectives: Vec<ObjectiveFile>,
 }
@@ -56,33 +73,16 @@ pub(crate) struct Settings {
     pub(crate) site: Site,
 }
 
-/// `[tasks.NAME]`.
-pub(crate) struct TaskFile {
-    pub(crate) value: Option<At<Money>>,
-    pub(crate) latency_slo: Option<At<Span>>,
-    pub(crate) steps: Vec<StepFile>,
-    pub(crate) site: Site,
-}
-
-/// One step of a task.
-pub(crate) struct StepFile {
-    pub(crate) call: Option<CallFile>,
-    pub(crate) site: Site,
-}
-
-/// A model call.
-pub(crate) struct CallFile {
-    pub(crate) model: Option<At<String>>,
-    pub(crate) input: Option<Lengths>,
-    pub(crate) output: Option<Lengths>,
-    pub(crate) correlation: Option<At<f64>>,
-    pub(crate) site: Site,
-}
-
 /// `[models.NAME]`.
 pub(crate) struct ModelFile {
-    pub(crate) served_by: Vec<At<String>>,
+    pub(crate) served_by: Vec<ServingFile>,
     pub(crate) site: Site,
+}
+
+/// A backend of a model.
+pub(crate) struct ServingFile {
+    pub(crate) backend: Option<At<String>>,
+    pub(crate) weight: Option<At<f64>>,
 }
 
 /// Whether a text can name a task, a source, a model or a pool.
@@ -96,14 +96,28 @@ pub(crate) fn scenario(r: &mut Reader<'_>) -> ScenarioFile {
     let policy_doc = "A file beside this one that holds the policy, in place of inline tables.";
     // The file itself is read before overrides are applied (see `load`).
     r.may("policy", NAME, policy_doc);
-    r.unsupported(&["providers"]);
     ScenarioFile {
         site: r.site().clone(),
         settings: r.need_table("scenario", "What is simulated, and for how long.", settings),
         traffic: r.named("traffic", "Sources of requests; they add up.", traffic::traffic),
-        tasks: r.named("tasks", "Kinds of task that traffic starts.", task),
-        models: r.named("models", "Names that tasks call, and the pools that serve them.", model),
+        tasks: r.named("tasks", "Kinds of task that traffic starts.", tasks::task),
+        models: r.named("models", "Names that tasks call, and what serves them.", model),
         pools: r.named("pools", "GPU pools: replicas of one engine.", fleet::pool),
+        providers: r.named("providers", "Hosted APIs, paid by the token.", backends::provider),
+        provisioned: r.named(
+            "provisioned",
+            "Capacity rented by the hour from somebody else.",
+            backends::provisioned,
+        ),
+        devices: r.named("devices", "Models on the users' own devices.", backends::device),
+        tools: r.named("tools", "Retrieval, tools, checks, reviewers.", backends::tool),
+        intents: r.named("intents", "What model calls are for, and how well.", people::intent),
+        attributes: r.named(
+            "attributes",
+            "What tasks declare about themselves.",
+            people::attribute,
+        ),
+        plans: r.named("plans", "What tenants pay.", plans::plan),
         policy: policy::policy(r),
         objectives: policy::objectives(r),
     }
@@ -153,48 +167,23 @@ fn settings(r: &mut Reader<'_>) -> Settings {
     }
 }
 
-fn task(r: &mut Reader<'_>) -> TaskFile {
-    TaskFile {
-        value: r.may("value", Dollars(""), "What a successful task earns, \"$0.12\"."),
-        latency_slo: r.may(
-            "p95_latency_slo",
-            LENGTH_OF_TIME,
-            "95 of 100 tasks are to end within this time; also the limit of goodput.",
-        ),
-        steps: r.list("steps", "Steps of the task; this version runs one model call.", step),
-        site: r.site().clone(),
-    }
-}
-
-fn step(r: &mut Reader<'_>) -> StepFile {
-    r.may("id", NAME, "Name of the step.");
-    r.unsupported(&["tool", "after", "repeat_until_success", "retrieval", "human_review", "when"]);
-    StepFile { call: r.table("model_call", "A call of a model.", call), site: r.site().clone() }
-}
-
-fn call(r: &mut Reader<'_>) -> CallFile {
-    let model = r.may("model", NAME, "Model to call; may be left out when there is one.");
-    r.may("intent", NAME, "What the call is for; a label.");
-    CallFile {
-        model,
-        input: r
-            .table("input", "Prompt tokens beyond shared prefixes and history.", lengths)
-            .flatten(),
-        output: r.table("output", "Tokens the model writes.", lengths).flatten(),
-        correlation: r.or(
-            "correlation",
-            Number::within(-1.0, 1.0),
-            "0.0",
-            "Correlation of the normal scores of input and output lengths.",
-        ),
-        site: r.site().clone(),
-    }
-}
-
 fn model(r: &mut Reader<'_>) -> ModelFile {
-    ModelFile {
-        served_by: r.values("served_by", NAME, "Pools, in order of preference."),
-        site: r.site().clone(),
+    let doc = "Pools, providers, provisioned capacity and devices: names in order of preference, or \
+               `{ backend = NAME, weight = 0.8 }`, of which one is drawn for each call.";
+    let serving = |either: Result<At<String>, ServingFile>| {
+        either.map_or_else(
+            |weighted| weighted,
+            |backend| ServingFile { backend: Some(backend), weight: None },
+        )
+    };
+    let served_by = r.eithers("served_by", NAME, weighted, doc);
+    ModelFile { served_by: served_by.into_iter().map(serving).collect(), site: r.site().clone() }
+}
+
+fn weighted(r: &mut Reader<'_>) -> ServingFile {
+    ServingFile {
+        backend: r.need("backend", NAME, "Pool, provider, provisioned capacity or device."),
+        weight: r.need("weight", Number::within(0.0, 1e9), "Its share of the calls."),
     }
 }
 

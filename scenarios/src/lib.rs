@@ -10,10 +10,6 @@
 //!
 //! Deliberately absent: simulation, and knowledge of hardware (see `calibrate`).
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the keys that hold conditions come with routing")
-)]
 mod condition;
 mod document;
 mod file;

@@ -5,7 +5,7 @@
 //! the caller says when the caller does.
 
 use crate::document::{self, Node, Value};
-use crate::file::{self, PolicyFile, ScenarioFile};
+use crate::file::{self, POLICY_KEYS, PolicyFile, ScenarioFile};
 use crate::library::Shipped;
 use crate::problem::{Problem, ProblemKind, Problems, Site};
 use crate::reader::{Context, Reader, read_table};
@@ -18,10 +18,6 @@ use std::path::Path;
 
 /// Bytes read of a file before it is refused as too long.
 const READ_AT_MOST: u64 = 10_000_001;
-/// Tables that a policy file may hold.
-const POLICY_KEYS: [&str; 6] =
-    ["load_balancing", "routing", "budgets", "caching", "retries", "circuit_breaker"];
-
 /// Reads a scenario file; data and policy files it names have to lie in its folder. A `policy`
 /// given here replaces the one the scenario names or carries.
 ///
@@ -125,7 +121,7 @@ fn load(
         return Err(context.sink.into_problems());
     };
     if let Some(node) = &policy_root {
-        replace_policy(&context, &mut scenario, node, given);
+        replace_policy(&context, &mut scenario, (&root, node), given);
     }
     match resolve(&context, files, &scenario, name, sha256) {
         Some(resolved) => Ok(resolved),
@@ -157,10 +153,19 @@ fn named_policy(root: &Node, files: &SourceFiles, context: &Context) -> Option<(
     }
 }
 
-fn replace_policy(context: &Context, scenario: &mut ScenarioFile, node: &Node, given: bool) {
-    if let (false, Some((inline, _))) = (given, scenario.policy.balancing.first()) {
+/// Puts the policy file in the place of what the scenario itself may hold of a policy.
+fn replace_policy(
+    context: &Context,
+    scenario: &mut ScenarioFile,
+    (root, node): (&Node, &Node),
+    given: bool,
+) {
+    let Value::Table(table) = &root.value else { return };
+    let inline = table.entries.iter().find(|entry| POLICY_KEYS.contains(&entry.key.as_str()));
+    if let (false, Some(inline)) = (given, inline) {
         let message = "the scenario names a policy file and carries a policy itself";
-        context.sink.push(Problem::new(ProblemKind::Conflict, &inline.site, message));
+        let site = Site { place: inline.place.clone(), key: inline.key.clone() };
+        context.sink.push(Problem::new(ProblemKind::Conflict, &site, message));
     }
     let site = Site { place: node.place.clone(), key: String::new() };
     if let Some(policy) = read_table::<PolicyFile>(context, node, site, file::policy) {

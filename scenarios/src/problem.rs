@@ -57,8 +57,6 @@ pub enum ProblemKind {
     BadValue,
     /// A name that nothing carries: a task, model, pool, GPU, engine.
     UnknownName,
-    /// A key of a planned feature.
-    Unsupported,
     /// Two keys that exclude or require each other.
     Conflict,
     /// A model that does not fit its GPUs, a request that does not fit its engine.

@@ -11,7 +11,10 @@
 //! Deliberately absent: relations between keys of different tables (see `resolve`).
 
 mod either;
+mod named;
 mod shape;
+
+pub(crate) use named::Either;
 
 use crate::document::{Node, Table, Value, bare_value};
 use crate::kinds::Kind;
@@ -51,7 +54,7 @@ pub(crate) struct Reader<'a> {
 }
 
 /// A reading function of a table.
-type ReadTable<T> = fn(&mut Reader<'_>) -> T;
+pub(crate) type ReadTable<T> = fn(&mut Reader<'_>) -> T;
 
 impl<'a> Reader<'a> {
     /// A reader of the document's root.
@@ -94,6 +97,12 @@ impl<'a> Reader<'a> {
     /// Whether the key is written here.
     pub(crate) fn has(&self, key: &str) -> bool {
         matches!(self.source, Source::Table(table) if table.get(key).is_some())
+    }
+
+    /// Whether nothing but this key is written here.
+    pub(crate) fn has_only(&self, key: &str) -> bool {
+        let Source::Table(table) = self.source else { return false };
+        !table.entries.is_empty() && table.entries.iter().all(|entry| entry.key == key)
     }
 
     /// The value of `key`, with its site; asking makes the key known.
@@ -292,17 +301,22 @@ impl<'a> Reader<'a> {
 
     fn items(&mut self, key: &'static str) -> Vec<(&'a Node, Site)> {
         let Some((node, site)) = self.node(key) else { return Vec::new() };
+        self.items_of(node, &site)
+    }
+
+    /// The items of a node, which has to be a list.
+    fn items_of<'n>(&self, node: &'n Node, site: &Site) -> Vec<(&'n Node, Site)> {
         let Value::List(items) = &node.value else {
             let message = format!("expected a list, found {}", node.value.kind());
-            self.context.sink.push(Problem::new(ProblemKind::WrongType, &site, message));
+            self.context.sink.push(Problem::new(ProblemKind::WrongType, site, message));
             return Vec::new();
         };
         if items.len() > MOST_ITEMS {
             let message = format!("{} items; at most {MOST_ITEMS} are allowed", items.len());
-            self.context.sink.push(Problem::new(ProblemKind::BadValue, &site, message));
+            self.context.sink.push(Problem::new(ProblemKind::BadValue, site, message));
             return Vec::new();
         }
-        let item = |(i, node): (usize, &'a Node)| {
+        let item = |(i, node): (usize, &'n Node)| {
             (node, Site { place: node.place.clone(), key: format!("{}[{i}]", site.key) })
         };
         items.iter().enumerate().map(item).collect()
@@ -317,27 +331,12 @@ impl<'a> Reader<'a> {
     ) -> Vec<(At<String>, T)> {
         let schema = || json!({"type": "object", "additionalProperties": schema_of(read)});
         self.describe(key, schema, doc, None);
-        let Some((node, site)) = self.node(key) else { return Vec::new() };
-        let Value::Table(table) = &node.value else {
-            let message = format!("expected a table of tables, found {}", node.value.kind());
-            self.context.sink.push(Problem::new(ProblemKind::WrongType, &site, message));
-            return Vec::new();
+        let context = self.context;
+        let item = |(name, node): (At<String>, &Node)| {
+            let read = read_table(context, node, name.site.clone(), read)?;
+            Some((name, read))
         };
-        let mut all = Vec::new();
-        for entry in table.entries.iter().take(MOST_ITEMS) {
-            let site = Site { place: entry.place.clone(), key: join(&site.key, &entry.key) };
-            if !crate::file::is_name(&entry.key) {
-                let message = "a name has 1 to 100 letters, digits, `-`, `_`, `.` or `/`";
-                self.context.sink.push(Problem::new(ProblemKind::BadValue, &site, message));
-            }
-            let name = At { value: entry.key.clone(), site: site.clone() };
-            all.extend(read_table(self.context, &entry.node, site, read).map(|item| (name, item)));
-        }
-        if table.entries.len() > MOST_ITEMS {
-            let message = format!("more than {MOST_ITEMS} names");
-            self.context.sink.push(Problem::new(ProblemKind::BadValue, &site, message));
-        }
-        all
+        self.names(key).into_iter().filter_map(item).collect()
     }
 
     /// All `key.path = value` leaves of a table whose keys are free: `"task.p95_latency"`.
@@ -423,22 +422,9 @@ impl<'a> Reader<'a> {
         read(self)
     }
 
-    /// Keys of planned features: refused, never ignored.
-    pub(crate) fn unsupported(&mut self, keys: &[&'static str]) {
-        for &key in keys {
-            self.shape.unsupported.push(key);
-            if let Some((_, site)) = self.node(key) {
-                let message = format!("`{key}` is not supported by this version");
-                self.context.sink.push(Problem::new(ProblemKind::Unsupported, &site, message));
-            }
-        }
-    }
-
     /// Reports the keys nobody asked for.
     fn finish(self) -> Shape {
         if let Source::Table(table) = self.source {
-            let supported = |key: &&&'static str| !self.shape.unsupported.contains(key);
-            let known: Vec<&str> = self.keys.iter().filter(supported).copied().collect();
             let unknown = |key: &str| !self.lenient && !self.keys.contains(&key);
             for entry in table.entries.iter().filter(|entry| unknown(&entry.key)) {
                 self.context.sink.push_with(|| {
@@ -446,7 +432,7 @@ impl<'a> Reader<'a> {
                     let site = Site { place: entry.place.clone(), key };
                     let message = format!("unknown key `{}`", shortened(&entry.key));
                     let problem = Problem::new(ProblemKind::UnknownKey, &site, message);
-                    problem.help(did_you_mean(&entry.key, &known))
+                    problem.help(did_you_mean(&entry.key, &self.keys))
                 });
             }
         }

@@ -6,24 +6,34 @@
 //!
 //! Deliberately absent: reading of TOML (see `document`, `reader`, `file`) and simulation.
 
+mod backends;
 mod engine;
 mod fleet;
+mod graph;
 mod load;
+mod models;
+mod names;
 mod objectives;
+mod people;
+mod policy;
+mod steps;
+mod tasks;
 mod traffic;
 
-use crate::file::{CallFile, ScenarioFile, Settings};
-use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
+use crate::condition::names::Symbols;
+use crate::file::{ScenarioFile, Settings};
+use crate::problem::{At, Problem, ProblemKind, Site};
 use crate::quantity::show_span;
 use crate::reader::Context;
 use crate::resolved::{Origin, Plan, Provenance, Replications, Resolved, Warning};
 use crate::source_files::SourceFiles;
 use load::mean_rate;
+use names::Names;
 use sim::Scenario;
-use sim::engine::EngineSpec;
-use sim::ids::{ModelId, PoolId};
+use sim::backends::{RemoteSpec, ToolSpec};
+use sim::ids::{Backend, ModelId, TaskId};
 use sim::scenario::ModelSpec;
-use sim::tasks::TaskSpec;
+use sim::tasks::Work;
 use sim::units::{PS_PER_SEC, Span};
 use sim::workload::{ScaleHow, Trace};
 use std::cell::{Cell, RefCell};
@@ -34,52 +44,90 @@ use std::sync::Arc;
 const MOST_WINDOWS: u64 = 1_000_000;
 
 /// What the parts of resolving share. Names are looked up in the order of the file, which is the
-/// order of the typed ids.
+/// order of the typed ids; all of them are collected before anything is lowered, so that a
+/// condition may name whatever the scenario has (see [`Resolver::condition`]).
 struct Resolver<'a> {
     context: &'a Context,
     files: &'a SourceFiles,
     file: &'a ScenarioFile,
-    /// Pools that could be resolved.
-    pools: Vec<Option<fleet::Pool>>,
-    models: Vec<ModelSpec>,
-    /// The model each task calls.
-    task_models: Vec<Option<ModelId>>,
-    warnings: RefCell<Vec<Warning>>,
     task_names: Names<'a>,
     pool_names: Names<'a>,
+    model_names: Names<'a>,
+    intent_names: Names<'a>,
+    tool_names: Names<'a>,
+    attribute_names: Names<'a>,
+    plan_names: Names<'a>,
+    backend_names: BTreeMap<&'a str, Backend>,
+    backend_list: Vec<(&'a str, Backend)>,
+    /// In the order of their ids.
+    intents: Vec<&'a str>,
+    attributes: Vec<names::Attribute<'a>>,
+    qualities: models::Qualities<'a>,
+    /// Words that conditions and attributes use.
+    symbols: RefCell<Symbols>,
+    /// Pools that could be resolved.
+    pools: Vec<Option<fleet::Pool>>,
+    /// Remotes that could be resolved.
+    remotes: Vec<Option<RemoteSpec>>,
+    tools: Vec<Option<ToolSpec>>,
+    models: Vec<ModelSpec>,
+    /// Kinds of task that could be resolved.
+    tasks: Vec<Option<tasks::Task>>,
+    policy: policy::Policy,
+    warnings: RefCell<Vec<Warning>>,
     /// Knots, spikes and histogram entries of all sources so far.
     expanded: Cell<usize>,
 }
 
-/// Positions of names in the order of the file.
-type Names<'a> = BTreeMap<&'a str, usize>;
-
-fn names<T>(all: &[(At<String>, T)]) -> Names<'_> {
-    all.iter().enumerate().map(|(at, (name, _))| (name.value.as_str(), at)).collect()
-}
-
 impl<'a> Resolver<'a> {
-    /// With the pools, models and kinds of task resolved, on which everything else rests.
+    /// With the backends, models and kinds of task resolved, on which everything else rests.
     fn new(context: &'a Context, files: &'a SourceFiles, file: &'a ScenarioFile) -> Resolver<'a> {
+        let intents = names::intents(file);
+        let backend_list: Vec<(&str, Backend)> =
+            names::backends(file).map(|(name, backend)| (name.value.as_str(), backend)).collect();
         let mut resolver = Resolver {
             context,
             files,
             file,
+            task_names: names::names(&file.tasks),
+            pool_names: names::names(&file.pools),
+            model_names: names::model_names(file),
+            intent_names: intents.iter().enumerate().map(|(at, &name)| (name, at)).collect(),
+            tool_names: names::names(&file.tools),
+            attribute_names: names::names(&file.attributes),
+            plan_names: names::names(&file.plans),
+            backend_names: backend_list.iter().copied().collect(),
+            backend_list,
+            intents,
+            attributes: names::attributes(file),
+            qualities: models::qualities(file),
+            symbols: RefCell::default(),
             pools: Vec::new(),
+            remotes: Vec::new(),
+            tools: Vec::new(),
             models: Vec::new(),
-            task_models: Vec::new(),
+            tasks: Vec::new(),
+            policy: policy::Policy::default(),
             warnings: RefCell::default(),
-            task_names: names(&file.tasks),
-            pool_names: names(&file.pools),
             expanded: Cell::new(0),
         };
+        resolver.check_names();
         resolver.pools = resolver.pools();
+        resolver.remotes = resolver.remotes();
+        resolver.tools = resolver.tools();
         resolver.models = resolver.models();
-        let models: Names<'_> =
-            resolver.models.iter().enumerate().map(|(at, m)| (m.name.as_str(), at)).collect();
-        resolver.task_models =
-            file.tasks.iter().map(|(_, task)| resolver.task_model(task, &models)).collect();
+        resolver.check_intents();
+        resolver.tasks = resolver.tasks();
+        resolver.policy = resolver.policy();
         resolver
+    }
+
+    /// Whether everything that is declared could be resolved.
+    fn is_complete(&self) -> bool {
+        self.pools.iter().all(Option::is_some)
+            && self.remotes.iter().all(Option::is_some)
+            && self.tools.iter().all(Option::is_some)
+            && self.tasks.iter().all(Option::is_some)
     }
 }
 
@@ -98,7 +146,6 @@ pub(crate) fn resolve(
     let horizon = settings.and_then(|settings| resolver.horizon(settings, &traces));
     // Without a horizon the sources can still be checked, against a day.
     let sources = resolver.sources(horizon.unwrap_or(Span::from_secs(86_400)), &traces);
-    let tasks = resolver.tasks();
     let objectives = resolver.objectives();
     resolver.check_use(&sources);
     let offered_load = resolver.offered_load(&sources);
@@ -106,8 +153,7 @@ pub(crate) fn resolve(
     let (settings, horizon) = (settings?, horizon?);
     let times = resolver.times(settings, horizon);
     let plan = plan(settings);
-    let complete = resolver.pools.iter().all(Option::is_some) && tasks.len() == file.tasks.len();
-    if context.sink.is_empty() && !complete {
+    if context.sink.is_empty() && !resolver.is_complete() {
         // A backstop for our own mistakes: nothing incomplete may reach the simulator.
         resolver.refuse(ProblemKind::Conflict, &file.site, "the scenario could not be resolved");
     }
@@ -115,6 +161,7 @@ pub(crate) fn resolve(
         return None;
     }
     let (warm_up, window) = times?;
+    let intents = resolver.intent_specs();
     let pools: Vec<fleet::Pool> = resolver.pools.into_iter().flatten().collect();
     Some(Resolved {
         name: settings.name.as_ref().map_or_else(|| stem(file_name), |name| name.value.clone()),
@@ -123,12 +170,17 @@ pub(crate) fn resolve(
         scenario: Scenario {
             horizon,
             warm_up,
-            tasks,
+            tasks: resolver.policy.complete(resolver.tasks.into_iter().flatten()),
             sources: sources.into_iter().map(|source| source.spec).collect(),
-            models: resolver.models,
+            models: resolver.policy.guard(resolver.models),
             pools: pools.into_iter().map(|pool| pool.spec).collect(),
+            remotes: resolver.remotes.into_iter().flatten().collect(),
+            tools: resolver.tools.into_iter().flatten().collect(),
+            intents,
+            attributes: file.attributes.iter().map(|(name, _)| name.value.clone()).collect(),
+            symbols: resolver.symbols.into_inner().into_words(),
             window,
-            ..Scenario::default()
+            ..resolver.policy.scenario
         },
         plan: plan?,
         objectives,
@@ -173,112 +225,6 @@ impl<'a> Resolver<'a> {
 
     fn derived(&self, key: &str, value: String, how: String) {
         self.note(key.to_owned(), value, Origin::Derived(how));
-    }
-
-    /// Position of a name among named things.
-    fn find(&self, name: &At<String>, what: &str, known: &Names<'_>) -> Option<usize> {
-        let at = known.get(name.value.as_str()).copied();
-        if at.is_none() {
-            self.context.sink.push_with(|| {
-                let known: Vec<&str> = known.keys().copied().collect();
-                let message = format!("no {what} is called `{}`", name.value);
-                Problem::new(ProblemKind::UnknownName, &name.site, message)
-                    .help(did_you_mean(&name.value, &known))
-            });
-        }
-        at
-    }
-
-    /// Declared models; without any, one for each model name that pools serve.
-    fn models(&self) -> Vec<ModelSpec> {
-        let declared = &self.file.models;
-        let pool_id = |at: usize| PoolId(u32::try_from(at).unwrap_or(u32::MAX));
-        if declared.is_empty() {
-            let mut implied: BTreeMap<&str, Vec<PoolId>> = BTreeMap::new();
-            for (at, (name, pool)) in self.file.pools.iter().enumerate() {
-                let model = pool.model.as_ref().map_or(&name.value, |model| &model.value);
-                implied.entry(model).or_default().push(pool_id(at));
-            }
-            let spec = |(name, pools): (&str, Vec<PoolId>)| ModelSpec::on_pools(name, &pools);
-            return implied.into_iter().map(spec).collect();
-        }
-        let resolve = |(name, model): &(At<String>, crate::file::ModelFile)| {
-            if model.served_by.is_empty() {
-                self.refuse(ProblemKind::MissingKey, &model.site, "no pool serves this model");
-            }
-            let mut served_by = Vec::new();
-            let mut seen = BTreeSet::new();
-            for pool in &model.served_by {
-                let Some(at) = self.find(pool, "pool", &self.pool_names) else { continue };
-                if !seen.insert(at) {
-                    self.refuse(ProblemKind::Conflict, &pool.site, "the pool is named twice");
-                }
-                served_by.push(pool_id(at));
-            }
-            ModelSpec::on_pools(&name.value, &served_by)
-        };
-        declared.iter().map(resolve).collect()
-    }
-
-    /// The model call of a task, by the task's position.
-    fn call_of(&self, task: usize) -> Option<&CallFile> {
-        self.file.tasks.get(task)?.1.steps.first()?.call.as_ref()
-    }
-
-    /// The model a task calls; reports a task that is more than one call.
-    fn task_model(&self, task: &crate::file::TaskFile, known: &Names<'_>) -> Option<ModelId> {
-        let [step] = task.steps.as_slice() else {
-            let message = if task.steps.is_empty() {
-                "the task has no step with a model_call"
-            } else {
-                "task graphs are not supported by this version: write one step"
-            };
-            self.refuse(ProblemKind::Unsupported, &task.site, message);
-            return None;
-        };
-        let Some(call) = &step.call else {
-            self.refuse(ProblemKind::MissingKey, &step.site, "the step has no model_call");
-            return None;
-        };
-        let at = match &call.model {
-            Some(name) => self.find(name, "model", known)?,
-            None if known.len() == 1 => 0,
-            None => {
-                let known: Vec<&str> = known.keys().copied().collect();
-                let message = "say which model is called: there is not exactly one";
-                let problem = Problem::new(ProblemKind::MissingKey, &call.site, message);
-                self.push(problem.help(did_you_mean("", &known)));
-                return None;
-            }
-        };
-        u32::try_from(at).ok().map(ModelId)
-    }
-
-    fn tasks(&self) -> Vec<TaskSpec> {
-        let spec = |((name, task), model): (&(At<String>, crate::file::TaskFile), &Option<_>)| {
-            if matches!(name.value.as_str(), "spend" | "margin") {
-                let message = "the name is taken: objectives about money use it";
-                self.refuse(ProblemKind::BadValue, &name.site, message);
-            }
-            Some(TaskSpec {
-                value: task.value.as_ref().map(|value| value.value),
-                latency_slo: task.latency_slo.as_ref().map(|slo| slo.value),
-                ..TaskSpec::one_call(&name.value, (*model)?)
-            })
-        };
-        self.file.tasks.iter().zip(&self.task_models).filter_map(spec).collect()
-    }
-
-    /// The engines that may serve a model, as far as they are known.
-    fn engines(&self, model: ModelId) -> impl Iterator<Item = &EngineSpec> {
-        let served_by = self.models.get(model.index()).into_iter().flat_map(ModelSpec::pools);
-        let pool = |id: PoolId| self.pools.get(id.index()).and_then(Option::as_ref);
-        served_by.filter_map(pool).map(|pool| &pool.spec.engine)
-    }
-
-    /// Prompt plus output tokens that every engine of a model admits.
-    fn room(&self, model: ModelId) -> Option<u32> {
-        self.engines(model).map(|engine| engine.max_model_len.0).min()
     }
 
     /// The horizon as written, or the length of the longest trace as it will be replayed.
@@ -370,7 +316,7 @@ impl<'a> Resolver<'a> {
         for (missing, what) in [
             (file.traffic.is_empty(), "traffic"),
             (file.tasks.is_empty(), "tasks"),
-            (file.pools.is_empty(), "pools"),
+            (self.backend_names.is_empty(), "pools"),
         ] {
             if missing {
                 let site = file.site.child(what);
@@ -378,19 +324,34 @@ impl<'a> Resolver<'a> {
                 self.refuse(ProblemKind::MissingKey, &site, message);
             }
         }
-        let models: BTreeSet<usize> =
-            self.task_models.iter().flatten().map(|model| model.index()).collect();
-        let served = models.iter().filter_map(|&model| self.models.get(model));
-        let pools: BTreeSet<usize> =
-            served.flat_map(|model| model.pools().map(PoolId::index)).collect();
-        let tasks: BTreeSet<usize> = sources.iter().map(|s| s.spec.task.index()).collect();
-        for (at, (name, _)) in file.pools.iter().enumerate() {
-            if !pools.contains(&at) {
-                self.warn(&name.site, "no task calls a model that this pool serves".to_owned());
+        let mut models: BTreeSet<ModelId> = self.policy.reached.clone();
+        let (mut tools, mut intents) = (BTreeSet::new(), BTreeSet::new());
+        let steps = self.tasks.iter().flatten().flat_map(|task| &task.spec.graph.steps);
+        for step in steps {
+            match &step.work {
+                Work::ModelCall(call) => {
+                    models.extend(call.model);
+                    intents.insert(call.intent.index());
+                }
+                Work::Tool(used) => {
+                    tools.insert(used.tool.index());
+                }
+                Work::SubTask(_) => {}
             }
         }
+        let served = models.iter().filter_map(|model| self.models.get(model.index()));
+        let backends: BTreeSet<Backend> =
+            served.flat_map(|model| &model.served_by).map(|serving| serving.backend).collect();
+        self.check_backend_use(&backends, &tools);
+        for (at, (name, _)) in file.intents.iter().enumerate() {
+            if !intents.contains(&at) {
+                self.warn(&name.site, "no call is for this intent".to_owned());
+            }
+        }
+        let started: BTreeSet<TaskId> = sources.iter().map(|source| source.spec.task).collect();
+        let used: BTreeSet<usize> = started.iter().flat_map(|&task| self.parts(task)).collect();
         for (at, (name, _)) in file.tasks.iter().enumerate() {
-            if !sources.is_empty() && !tasks.contains(&at) {
+            if !sources.is_empty() && !used.contains(&at) {
                 self.warn(&name.site, "no traffic starts this task".to_owned());
             }
         }

@@ -70,6 +70,8 @@ pub enum Purpose {
     TraceIdentity = 16,
     /// Failures, retries and other behaviour of clients.
     Client = 17,
+    /// Identity of the summary of a conversation.
+    SummaryIdentity = 18,
     /// Time to first token of an attempt at a remote.
     FirstToken = 20,
     /// Time per further token of an attempt at a remote.

@@ -172,7 +172,8 @@ pub enum CallLengths {
     Request,
     /// Drawn for this call.
     Drawn(LengthsSpec),
-    /// The conversation so far in, a summary out: the call that keeps a memory.
+    /// The conversation so far in, a summary out: the call that keeps a memory. The step is left
+    /// out after turns at which the conversation is not condensed.
     Memory,
 }
 

@@ -139,6 +139,22 @@ pub struct SessionSpec {
     pub turns: LengthDist,
     /// Pause between an answer and the next turn.
     pub think: DurationDist,
+    /// When it is condensed; `None`: never, each turn repeats all that was said.
+    pub memory: Option<MemorySpec>,
+}
+
+/// When a conversation is condensed, and to how much: the turns that follow begin with the summary
+/// instead of what was said. Nothing about it is drawn. Whether the summary's call succeeds makes
+/// no difference to the turns that follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemorySpec {
+    /// After a turn whose prompt and answer come to more tokens than this.
+    pub after_tokens: Option<u32>,
+    /// After so many turns since the beginning or the last time; at least 1.
+    pub every: Option<u32>,
+    /// Tokens of the summary per token that it stands for, in (0, 1]. A prefix shared with others
+    /// is not summed up.
+    pub ratio: f64,
 }
 
 /// How traffic is multiplied; the three give three different answers.

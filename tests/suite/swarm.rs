@@ -179,7 +179,8 @@ pub(crate) fn sources() -> impl Strategy<Value = SourceSpec> {
 fn source(arrivals: BoxedStrategy<Arrivals>, sessions: bool) -> impl Strategy<Value = SourceSpec> {
     let prefix = (1u32..120, 1u32..5, 0.0f64..2.0)
         .prop_map(|(tokens, distinct, zipf)| PrefixSpec { tokens, distinct, zipf });
-    let session = (length(5), think()).prop_map(|(turns, think)| SessionSpec { turns, think });
+    let session =
+        (length(5), think()).prop_map(|(turns, think)| SessionSpec { turns, think, memory: None });
     let session = option::of(session).prop_map(move |session| session.filter(|_| sessions));
     let lengths = (length(200), length(80), -1.0f64..1.0)
         .prop_map(|(input, output, correlation)| LengthsSpec { input, output, correlation });

@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: fitting from samples (see `calibrate`).
 
+use super::tasks::TIMES;
 use crate::kinds::{LENGTH_OF_TIME, Number, TOKENS};
 use crate::problem::{At, ProblemKind, Site};
 use crate::reader::Reader;
@@ -45,6 +46,12 @@ impl Lengths {
         let law = LengthLaw::Empirical(table);
         let table_len = weighted.len();
         Some(Lengths { law, min: 1, max: Some(max), site: site.clone(), table_len })
+    }
+
+    /// Always the same.
+    pub(crate) fn fixed(number: At<u32>) -> Lengths {
+        let law = LengthLaw::Fixed(number.value);
+        Lengths { law, min: 1, max: None, site: number.site, table_len: 0 }
     }
 
     /// Entries of its table, for the cap on what a scenario expands to.
@@ -90,6 +97,36 @@ pub(crate) fn lengths(r: &mut Reader<'_>) -> Option<Lengths> {
             ("empirical", empirical),
         ],
     )
+}
+
+/// Reads a law of how often something is done.
+pub(crate) fn counts(r: &mut Reader<'_>) -> Option<Lengths> {
+    r.tagged(
+        "kind",
+        "The law of the number.",
+        &[("geometric", geometric), ("empirical", empirical)],
+    )
+}
+
+/// Each time is the last with the same probability: the table of `P(n) = p (1 − p)^(n − 1)`, cut
+/// where at most a millionth is left.
+fn geometric(r: &mut Reader<'_>) -> Option<Lengths> {
+    let most = TIMES.max;
+    let mean = r.need("mean", Number::within(1.0, f64::from(most)), "Mean number of times.");
+    let law = mean.and_then(|mean| {
+        let stop = 1.0 / mean.value;
+        let mut left = 1.0;
+        let mut table = Vec::new();
+        for times in 1..=most {
+            table.push((times, left * stop));
+            left *= 1.0 - stop;
+            if left < 1e-6 {
+                break;
+            }
+        }
+        Empirical::new(table).map(LengthLaw::Empirical)
+    });
+    clamped(r, law)
 }
 
 /// Adds the range, common to all random laws; it is read even when the law was wrong, so that

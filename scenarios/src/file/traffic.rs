@@ -3,9 +3,10 @@
 //! Invariants: `rate` is always the mean rate over time of what it stands in, whatever the kind
 //! of arrivals, so that one override changes the load of any scenario.
 //!
-//! Deliberately absent: lengths, which belong to the task (a client may override them).
+//! Deliberately absent: who the users are (see `people`).
 
 use super::lengths::CV;
+use super::people::{PeopleFile, SessionsFile, people, sessions};
 use super::{ENDS_BY, Lengths, duration_dist, lengths};
 use crate::kinds::{
     Choice, Count, DURATION, Duration, FACTOR, LENGTH_OF_TIME, LONGEST_RUN, NAME, Number, Rate,
@@ -32,6 +33,10 @@ pub(crate) struct TrafficFile {
     pub(crate) how: Option<At<ScaleHow>>,
     pub(crate) prefix: Option<PrefixFile>,
     pub(crate) sessions: Option<SessionsFile>,
+    pub(crate) people: PeopleFile,
+    pub(crate) input: Option<Lengths>,
+    pub(crate) output: Option<Lengths>,
+    pub(crate) correlation: Option<At<f64>>,
     pub(crate) max_tokens: Option<At<u32>>,
     pub(crate) priority: Option<At<i64>>,
     pub(crate) ends_by_eos: Option<At<bool>>,
@@ -98,12 +103,6 @@ pub(crate) struct PrefixFile {
     pub(crate) zipf: f64,
 }
 
-/// Conversations.
-pub(crate) struct SessionsFile {
-    pub(crate) turns: Lengths,
-    pub(crate) think: DurationDist,
-}
-
 /// What a traffic factor means.
 const HOW: Choice<ScaleHow> = Choice(&[
     ("more-users", ScaleHow::MoreUsers),
@@ -134,6 +133,16 @@ pub(super) fn traffic(r: &mut Reader<'_>) -> TrafficFile {
         how: r.may("how", HOW, HOW_DOC),
         prefix: r.table("prefix", "Prompt prefixes that requests share.", prefix).flatten(),
         sessions: r.table("sessions", "Conversations of several turns.", sessions).flatten(),
+        people: people(r),
+        input: r.table("input", "Prompt tokens; the task's call's when absent.", lengths).flatten(),
+        output: r
+            .table("output", "Tokens written; the task's call's when absent.", lengths)
+            .flatten(),
+        correlation: r.may(
+            "correlation",
+            Number::within(-1.0, 1.0),
+            "Correlation of the normal scores of these; the task's call's when absent.",
+        ),
         max_tokens: r.may("max_tokens", TOKENS, "Cap on the tokens written."),
         priority: r.or(
             "priority",
@@ -362,7 +371,7 @@ fn spike(r: &mut Reader<'_>) -> Option<Spike> {
     Some(Spike { at: at.value, length: length.value, factor: factor.value })
 }
 
-fn prefix(r: &mut Reader<'_>) -> Option<PrefixFile> {
+pub(super) fn prefix(r: &mut Reader<'_>) -> Option<PrefixFile> {
     let tokens = r.need("tokens", TOKENS, "Tokens of each prefix.");
     let distinct = r.or(
         "distinct",
@@ -373,13 +382,6 @@ fn prefix(r: &mut Reader<'_>) -> Option<PrefixFile> {
     let zipf = r.or("zipf", Number::within(0.0, 10.0), "0.0", "Zipf exponent of their popularity.");
     let ((tokens, distinct), zipf) = tokens.zip(distinct).zip(zipf)?;
     Some(PrefixFile { tokens, distinct: distinct.value, zipf: zipf.value })
-}
-
-fn sessions(r: &mut Reader<'_>) -> Option<SessionsFile> {
-    let turns = r.need_table("turns", "Turns of a session, as a law of a count.", lengths);
-    let think = r.need_table("think", "Pause between answer and next turn.", duration_dist);
-    let (turns, think) = turns.flatten().zip(think.flatten())?;
-    Some(SessionsFile { turns, think })
 }
 
 #[cfg(test)]

@@ -14,8 +14,6 @@ pub(super) struct Shape {
     pub(super) required: Vec<&'static str>,
     /// Where a tag decides what else there is: the whole table of each tag.
     pub(super) variants: Vec<Json>,
-    /// Keys that are refused by name; no part of the schema.
-    pub(super) unsupported: Vec<&'static str>,
 }
 
 impl Shape {

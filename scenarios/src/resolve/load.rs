@@ -11,6 +11,8 @@ use super::{Resolver, traffic::Source};
 use crate::resolved::Origin;
 use sim::engine::Work;
 use sim::fleet::PoolSpec;
+use sim::ids::{Backend, ModelId, PoolId};
+use sim::scenario::{BackendChoice, Serving};
 use sim::units::Span;
 use sim::workload::{RateCurve, ScaleHow};
 
@@ -20,24 +22,29 @@ const SAMPLES: u64 = 240;
 const OVERLOADED: f64 = 1.0;
 
 impl Resolver<'_> {
-    /// Offered load of each pool, from the sources whose models prefer it.
+    /// Offered load of each pool, from the calls that tasks make for certain; what a condition
+    /// decides, retries and repetitions after a check come on top.
     pub(super) fn offered_load(&self, sources: &[Source]) -> Vec<Option<f64>> {
         let mut load: Vec<Option<f64>> = vec![Some(0.0); self.pools.len()];
         for source in sources {
-            let model = self.models.get(source.model.index());
-            let Some(pool_id) = model.and_then(|model| model.pools().next()) else { continue };
-            let pool = self.pools.get(pool_id.index()).and_then(Option::as_ref);
             let factor = match source.spec.scaling.how {
                 ScaleHow::Burstier => 1.0,
                 ScaleHow::MoreUsers | ScaleHow::FasterUsers => source.spec.scaling.factor,
             };
             let demand = source.demand;
-            let offered = pool.zip(demand.rate).map(|(pool, rate)| {
-                rate * factor * service_seconds(&pool.spec, demand.input, demand.output)
-                    / f64::from(pool.spec.replicas)
-            });
-            if let Some(slot) = load.get_mut(pool_id.index()) {
-                *slot = slot.zip(offered).map(|(sum, more)| sum + more);
+            for call in self.expected_calls(source.spec.task) {
+                let (input, output) = call.lengths.unwrap_or((demand.input, demand.output));
+                for (pool_id, share) in self.shares(call.model) {
+                    let pool = self.pools.get(pool_id.index()).and_then(Option::as_ref);
+                    let offered = pool.zip(demand.rate).map(|(pool, rate)| {
+                        let calls = rate * factor * call.times * share;
+                        calls * service_seconds(&pool.spec, input, output)
+                            / f64::from(pool.spec.replicas)
+                    });
+                    if let Some(slot) = load.get_mut(pool_id.index()) {
+                        *slot = slot.zip(offered).map(|(sum, more)| sum + more);
+                    }
+                }
             }
         }
         for ((name, _), load) in self.file.pools.iter().zip(&load) {
@@ -54,6 +61,28 @@ impl Resolver<'_> {
             }
         }
         load
+    }
+}
+
+impl Resolver<'_> {
+    /// Pools that get a model's calls first, and their shares of them.
+    fn shares(&self, model: ModelId) -> Vec<(PoolId, f64)> {
+        let Some(model) = self.models.get(model.index()) else { return Vec::new() };
+        let pool = |serving: &Serving| match serving.backend {
+            Backend::Pool(pool) => Some(pool),
+            Backend::Remote(_) => None,
+        };
+        match model.choice {
+            BackendChoice::Ordered => {
+                let first = model.served_by.first().and_then(pool);
+                first.into_iter().map(|pool| (pool, 1.0)).collect()
+            }
+            BackendChoice::Weighted => {
+                let total: f64 = model.served_by.iter().map(|serving| serving.weight).sum();
+                let share = |s: &Serving| Some((pool(s)?, s.weight / total));
+                model.served_by.iter().filter_map(share).collect()
+            }
+        }
     }
 }
 

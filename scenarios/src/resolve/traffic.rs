@@ -5,20 +5,26 @@
 //!
 //! Deliberately absent: drawing anything.
 
+mod demand;
 mod fit;
 mod mix;
+mod sessions;
 
 use super::{Resolver, mean_rate};
-use crate::file::{ArrivalsFile, CallFile, ClientFile, Lengths, TraceFile, TrafficFile};
+use crate::file::{
+    ArrivalsFile, CallFile, ClientFile, Lengths, StepFile, TraceFile, TrafficFile, WorkFile,
+};
 use crate::problem::{At, Problem, ProblemKind, Site};
 use crate::resolved::Origin;
+pub(super) use demand::Demand;
+use demand::demand;
+use sessions::session;
 use sha2::{Digest, Sha256};
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
-use sim::ids::{ModelId, TaskId};
+use sim::ids::TaskId;
 use sim::units::{Span, Time};
 use sim::workload::{
-    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SessionSpec, SourceSpec,
-    Trace,
+    Arrivals, Gaps, People, PrefixSpec, RateCurve, ScaleHow, Scaling, SourceSpec, Trace,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,25 +40,22 @@ const MOST_EXPANDED: usize = 1_000_000;
 /// A source, and what the load estimate needs to know of it.
 pub(super) struct Source {
     pub(super) spec: SourceSpec,
-    pub(super) model: ModelId,
     pub(super) demand: Demand,
-}
-
-/// Mean demand of a source before its traffic factor.
-#[derive(Clone, Copy)]
-pub(super) struct Demand {
-    /// Requests per second averaged over the horizon; `None` for closed loops.
-    pub(super) rate: Option<f64>,
-    /// Mean prompt tokens.
-    pub(super) input: f64,
-    /// Mean tokens written.
-    pub(super) output: f64,
 }
 
 /// Lengths of a source: drawn, or recorded.
 enum LengthSource<'a> {
-    Drawn { input: &'a Lengths, output: &'a Lengths, correlation: f64 },
-    Recorded { trace: Arc<Trace>, jitter: Span },
+    Drawn {
+        input: &'a Lengths,
+        output: &'a Lengths,
+        correlation: f64,
+    },
+    Recorded {
+        trace: Arc<Trace>,
+        jitter: Span,
+    },
+    /// No call takes them.
+    Unused,
 }
 
 /// When the requests of a source begin.
@@ -69,11 +72,14 @@ enum Begins {
 struct Common<'a> {
     file: &'a TrafficFile,
     task: TaskId,
-    model: ModelId,
-    call: &'a CallFile,
+    /// The call that the task is, if it is no more than one.
+    call: Option<&'a CallFile>,
+    /// Whether any call of the task has the lengths of the request.
+    sized: bool,
+    people: People,
     scaling: Scaling,
     horizon: Span,
-    /// Prompt plus output tokens the serving engines admit; `None` when unknown.
+    /// Prompt plus output tokens the serving backends admit; `None` when unknown.
     room: Option<u32>,
 }
 
@@ -81,8 +87,10 @@ impl Resolver<'_> {
     /// All sources; traces have been read before, because the horizon may depend on them.
     pub(super) fn sources(&self, horizon: Span, traces: &[Option<Arc<Trace>>]) -> Vec<Source> {
         let mut all = Vec::new();
-        for ((name, file), trace) in self.file.traffic.iter().zip(traces) {
-            if let Some(common) = self.common(file, horizon) {
+        let first_tenants = self.first_tenants();
+        let traffic = self.file.traffic.iter().zip(traces).zip(first_tenants);
+        for (((name, file), trace), first_tenant) in traffic {
+            if let Some(common) = self.common(file, first_tenant, horizon) {
                 self.expand(name, &common, trace.as_ref(), &mut all);
             }
             if all.len() > MOST_SOURCES {
@@ -94,15 +102,32 @@ impl Resolver<'_> {
         all
     }
 
-    fn common<'a>(&'a self, file: &'a TrafficFile, horizon: Span) -> Option<Common<'a>> {
+    fn common<'a>(
+        &'a self,
+        file: &'a TrafficFile,
+        first_tenant: u32,
+        horizon: Span,
+    ) -> Option<Common<'a>> {
+        let people = self.people(file, first_tenant);
+        let scaling = self.scaling(file);
         let task_name = file.task.as_ref()?;
-        let task = self.find(task_name, "task", &self.task_names)?;
-        let call = self.call_of(task)?;
-        let model = self.task_models[task].as_ref().copied()?;
-        let scaling = self.scaling(file)?;
-        let room = self.room(model);
-        let task = TaskId(u32::try_from(task).ok()?);
-        Some(Common { file, task, model, call, scaling, horizon, room })
+        let at = self.find(task_name, "task", &self.task_names)?;
+        let (_, task_file) = self.file.tasks.get(at)?;
+        // A task that could not be resolved has said why, and what its traffic is cannot be said.
+        self.tasks.get(at)?.as_ref()?;
+        let task = TaskId(u32::try_from(at).ok()?);
+        let call = match task_file.steps.as_slice() {
+            [StepFile { work, .. }] => match work.as_slice() {
+                [WorkFile::Call(call)] => Some(&**call),
+                _ => None,
+            },
+            _ => None,
+        };
+        let models = self.request_models(task);
+        let room = models.iter().filter_map(|&model| self.room(model)).min();
+        self.check_memory(file, task);
+        let (scaling, people, sized) = (scaling?, people?, !models.is_empty());
+        Some(Common { file, task, call, sized, people, scaling, horizon, room })
     }
 
     /// The traffic factor, written beside the trace or mix, or beside the source.
@@ -152,7 +177,7 @@ impl Resolver<'_> {
         }
         let Some(arrivals) = &file.arrivals else { return };
         if file.clients.is_empty() {
-            let lengths = self.drawn(common.call, None, &name.site);
+            let lengths = self.drawn(common, None, &name.site);
             let begins = Begins::Written(arrivals.clone());
             all.extend(lengths.and_then(|l| self.source(&name.value, common, begins, &l)));
             return;
@@ -168,7 +193,7 @@ impl Resolver<'_> {
             }
             let full_name = format!("{}/{}", name.value, client_name.value);
             let arrivals = self.client_arrivals(arrivals, client, share.value / total);
-            let lengths = self.drawn(common.call, Some(client), &client.site);
+            let lengths = self.drawn(common, Some(client), &client.site);
             if let (Some(arrivals), Some(lengths)) = (arrivals, lengths) {
                 all.extend(self.source(&full_name, common, Begins::Written(arrivals), &lengths));
             }
@@ -217,22 +242,37 @@ impl Resolver<'_> {
         Some(ArrivalsFile::Renewal { gaps, rate: rate * share, site: site.clone() })
     }
 
+    /// Lengths of a source's requests: those of a client, of the source, of the task's only call.
     fn drawn<'a>(
         &self,
-        call: &'a CallFile,
+        common: &Common<'a>,
         client: Option<&'a ClientFile>,
         site: &Site,
     ) -> Option<LengthSource<'a>> {
-        let input = client.and_then(|c| c.input.as_ref()).or(call.input.as_ref());
-        let output = client.and_then(|c| c.output.as_ref()).or(call.output.as_ref());
-        let correlation = call.correlation.as_ref().map_or(0.0, |c| c.value);
+        let (file, call) = (common.file, common.call);
+        let input = client.and_then(|c| c.input.as_ref()).or(file.input.as_ref());
+        let output = client.and_then(|c| c.output.as_ref()).or(file.output.as_ref());
+        if !common.sized {
+            if let Some(lengths) = input.or(output) {
+                let message =
+                    "every call of its task has lengths of its own, so these are not used";
+                self.warn(&lengths.site, message.to_owned());
+            }
+            return Some(LengthSource::Unused);
+        }
+        let input = input.or(call.and_then(|call| call.input.as_ref()));
+        let output = output.or(call.and_then(|call| call.output.as_ref()));
+        let correlation = file.correlation.as_ref().or(call.and_then(|c| c.correlation.as_ref()));
+        let correlation = correlation.map_or(0.0, |c| c.value);
         match (input, output) {
             (Some(input), Some(output)) => Some(LengthSource::Drawn { input, output, correlation }),
             _ => {
                 let message = "its task has no `input` or no `output` length to draw from";
-                let at = call.site.place.clone();
                 let problem = Problem::new(ProblemKind::MissingKey, site, message);
-                self.push(problem.help(format!("add both to the model_call at {at}")));
+                self.push(problem.help(match call {
+                    Some(call) => format!("add both to the model_call at {}", call.site.place),
+                    None => "add both here: calls of the task leave them to the request".to_owned(),
+                }));
                 None
             }
         }
@@ -254,9 +294,9 @@ impl Resolver<'_> {
             }
             LengthSource::Recorded { trace, .. } => {
                 self.fit_recorded(trace, file, common.room);
-                let one = LengthDist { law: LengthLaw::Fixed(1), min: 1, max: 1 };
-                LengthsSpec { input: one.clone(), output: one, correlation: 0.0 }
+                one_token()
             }
+            LengthSource::Unused => one_token(),
         };
         let arrivals_spec = match (lengths, begins) {
             (LengthSource::Recorded { trace, jitter }, _) => {
@@ -286,14 +326,11 @@ impl Resolver<'_> {
                 distinct: prefix.distinct,
                 zipf: prefix.zipf,
             }),
-            session: file.sessions.as_ref().map(|sessions| SessionSpec {
-                turns: sessions.turns.cut_at(MOST_TURNS),
-                think: sessions.think.clone(),
-            }),
+            session: file.sessions.as_ref().map(session),
             scaling: common.scaling,
-            people: People::default(),
+            people: common.people.clone(),
         };
-        Some(Source { spec, model: common.model, demand })
+        Some(Source { spec, demand })
     }
 
     /// Counts what a source expands to; `None` beyond the cap.
@@ -309,7 +346,7 @@ impl Resolver<'_> {
         };
         let tables = match lengths {
             LengthSource::Drawn { input, output, .. } => input.size() + output.size(),
-            LengthSource::Recorded { .. } => 0,
+            LengthSource::Recorded { .. } | LengthSource::Unused => 0,
         };
         let turns = file.sessions.as_ref().map_or(0, |sessions| sessions.turns.size());
         let before = self.expanded.get();
@@ -389,6 +426,12 @@ impl Resolver<'_> {
     }
 }
 
+/// Lengths that nobody looks at.
+fn one_token() -> LengthsSpec {
+    let one = LengthDist { law: LengthLaw::Fixed(1), min: 1, max: 1 };
+    LengthsSpec { input: one.clone(), output: one, correlation: 0.0 }
+}
+
 /// The rate curve of a source: its profile and spikes, times `rate`.
 fn curve(file: &TrafficFile, rate: f64) -> RateCurve {
     let mut curve = RateCurve::constant(rate);
@@ -406,46 +449,8 @@ fn spikes(file: &TrafficFile) -> Vec<(Time, Span, f64)> {
     file.spikes.iter().map(spike).collect()
 }
 
-fn demand(
-    arrivals: &Arrivals,
-    lengths: &LengthSource<'_>,
-    file: &TrafficFile,
-    horizon: Span,
-) -> Demand {
-    let turns = file.sessions.as_ref().map_or(1.0, |s| s.turns.mean().min(f64::from(MOST_TURNS)));
-    let prefix = file.prefix.as_ref().map_or(0.0, |prefix| f64::from(prefix.tokens.value));
-    let rate = match arrivals {
-        Arrivals::Renewal { rate, .. } => Some(turns * mean_rate(rate, horizon)),
-        Arrivals::Modulated { states, shape } => {
-            let time: f64 = states.iter().map(|(_, stay)| stay.as_secs_f64()).sum();
-            let events: f64 = states.iter().map(|(rate, stay)| rate * stay.as_secs_f64()).sum();
-            Some(turns * events / time * mean_rate(shape, horizon))
-        }
-        Arrivals::Replay { trace, .. } => {
-            let span = trace.span.min(horizon).as_secs_f64();
-            let within = trace.rows.partition_point(|row| row.at < Time::ZERO.after(horizon));
-            (span > 0.0).then(|| within as f64 / span)
-        }
-        Arrivals::ClosedLoop { .. } => None,
-    };
-    match lengths {
-        LengthSource::Drawn { input, output, .. } => {
-            Demand { rate, input: prefix + input.mean(), output: output.mean() }
-        }
-        LengthSource::Recorded { trace, .. } => {
-            let count = trace.rows.len().max(1) as f64;
-            let mean = |total: u64| total as f64 / count;
-            Demand {
-                rate,
-                input: mean(trace.rows.iter().map(|row| u64::from(row.input)).sum()),
-                output: mean(trace.rows.iter().map(|row| u64::from(row.output)).sum()),
-            }
-        }
-    }
-}
-
-/// Key of a source's random streams: the first 64 bits of its name's SHA-256.
-fn stream_key(name: &str) -> u64 {
+/// Key of a named thing's random streams: the first 64 bits of its name's SHA-256.
+pub(super) fn stream_key(name: &str) -> u64 {
     let digest = Sha256::digest(name.as_bytes());
     digest.iter().take(8).fold(0, |key, &byte| key << 8 | u64::from(byte))
 }

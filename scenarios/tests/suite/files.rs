@@ -33,12 +33,12 @@ fn a_policy_comes_from_beside_the_scenario_or_from_the_caller() {
 fn a_problem_of_a_policy_names_the_policy_file() {
     let folder = Folder::new("policy-problem");
     let scenario = folder.write("scenario.toml", format!("policy = \"policy.toml\"\n{SMALL}"));
-    folder.write("policy.toml", "[load_balancing]\nh100 = { strategy = \"rendom\" }\n[retries]\n");
+    folder.write("policy.toml", "[load_balancing]\nh100 = { strategy = \"rendom\" }\n[retry]\n");
     let problems = load_file(&scenario, None, &[]).expect_err("refused");
     let text = problems.to_string();
     assert!(text.contains("policy.toml:2:21: load_balancing.h100.strategy"), "{text}");
     assert!(text.contains("did you mean `random`?"), "{text}");
-    assert!(text.contains("`retries` is not supported by this version"), "{text}");
+    assert!(text.contains("policy.toml:3:2: retry: unknown key `retry`"), "{text}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What attackers and fuzzers write: an error with a position, never a panic, never a hang.
 
-use crate::support::{SMALL, load, small};
+use crate::support::{DESK, SMALL, load, small};
 use scenarios::{ProblemKind, Problems, SchemaKind, library, load_str, schema};
 use serde_json::Value;
 
@@ -52,7 +52,26 @@ fn large_files_are_refused_in_bounded_work() {
         "task = \"chat\"",
         &format!("task = \"chat\"\nclients = [{clients}]\nspikes = [{spikes}]"),
     );
-    for text in [format!("{pools}{models}{traffic}"), unknown, mix] {
+    let steps = many(200, &|i| {
+        let after = many(i, &|before| format!("\"s{before}\","));
+        format!("{{ id = \"s{i}\", sub_task = \"x\", when = \"x.y > 1\", after = [{after}] }},\n")
+    });
+    let tasks = many(9, &|i| format!("[tasks.t{i}]\nsteps = [{steps}]\n"));
+    let law = "uniform = [0, 1]";
+    let attributes = many(9_000, &|i| format!("[attributes.a{i}]\n{law}\n"));
+    let own = many(9_000, &|i| format!("[traffic.t{i}.attributes.a{i}]\n{law}\n"));
+    let intents = many(9_000, &|i| format!("[intents.i{i}.quality.m{i}]\nsuccess = 0.9\n"));
+    let calls = many(9_000, &|i| format!("{{ model_call = {{ intent = \"i{i}\" }} }},"));
+    let parts = many(9_000, &|i| {
+        format!("[tasks.p{i}]\nsteps = [{{ sub_task = \"p{}\" }}]\n", (i + 1) % 9_000)
+    });
+    let worlds = [
+        format!("{models}{tasks}"),
+        format!("{attributes}{own}{traffic}"),
+        format!("{models}{intents}[tasks.t]\nsteps = [{calls}]\n"),
+        parts,
+    ];
+    for text in worlds.into_iter().chain([format!("{pools}{models}{traffic}"), unknown, mix]) {
         positions_are_there(&load(&text, &[]).expect_err("refused"));
     }
 }
@@ -98,8 +117,9 @@ fn numeric_fields(schema: &Value, path: &str, setup: &[String], found: &mut Vec<
     }
     for variant in schema["oneOf"].as_array().into_iter().flatten() {
         let properties = variant["properties"].as_object().expect("an object");
-        let tag = &properties["kind"]["enum"][0];
-        numeric_fields(variant, path, &with(format!("{path}={{ kind = {tag} }}")), found);
+        let tag = if properties.contains_key("kind") { "kind" } else { "rung" };
+        let name = &properties[tag]["enum"][0];
+        numeric_fields(variant, path, &with(format!("{path}={{ {tag} = {name} }}")), found);
     }
     for (key, below) in schema["properties"].as_object().into_iter().flatten() {
         let below_path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -125,8 +145,8 @@ fn numeric_fields(schema: &Value, path: &str, setup: &[String], found: &mut Vec<
     if schema["additionalProperties"].is_object() && path != "objectives" {
         let name = match path {
             "traffic" => "web",
-            "tasks" => "chat",
-            "models" => "small",
+            "tasks" | "budgets" => "chat",
+            path if path.ends_with("models") => "small",
             _ => "h100",
         };
         numeric_fields(&schema["additionalProperties"], &format!("{path}.{name}"), setup, found);
@@ -139,7 +159,7 @@ fn no_numeric_field_swallows_a_hostile_value() {
     numeric_fields(&schema(SchemaKind::Scenario), "", &[], &mut fields);
     assert!(fields.len() > 120, "{}", fields.len());
     for Field { setup, path, wrap } in &fields {
-        let signed = path.ends_with("priority") || path.ends_with("correlation");
+        let signed = ["priority", "correlation", "uniform.0"].iter().any(|end| path.ends_with(end));
         for value in HOSTILE.iter().filter(|&&value| !(signed && value == "-1")) {
             let change = format!("{path}={}", wrap(value));
             let changes: Vec<&str> =
@@ -244,7 +264,7 @@ fn mutated(text: &str, dice: &mut Dice) -> String {
 fn twenty_thousand_mutations_of_shipped_scenarios_never_panic() {
     let mut dice = Dice(2026);
     let mut texts: Vec<&str> = library::all().iter().map(|shipped| shipped.text).collect();
-    texts.push(SMALL);
+    texts.extend([SMALL, DESK]);
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..20_000 {
         let text = mutated(texts[round % texts.len()], &mut dice);

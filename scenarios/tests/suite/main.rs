@@ -3,8 +3,11 @@
 mod files;
 mod hostile;
 mod mixes;
+mod policies;
 mod problems;
+mod pseudo_config;
 mod resolving;
 mod schema;
 mod shipped;
 mod support;
+mod worlds;

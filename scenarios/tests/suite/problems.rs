@@ -39,7 +39,7 @@ fn all_problems_come_at_once_with_positions() {
 
 #[test]
 fn each_mistake_is_named() {
-    let cases: [(&str, Kind, &str); 29] = [
+    let cases: [(&str, Kind, &str); 23] = [
         ("scenario.horizon=3600", Kind::WrongType, "a bare number has no unit"),
         ("scenario.horizon=101d", Kind::BadValue, "101d is out of range"),
         ("scenario.horizon=", Kind::BadValue, "empty"),
@@ -49,15 +49,9 @@ fn each_mistake_is_named() {
         ("pools.h101.replicas=2", Kind::UnknownKey, "nothing is called `h101`"),
         ("pools.h100.replicas=10001", Kind::BadValue, "out of range"),
         ("pools.h100.gpu=[1]", Kind::WrongType, "expected a string"),
-        ("models.small.served_by=[\"h200\"]", Kind::UnknownName, "no pool is called `h200`"),
-        ("models.small.served_by=[]", Kind::MissingKey, "no pool serves"),
-        ("providers.x.rpm=1", Kind::Unsupported, "not supported by this version"),
-        ("budgets.chat.max_model_calls=1", Kind::Unsupported, "not supported"),
-        ("caching.semantic.enabled=true", Kind::Unsupported, "not supported"),
-        ("retries.max_attempts=3", Kind::Unsupported, "not supported"),
-        ("circuit_breaker.x=1", Kind::Unsupported, "not supported"),
-        ("routing.default_model=small", Kind::Unsupported, "not supported"),
-        ("tasks.chat.steps=[{},{}]", Kind::Unsupported, "task graphs are not supported"),
+        ("models.small.served_by=[\"h200\"]", Kind::UnknownName, "no backend is called `h200`"),
+        ("models.small.served_by=[]", Kind::MissingKey, "no backend serves"),
+        ("tasks.chat.steps=[{}]", Kind::MissingKey, "the step does nothing"),
         ("tasks.chat.steps.0.model_call.model=big", Kind::UnknownName, "no model is called"),
         ("tasks.chat.steps.0.model_call.output.tokens=9000", Kind::DoesNotFit, "does not fit"),
         ("tasks.chat.steps.0.model_call.output.kind=normal", Kind::BadValue, "not a choice"),

@@ -1,6 +1,6 @@
 //! The schema says what the reader accepts.
 
-use crate::support::SMALL;
+use crate::support::{DESK, SMALL};
 use scenarios::{SchemaKind, library, schema};
 use serde_json::Value;
 
@@ -41,12 +41,28 @@ fn admits(schema: &Value, value: &toml::Value) -> bool {
 fn the_schema_admits_every_shipped_scenario() {
     let schema = schema(SchemaKind::Scenario);
     let texts = library::all().iter().map(|shipped| (shipped.name, shipped.text));
-    for (name, text) in texts.chain([("small", SMALL)]) {
+    for (name, text) in texts.chain([("small", SMALL), ("desk", DESK)]) {
         let value: toml::Value = toml::from_str(text).expect("TOML");
         assert!(admits(&schema, &value), "{name}");
     }
     let wrong: toml::Value = toml::from_str("[scenario]\nhorizn = \"1h\"").expect("TOML");
     assert!(!admits(&schema, &wrong));
+}
+
+#[test]
+fn the_schema_of_policies_admits_a_policy_and_nothing_of_the_world() {
+    let schema = schema(SchemaKind::Policy);
+    let policy: toml::Value = toml::from_str(crate::pseudo_config::POLICY).expect("TOML");
+    assert!(admits(&schema, &policy));
+    for wrong in [
+        "[plans.a]\nper_month = \"$1\"",
+        "[routing]\ndefault = \"small\"",
+        "[budgets.chat]\non_exceeded = [\"smaller\"]",
+        "[retries]\nbackoff = { kind = \"uniform\" }",
+    ] {
+        let wrong: toml::Value = toml::from_str(wrong).expect("TOML");
+        assert!(!admits(&schema, &wrong), "{wrong}");
+    }
 }
 
 /// Every object of the schema is closed, every key has a sentence.

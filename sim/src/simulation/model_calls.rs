@@ -90,9 +90,10 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         match (&spec.lengths, &kit.prompts) {
             (CallLengths::Drawn(_), Some(prompts)) => prompts.draw(question, root.keep),
             (CallLengths::Memory, _) => {
-                let memory = request.memory.unwrap_or((1, 1));
-                let segments = request.segments.clone();
-                Prompt { segments, input: memory.0, output: memory.1, output_segment: question }
+                let segments = request.said(root.written);
+                let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
+                let output = request.memory.unwrap_or(1);
+                Prompt { segments, input, output, output_segment: question }
             }
             _ => {
                 let mut segments = request.segments.clone();

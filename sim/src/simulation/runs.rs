@@ -8,8 +8,8 @@ use crate::ids::{Handle, TaskId};
 use crate::record::Recorder;
 use crate::resilience::Failure;
 use crate::tasks::{
-    Answer, Check, Driver, Finding, Flaw, Path, Phase, Progress, Repeat, Step, TaskSpec, Turns,
-    Work,
+    Answer, CallLengths, Check, Driver, Finding, Flaw, Path, Phase, Progress, Repeat, Step,
+    TaskSpec, Turns, Work,
 };
 use crate::units::Time;
 use smallvec::SmallVec;
@@ -69,6 +69,13 @@ impl<R: Recorder> Simulation<'_, R> {
                 self.step_over(handle, number, Phase::Missing, path, now);
                 return;
             }
+        }
+        let remembers =
+            matches!(&step.work, Work::ModelCall(c) if c.lengths == CallLengths::Memory);
+        let root = self.flow.roots.get(run.root);
+        if remembers && root.is_some_and(|root| root.request.memory.is_none()) {
+            self.step_over(handle, number, Phase::Missing, path, now);
+            return;
         }
         let times = match &step.repeat {
             Repeat::Once => 1,

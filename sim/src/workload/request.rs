@@ -91,9 +91,20 @@ pub struct Request {
     pub route: u64,
     /// To be handed back when the call ends.
     pub origin: Origin,
-    /// Prompt and answer of the call that condenses the conversation after this turn, if it is
-    /// time to.
-    pub memory: Option<(u32, u32)>,
+    /// Tokens of the summary, when the conversation is condensed after this turn.
+    pub memory: Option<u32>,
+}
+
+impl Request {
+    /// The conversation up to an answer of `written` tokens.
+    #[must_use]
+    pub fn said(&self, written: u32) -> Segments {
+        let mut said = self.segments.clone();
+        if written > 0 {
+            said.push(Segment { id: self.output_segment, tokens: written });
+        }
+        said
+    }
 }
 
 /// How prompts of one kind are drawn.

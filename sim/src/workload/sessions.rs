@@ -1,11 +1,11 @@
 //! Conversations under way: what each has said so far, and its next turn.
 //!
-//! Invariants: a prompt begins with the whole prompt of the turn before, then that turn's answer;
-//! memory follows the conversations alive, provided that every origin is handed back.
+//! Invariants: a prompt begins with the whole prompt of the turn before, then that turn's answer, or
+//! with the summary that took their place; memory follows the conversations alive, provided that every origin is handed back.
 //!
 //! Deliberately absent: conversations of recorded traces, whose turns keep their recorded times.
 
-use super::request::{Mint, Segment, Segments};
+use super::request::{Mint, Request, Segment, Segments};
 use crate::dice::{Dice, Purpose, key, mix};
 use crate::ids::{Arena, Handle};
 use crate::units::Time;
@@ -21,6 +21,10 @@ struct Session {
     /// Turns begun.
     begun: u32,
     turns: u32,
+    /// Turns since it was condensed last, the one under way included.
+    since: u32,
+    /// Tokens of the summary that is made after the turn under way.
+    summary: Option<u32>,
     /// Prompt of the turn under way.
     prompt: Segments,
     /// Identity of the answer to it.
@@ -32,6 +36,8 @@ struct Session {
 pub(super) struct Sessions {
     spec: SessionSpec,
     max_context: u32,
+    /// Segments at the front that are no part of what was said: a shared prefix.
+    fixed: usize,
     alive: Arena<Session>,
 }
 
@@ -48,8 +54,28 @@ pub(super) struct Turn {
 }
 
 impl Sessions {
-    pub(super) fn new(spec: SessionSpec, max_context: u32) -> Sessions {
-        Sessions { spec, max_context, alive: Arena::default() }
+    /// `fixed` segments at the front of each prompt belong to no conversation.
+    pub(super) fn new(spec: SessionSpec, max_context: u32, fixed: usize) -> Sessions {
+        Sessions { spec, max_context, fixed, alive: Arena::default() }
+    }
+
+    /// Whether a conversation is condensed after this turn of it, and to how many tokens. A turn
+    /// without a session is the only one of its conversation, which nobody knows before its end.
+    pub(super) fn condense(&mut self, session: Option<Handle>, turn: &Request) -> Option<u32> {
+        let memory = self.spec.memory?;
+        let session = session.and_then(|handle| self.alive.get_mut(handle));
+        let since = session.as_ref().map_or(1, |session| session.since);
+        let total = u64::from(turn.input) + u64::from(turn.output);
+        let long = memory.after_tokens.is_some_and(|most| total > u64::from(most));
+        if !long && memory.every.is_none_or(|every| since < every) {
+            return None;
+        }
+        let said = total - length(turn.segments.iter().take(self.fixed));
+        let summary = ((said as f64 * memory.ratio + 0.5) as u32).max(1);
+        if let Some(session) = session {
+            session.summary = Some(summary);
+        }
+        Some(summary)
     }
 
     /// Begins a conversation with this first prompt; `None` when it has a single turn.
@@ -58,7 +84,15 @@ impl Sessions {
         let answer = key(unit_key, Purpose::AnswerIdentity);
         (turns > 1).then(|| {
             let prompt = prompt.clone();
-            self.alive.insert(Session { key: unit_key, begun: 1, turns, prompt, answer })
+            self.alive.insert(Session {
+                key: unit_key,
+                begun: 1,
+                turns,
+                since: 1,
+                summary: None,
+                prompt,
+                answer,
+            })
         })
     }
 
@@ -81,14 +115,23 @@ impl Sessions {
         let turn_key = mix(session.key, u64::from(number));
         let at = now.after(self.spec.think.sample(&mut Dice::of(turn_key, Purpose::Think)));
         let (fresh, output) = mint.lengths(turn_key);
-        let said = session.prompt.iter().map(|s| u64::from(s.tokens)).sum::<u64>();
-        let context = said + u64::from(written) + u64::from(fresh);
+        match session.summary.take() {
+            Some(tokens) => {
+                let id = key(turn_key, Purpose::SummaryIdentity);
+                session.prompt.truncate(self.fixed);
+                session.prompt.push(Segment { id, tokens });
+                session.since = 0;
+            }
+            None if written > 0 => {
+                session.prompt.push(Segment { id: session.answer, tokens: written });
+            }
+            None => {}
+        }
+        let context = length(&session.prompt) + u64::from(fresh);
         if at >= horizon || context > u64::from(self.max_context) {
             return None;
         }
-        if written > 0 {
-            session.prompt.push(Segment { id: session.answer, tokens: written });
-        }
+        session.since += 1;
         let id = key(turn_key, Purpose::PromptIdentity);
         session.prompt.push(Segment { id, tokens: fresh });
         session.answer = key(turn_key, Purpose::AnswerIdentity);
@@ -97,4 +140,9 @@ impl Sessions {
         let session = self.alive.insert(session);
         Some(Turn { at, number, key: turn_key, prompt, output, session })
     }
+}
+
+/// Tokens of some segments.
+fn length<'s>(segments: impl IntoIterator<Item = &'s Segment>) -> u64 {
+    segments.into_iter().map(|segment| u64::from(segment.tokens)).sum()
 }

@@ -95,7 +95,8 @@ impl Source {
         };
         // A trace's sessions are in its rows.
         let session = spec.session.clone().filter(|_| !matches!(kind, Kind::Replay { .. }));
-        let sessions = session.map(|session| Sessions::new(session, max_context));
+        let fixed = usize::from(spec.prefix.as_ref().is_some_and(|prefix| prefix.tokens > 0));
+        let sessions = session.map(|session| Sessions::new(session, max_context, fixed));
         Source { mint: Mint::new(spec, index), kind, sessions, horizon, copies }
     }
 
@@ -133,7 +134,9 @@ impl Source {
             let unit = origin.unit << TURN_BITS | u64::from(turn.number);
             let identity = (turn.key, number(origin.copy, unit));
             let origin = Origin { session: Some(turn.session), ..origin };
-            return Some(self.mint.strike(identity, turn.at, turn.prompt, turn.output, origin));
+            let mut turn = self.mint.strike(identity, turn.at, turn.prompt, turn.output, origin);
+            turn.memory = sessions.condense(origin.session, &turn);
+            return Some(turn);
         }
         let Kind::ClosedLoop { users, think } = &self.kind else { return None };
         let unit = origin.unit.checked_add(u64::from(*users))?;
@@ -162,7 +165,11 @@ impl Source {
             unit_number <<= TURN_BITS;
         }
         let identity = (unit_key, number(copy, unit_number));
-        Some(self.mint.strike(identity, at, prompt, output, origin))
+        let mut request = self.mint.strike(identity, at, prompt, output, origin);
+        if let Some(sessions) = &mut self.sessions {
+            request.memory = sessions.condense(origin.session, &request);
+        }
+        Some(request)
     }
 }
 

@@ -144,6 +144,7 @@ fn sessions(scenario: &mut Scenario) {
     source.session = Some(SessionSpec {
         turns: LengthDist { law: LengthLaw::Lognormal { mu: 1.2, sigma: 0.5 }, min: 1, max: 9 },
         think: DurationDist::Exponential { mean: Span::from_secs(3) },
+        memory: None,
     });
     source.scaling = Scaling { factor: 2.5, how: ScaleHow::MoreUsers };
     scenario.pools[0].engine.prefix_caching = true;

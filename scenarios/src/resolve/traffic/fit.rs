@@ -11,7 +11,7 @@ use sim::workload::Trace;
 
 impl Resolver<'_> {
     /// Cuts drawn lengths to what the engines admit; fixed ones have to fit as they are.
-    pub(super) fn fit_drawn(
+    pub(in crate::resolve) fn fit_drawn(
         &self,
         input: &Lengths,
         output: &Lengths,

@@ -177,7 +177,8 @@ impl Resolver<'_> {
         tally.clamped += usize::from(clamped);
         // The larger share, because it is not published which requests have both.
         tally.zero += sender.requests * client.input_zero_share.max(client.output_zero_share);
-        let correlation = common.call.correlation.as_ref().map_or(0.0, |c| c.value);
+        let correlation =
+            common.call.and_then(|call| call.correlation.as_ref()).map_or(0.0, |c| c.value);
         let lengths = LengthSource::Drawn { input: &input, output: &output, correlation };
         let name = format!("{name}/{}", client.name);
         all.extend(self.source(&name, common, Begins::Measured(gaps, rate), &lengths));

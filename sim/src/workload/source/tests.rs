@@ -4,7 +4,7 @@ use super::*;
 use crate::dist::{LengthDist, LengthLaw, LengthsSpec};
 use crate::ids::TaskId;
 use crate::workload::{
-    Gaps, People, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment,
+    Gaps, MemorySpec, People, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment,
 };
 
 fn fixed(tokens: u32) -> LengthDist {
@@ -266,7 +266,7 @@ fn chatty(arrivals: Arrivals) -> SourceSpec {
     spec.lengths.output = fixed(50);
     spec.prefix = Some(PrefixSpec { tokens: 30, distinct: 3, zipf: 1.0 });
     let think = DurationDist::Exponential { mean: Span::from_secs(5) };
-    spec.session = Some(SessionSpec { turns: fixed(4), think });
+    spec.session = Some(SessionSpec { turns: fixed(4), think, memory: None });
     spec
 }
 
@@ -295,6 +295,31 @@ fn a_conversation_repeats_itself_and_ends() {
     let first = narrow.next().expect("a first turn");
     let second = narrow.follow_up(first.origin, Some(50), first.at).expect("280 tokens fit");
     assert_eq!(narrow.follow_up(second.origin, Some(50), second.at), None, "430 do not");
+}
+
+#[test]
+fn a_condensed_conversation_goes_on_with_its_summary_and_draws_nothing() {
+    let plain = chatty(Arrivals::Renewal { gaps: Gaps::Constant, rate: RateCurve::constant(0.01) });
+    let mut with = plain.clone();
+    let memory = MemorySpec { after_tokens: Some(250), every: None, ratio: 0.1 };
+    with.session.as_mut().expect("sessions").memory = Some(memory);
+    let span = Span::from_secs(1_000_000);
+    let mut plain = Source::new(&plain, SourceId(0), 1, 0, span, 10_000);
+    let mut with = Source::new(&with, SourceId(0), 1, 0, span, 10_000);
+    let (mut long, mut short) =
+        (plain.next().expect("a first turn"), with.next().expect("a first turn"));
+    let mut seen = vec![(short.input, short.memory)];
+    while let Some(next) = plain.follow_up(long.origin, Some(50), long.at) {
+        let turn = with.follow_up(short.origin, Some(50), short.at).expect("as many turns");
+        assert_eq!((turn.at, turn.key, turn.output), (next.at, next.key, next.output));
+        assert_eq!(turn.segments.last(), next.segments.last(), "the fresh prompt");
+        assert_eq!(turn.segments[0], next.segments[0], "the shared prefix");
+        assert_eq!(next.memory, None);
+        (long, short) = (next, turn);
+        seen.push((short.input, short.memory));
+    }
+    // Turn 2: 130 + 50 + 100 in, 50 out: 330, of which 300 were said. Turn 3: 30 + 30 + 100.
+    assert_eq!(seen, [(130, None), (280, Some(30)), (160, None), (310, Some(33))]);
 }
 
 #[test]

@@ -1,0 +1,153 @@
+//! Intents, attributes, and who sends the requests of a source.
+//!
+//! Invariants: a source has one law for each declared attribute; the laws' random streams depend on
+//! the attribute's name alone; tenants of one `[traffic.NAME]` are the same for all its clients.
+//!
+//! Deliberately absent: plans, which the policy side knows.
+
+use super::names::{MOST_ATTRIBUTES, Names, number};
+use super::traffic::stream_key;
+use super::{Resolver, names};
+use crate::file::{AttributeFile, AttributeLawFile, PeopleFile, TrafficFile};
+use crate::problem::{At, Problem, ProblemKind};
+use sim::ids::{PlanId, SymbolId};
+use sim::tasks::IntentSpec;
+use sim::workload::{AttributeLaw, AttributeSpec, ClientSpec, People, ResubmitSpec, TenantSpec};
+
+/// Tenants of all traffic together.
+const MOST_TENANTS: u32 = 1_000_000;
+/// How much the confidence of an undeclared intent would know; its answers are always right.
+const UNDECLARED: f64 = 0.0;
+
+impl Resolver<'_> {
+    /// What calls are for, in the order of the ids.
+    pub(super) fn intent_specs(&self) -> Vec<IntentSpec> {
+        let spec = |(at, name): (usize, &&str)| {
+            let file = self.file.intents.get(at).map(|(_, intent)| intent);
+            let value = |at: Option<&At<f64>>| at.map_or(UNDECLARED, |at| at.value);
+            IntentSpec {
+                name: (*name).to_owned(),
+                key: stream_key(name),
+                confidence: value(file.and_then(|file| file.confidence.as_ref())),
+                consistency: value(file.and_then(|file| file.consistency.as_ref())),
+            }
+        };
+        self.intents.iter().enumerate().map(spec).collect()
+    }
+
+    /// Qualities of models that nothing is called, and of models that an intent forgot.
+    pub(super) fn check_intents(&self) {
+        for (name, intent) in &self.file.intents {
+            for (model, _) in &intent.quality {
+                self.find(model, "model", &self.model_names);
+            }
+            let known: Names<'_> = names::names(&intent.quality);
+            let mut forgotten = self.models.iter().map(|model| model.name.as_str());
+            let forgotten: Vec<&str> =
+                forgotten.by_ref().filter(|model| !known.contains_key(model)).take(5).collect();
+            if !known.is_empty() && !forgotten.is_empty() {
+                let message = format!(
+                    "no quality is stated for {}: taken to be always right",
+                    forgotten.join(", ")
+                );
+                self.warn(&name.site, message);
+            }
+        }
+    }
+
+    /// Who sends the requests of a `[traffic.NAME]`, given the first of its tenants.
+    pub(super) fn people(&self, file: &TrafficFile, first: u32) -> Option<People> {
+        let PeopleFile { tenants, patience, abandoned_work_goes_on, resubmit, .. } = &file.people;
+        let tenants = match tenants {
+            Some(tenants) => {
+                let plan = match &tenants.plan {
+                    Some(plan) => Some(self.plan(plan)?),
+                    None => None,
+                };
+                let count = tenants.count.value;
+                Some(TenantSpec { first, count, zipf: tenants.zipf, plan })
+            }
+            None => None,
+        };
+        let resubmit = resubmit.as_ref().map(|resubmit| ResubmitSpec {
+            max_submissions: resubmit.max,
+            probability: resubmit.probability,
+            pause: resubmit.pause.clone(),
+        });
+        let client = ClientSpec {
+            patience: patience.clone(),
+            abandoned_work_goes_on: abandoned_work_goes_on.as_ref().is_some_and(|at| at.value),
+            resubmit,
+        };
+        Some(People { tenants, attributes: self.attribute_specs(&file.people), client })
+    }
+
+    /// First tenant of each `[traffic.NAME]`. Traffic without tenants is tenant 0's, so that the
+    /// others begin at 1 where there is such traffic.
+    pub(super) fn first_tenants(&self) -> Vec<u32> {
+        let traffic = &self.file.traffic;
+        let mut next = u32::from(traffic.iter().any(|(_, file)| file.people.tenants.is_none()));
+        let mut first = Vec::with_capacity(traffic.len());
+        for (_, file) in traffic {
+            first.push(next);
+            let Some(tenants) = &file.people.tenants else { continue };
+            let before = next;
+            next = next.saturating_add(tenants.count.value);
+            if before <= MOST_TENANTS && next > MOST_TENANTS {
+                let message = format!("more than {MOST_TENANTS} tenants in all");
+                self.refuse(ProblemKind::BadValue, &tenants.count.site, message);
+            }
+        }
+        first
+    }
+
+    fn plan(&self, name: &At<String>) -> Option<PlanId> {
+        self.find(name, "plan", &self.plan_names).map(|at| PlanId(number(at)))
+    }
+
+    /// The laws of all attributes for one source; its own ones win.
+    fn attribute_specs(&self, people: &PeopleFile) -> Vec<AttributeSpec> {
+        for (name, own) in &people.attributes {
+            let declared = self.find(name, "attribute", &self.attribute_names);
+            let at = declared.and_then(|at| self.file.attributes.get(at));
+            if let (Some(per), Some(_)) = (&own.per_tenant, at) {
+                let message = "whether tenants keep it is said where the attribute is declared";
+                let problem = Problem::new(ProblemKind::Conflict, &per.site, message);
+                self.push(problem.help("write `per` in [attributes.NAME]"));
+            }
+        }
+        let spec = |(name, declared): &(At<String>, AttributeFile)| {
+            let own = people.attributes.iter().find(|(own, _)| own.value == name.value);
+            let law = own.map_or(declared, |(_, own)| own).law.as_ref();
+            AttributeSpec {
+                law: law.map_or(AttributeLaw::Absent, |law| self.attribute_law(law)),
+                key: stream_key(&name.value),
+                per_tenant: declared.per_tenant.as_ref().is_some_and(|per| per.value),
+            }
+        };
+        self.file.attributes.iter().take(MOST_ATTRIBUTES).map(spec).collect()
+    }
+
+    fn attribute_law(&self, law: &AttributeLawFile) -> AttributeLaw {
+        match law {
+            AttributeLawFile::Uniform(low, high) => {
+                AttributeLaw::Uniform { low: *low, high: *high }
+            }
+            AttributeLawFile::Words(words) => {
+                let total: f64 = words.iter().map(|(_, weight)| weight.value).sum();
+                let mut symbols = self.symbols.borrow_mut();
+                let mut sum = 0.0;
+                let mut cumulated: Vec<(SymbolId, f64)> = Vec::new();
+                for (word, weight) in words.iter().filter(|(_, weight)| weight.value > 0.0) {
+                    sum += weight.value;
+                    cumulated.push((symbols.intern(&word.value), sum / total));
+                }
+                // Rounding may leave the last one short of 1, and a draw beyond it.
+                if let Some(last) = cumulated.last_mut() {
+                    last.1 = 1.0;
+                }
+                AttributeLaw::Words(cumulated)
+            }
+        }
+    }
+}
