@@ -425,7 +425,6 @@ impl<'a> Reader<'a> {
     /// Reports the keys nobody asked for.
     fn finish(self) -> Shape {
         if let Source::Table(table) = self.source {
-            let known = &self.keys;
             let unknown = |key: &str| !self.lenient && !self.keys.contains(&key);
             for entry in table.entries.iter().filter(|entry| unknown(&entry.key)) {
                 self.context.sink.push_with(|| {
@@ -433,7 +432,7 @@ impl<'a> Reader<'a> {
                     let site = Site { place: entry.place.clone(), key };
                     let message = format!("unknown key `{}`", shortened(&entry.key));
                     let problem = Problem::new(ProblemKind::UnknownKey, &site, message);
-                    problem.help(did_you_mean(&entry.key, known))
+                    problem.help(did_you_mean(&entry.key, &self.keys))
                 });
             }
         }

@@ -11,12 +11,20 @@ use crate::swarm;
 use experiments::determinism::check_determinism;
 use experiments::{NoProgress, Plan, Sample};
 use proptest::prelude::*;
-use sim::dist::{LengthDist, LengthLaw};
+use sim::dist::{DurationDist, LengthDist, LengthLaw};
 use sim::event::EventRecord;
 use sim::fleet;
+use sim::ids::{ModelId, TaskId};
 use sim::outcome::Outcome;
+use sim::predicate::{Op, Predicate, Signal, Value};
+use sim::price::{LimitReached, SpendLimit, SpendScope};
 use sim::record::CallRecord;
-use sim::units::{Blocks, Span, Time};
+use sim::resilience::{
+    AdmissionSpec, Backoff, BreakerSpec, FailureSet, GuardSpec, HedgeSpec, RetryBudgetSpec,
+    RetrySpec, SlidingWindow,
+};
+use sim::routing::{Fallback, Rule, Share};
+use sim::units::{Blocks, Money, Span, Time};
 use sim::workload::{Arrivals, RateCurve, ScaleHow, Scaling, SourceSpec};
 use sim::{Scenario, Simulation};
 
@@ -242,34 +250,105 @@ fn out_of_reach(scenario: &mut Scenario) {
     scenario.tasks.iter_mut().for_each(|task| task.budget.max_model_calls = Some(1_000));
 }
 
+/// Guards around every model that nothing ever makes act.
+fn guards_that_never_act(scenario: &mut Scenario) {
+    let never = Span::from_secs(100 * 86_400);
+    let nothing = FailureSet::default();
+    for model in &mut scenario.models {
+        model.guards = GuardSpec {
+            timeout: Some(never),
+            cancel_on_timeout: true,
+            retry: Some(RetrySpec {
+                max_attempts: 5,
+                on: nothing,
+                backoff: Backoff::Drawn(DurationDist::Fixed(Span::from_secs(1))),
+                respect_retry_after: true,
+                budget: Some(RetryBudgetSpec { ratio: 0.2, min_per_second: 10, ttl: never }),
+            }),
+            hedge: Some(HedgeSpec { delay: never, max_attempts: 3 }),
+            breaker: Some(BreakerSpec {
+                failure_rate_threshold: 50.0,
+                slow_call_rate_threshold: 100.0,
+                slow_call_duration_threshold: never,
+                sliding_window: SlidingWindow::Calls(100),
+                minimum_number_of_calls: 1,
+                wait_duration_in_open_state: Span::from_secs(60),
+                permitted_calls_in_half_open_state: 1,
+                consecutive_failures: Some(1),
+                failures: nothing,
+            }),
+            admission: AdmissionSpec { max_in_flight: Some(u32::MAX), shed: vec![(1, u32::MAX)] },
+        };
+    }
+}
+
+/// Routing and limits that do act, each on some of the tasks.
+fn acting_policies() -> [(&'static str, fn(&mut Scenario)); 4] {
+    [
+        ("fallbacks", |s| {
+            let last = ModelId(s.models.len() as u32 - 1);
+            let fallback = Fallback { model: last, on: FailureSet::ALL };
+            s.routing.fallbacks = vec![vec![fallback]; s.models.len()];
+        }),
+        ("escalations", |s| {
+            let sure = [Op::Constant(Value::Number(0.5)), Op::Read(Signal::Confidence), Op::Less];
+            let when = Predicate::new(sure.to_vec()).expect("a well-formed condition");
+            let model = ModelId(s.models.len() as u32 - 1);
+            s.routing.escalations = vec![Rule { when, model }];
+        }),
+        ("a canary", |s| {
+            let to = ModelId(s.models.len() as u32 - 1);
+            let share = Share { of: ModelId(0), to, share: 0.5, shadow: false, key: 1 };
+            s.routing.shares = vec![share];
+        }),
+        ("a spend limit", |s| {
+            let (scope, then) = (SpendScope::Task(TaskId(0)), LimitReached::Refuse);
+            let limit = Money::ZERO;
+            s.spend_limits = vec![SpendLimit { scope, limit, period: Span::from_secs(1), then }];
+        }),
+    ]
+}
+
+/// A run without what is counted on the general way alone, and its calls.
+fn on_either_way(scenario: &Scenario, seed: u64) -> (Outcome, Vec<CallRecord>) {
+    let (mut outcome, kept) = record(scenario, seed, 1);
+    for task in &mut outcome.tasks {
+        *task = sim::outcome::TaskOutcome {
+            arrived: task.arrived,
+            succeeded: task.succeeded,
+            failed: task.failed,
+            rejected: task.rejected,
+            abandoned: task.abandoned,
+            in_flight: task.in_flight,
+            within_slo: task.within_slo,
+            completed: task.completed,
+            latency: std::mem::take(&mut task.latency),
+            ..Default::default()
+        };
+    }
+    outcome.models.iter_mut().for_each(|model| model.failures = Default::default());
+    outcome.tenants.clear();
+    (outcome, kept.calls)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_short_way_and_the_general_way_agree(base in swarm::scenarios(), seed in any::<u64>()) {
-        let general = with(&base, out_of_reach);
-        let (mut before, calls) = record(&base, seed, 1);
-        let (mut after, again) = record(&general, seed, 1);
-        prop_assert_eq!(calls.calls, again.calls);
-        // Counted on the general way alone.
-        for outcome in [&mut before, &mut after] {
-            for task in &mut outcome.tasks {
-                *task = sim::outcome::TaskOutcome {
-                    arrived: task.arrived,
-                    succeeded: task.succeeded,
-                    failed: task.failed,
-                    rejected: task.rejected,
-                    abandoned: task.abandoned,
-                    in_flight: task.in_flight,
-                    within_slo: task.within_slo,
-                    completed: task.completed,
-                    latency: std::mem::take(&mut task.latency),
-                    ..Default::default()
-                };
-            }
-            outcome.models.iter_mut().for_each(|model| model.failures = Default::default());
-            outcome.tenants.clear();
+        let short = on_either_way(&base, seed);
+        for general in [out_of_reach, guards_that_never_act] {
+            prop_assert_eq!(&short, &on_either_way(&with(&base, general), seed));
         }
-        prop_assert_eq!(before, after);
+    }
+
+    #[test]
+    fn a_policy_acts_on_a_plain_task_too(base in swarm::open_loop_scenarios(), seed in any::<u64>()) {
+        for (what, policy) in acting_policies() {
+            let plain = with(&base, policy);
+            let general = with(&plain, out_of_reach);
+            let (plain, general) = (on_either_way(&plain, seed), on_either_way(&general, seed));
+            prop_assert_eq!(plain, general, "{}", what);
+        }
     }
 }

@@ -38,9 +38,10 @@ impl Resolver<'_> {
         for file in &self.file.objectives {
             all.extend(self.objective(file));
         }
-        for (at, (name, _)) in self.file.tasks.iter().enumerate() {
+        let slos = self.file.tasks.iter().zip(&self.policy.slos);
+        for (at, ((name, _), slo)) in slos.enumerate() {
             let objective = format!("{}.p95_latency", name.value);
-            let Some(slo) = self.latency_slo(at) else { continue };
+            let Some(slo) = slo else { continue };
             let Ok(task) = u32::try_from(at) else { continue };
             if all.iter().any(|stated| stated.name == objective) {
                 continue;
@@ -121,8 +122,7 @@ impl Resolver<'_> {
             "success_rate" => return Some((Subject::SuccessRate(task), Unit::Share)),
             "goodput" => return Some((Subject::Goodput(task), Unit::Rate)),
             "slo_attainment" => {
-                let slo = self.file.tasks.get(task.index()).map(|(_, t)| t.latency_slo.is_some());
-                if slo == Some(false) {
+                if self.policy.slos.get(task.index()).is_some_and(Option::is_none) {
                     let message = "the task has no p95_latency_slo to attain";
                     self.refuse(ProblemKind::Conflict, &file.target.site, message);
                 }

@@ -36,7 +36,8 @@ pub(super) struct Policy {
     guards: Vec<GuardSpec>,
     /// One for each kind of task.
     budgets: Vec<TaskBudget>,
-    slos: Vec<Option<Span>>,
+    /// One for each kind of task, as its table or its budget states it.
+    pub(super) slos: Vec<Option<At<Span>>>,
     tools: BTreeMap<usize, ExactCacheSpec>,
     /// Models that calls may go to though no step names them.
     pub(super) reached: BTreeSet<ModelId>,
@@ -56,7 +57,8 @@ impl Policy {
     /// The tasks with their budgets and SLOs, and their tools with their caches.
     pub(super) fn complete(&self, tasks: impl Iterator<Item = Task>) -> Vec<TaskSpec> {
         let limits = self.budgets.iter().zip(&self.slos);
-        let complete = |(task, (budget, &latency_slo)): (Task, (&TaskBudget, &_))| {
+        let complete = |(task, (budget, slo)): (Task, (&TaskBudget, &Option<At<Span>>))| {
+            let latency_slo = slo.as_ref().map(|slo| slo.value);
             let mut spec = TaskSpec { budget: budget.clone(), latency_slo, ..task.spec };
             for step in &mut spec.graph.steps {
                 if let Work::Tool(work) = &mut step.work {
@@ -80,14 +82,14 @@ impl Resolver<'_> {
     pub(super) fn policy(&self) -> Policy {
         let routing = self.routing();
         self.check_that_calls_go_somewhere(&routing);
-        let budgets = self.budgets(routing.default_model);
+        let (budgets, slos) = self.budgets(routing.default_model);
         let spend_limits = self.spend_limits();
         self.check_caches();
         Policy {
             reached: reached(&routing, &budgets, &spend_limits),
             guards: self.guards(),
             budgets,
-            slos: (0..self.tasks.len()).map(|at| Some(self.latency_slo(at)?.value)).collect(),
+            slos,
             tools: self.tool_caches(),
             scenario: Scenario {
                 routing,

@@ -5,6 +5,7 @@ mod hostile;
 mod mixes;
 mod policies;
 mod problems;
+mod pseudo_config;
 mod resolving;
 mod schema;
 mod shipped;

@@ -201,13 +201,17 @@ fn direct(scenario: &Scenario, task: TaskId) -> Option<ModelId> {
         && step.check.is_none()
         && spec.budget == crate::tasks::TaskBudget::default()
         && spec.observability == Money::ZERO;
-    let routed = scenario.routing.rules.is_empty() && scenario.routing.shares.is_empty();
+    // Rules do not matter to a call that names its model; what comes after it does.
+    let routing = &scenario.routing;
+    let stays = routing.escalations.is_empty()
+        && routing.fallbacks.get(model.index()).is_none_or(Vec::is_empty)
+        && routing.shares.iter().all(|share| share.of != model);
     let limited = scenario.spend_limits.is_empty();
     let alone = |source: &crate::workload::SourceSpec| {
         source.task != task || source.people == crate::workload::People::default()
     };
     let fits = plain
-        && routed
+        && stays
         && limited
         && on_pools(&scenario.models[model.index()])
         && scenario.sources.iter().all(alone);

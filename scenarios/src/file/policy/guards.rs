@@ -102,6 +102,8 @@ pub(crate) const USUAL_FAILURES: FailureSet = FailureSet(0)
 const CALLS: Count = Count { min: 1, max: 100_000 };
 /// A rate in per cent.
 const PER_CENT: Number = Number::positive(100.0);
+/// Items of `shed`: every model has a copy of them.
+const MOST_SHED: usize = 100;
 const MODELS: &str = "Settings of single models; what they leave out is as above.";
 
 fn by_model<F>(r: &mut Reader<'_>, own: ReadTable<F>) -> ByModel<F> {
@@ -292,6 +294,9 @@ fn admission_of(r: &mut Reader<'_>) -> AdmissionFile {
         let in_flight = r.need("in_flight", many, "… are turned away beside so many attempts.");
         Some((i32::try_from(priority?.value).ok()?, in_flight?.value))
     });
+    if shed.len() > MOST_SHED {
+        r.refuse(ProblemKind::BadValue, format!("more than {MOST_SHED} items in `shed`"));
+    }
     AdmissionFile {
         max_in_flight,
         shed: written.then(|| shed.into_iter().flatten().collect()),

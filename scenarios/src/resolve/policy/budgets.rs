@@ -20,36 +20,31 @@ const SIMILARITY: (&str, f64) = ("0.8", 0.8);
 const QUALITY_OF_PARTIAL: (&str, f64) = ("0.5", 0.5);
 
 impl Resolver<'_> {
-    /// The budget of each kind of task.
-    pub(in crate::resolve) fn budgets(&self, default_model: Option<ModelId>) -> Vec<TaskBudget> {
-        let mut budgets = vec![TaskBudget::default(); self.file.tasks.len()];
+    /// The budget and the SLO of each kind of task; its own table or its budget states the SLO.
+    pub(super) fn budgets(
+        &self,
+        default_model: Option<ModelId>,
+    ) -> (Vec<TaskBudget>, Vec<Option<At<Span>>>) {
+        let tasks = &self.file.tasks;
+        let mut budgets = vec![TaskBudget::default(); tasks.len()];
+        let mut slos: Vec<_> = tasks.iter().map(|(_, task)| task.latency_slo.clone()).collect();
         for (name, file) in &self.file.policy.budgets {
             let budget = self.budget(file, default_model);
             let Some(task) = self.task_id(name) else { continue };
             if let Some(slot) = budgets.get_mut(task.index()) {
                 *slot = budget;
             }
-            let stated =
-                self.file.tasks.get(task.index()).and_then(|(_, t)| t.latency_slo.as_ref());
-            if let (Some(own), Some(here)) = (stated, &file.latency_slo)
-                && own.value != here.value
-            {
+            let (Some(slot), Some(here)) = (slos.get_mut(task.index()), &file.latency_slo) else {
+                continue;
+            };
+            if let Some(own) = slot.as_ref().filter(|own| own.value != here.value) {
                 let message = format!("the task states another SLO, at {}", own.site.place);
                 let problem = Problem::new(ProblemKind::Conflict, &here.site, message);
                 self.push(problem.help("state it once"));
             }
+            slot.get_or_insert_with(|| here.clone());
         }
-        budgets
-    }
-
-    /// The SLO of a kind of task, as its table or its budget states it.
-    pub(in crate::resolve) fn latency_slo(&self, task: usize) -> Option<&At<Span>> {
-        let (name, file) = self.file.tasks.get(task)?;
-        file.latency_slo.as_ref().or_else(|| {
-            let budgets = &self.file.policy.budgets;
-            let (_, budget) = budgets.iter().find(|(of, _)| of.value == name.value)?;
-            budget.latency_slo.as_ref()
-        })
+        (budgets, slos)
     }
 
     fn budget(&self, file: &BudgetFile, default_model: Option<ModelId>) -> TaskBudget {
