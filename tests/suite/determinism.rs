@@ -344,6 +344,10 @@ proptest! {
             prop_assert_eq!(&short, &on_either_way(&with(&base, general), seed));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_policy_acts_on_a_plain_task_too(base in swarm::open_loop_scenarios(), seed in any::<u64>()) {

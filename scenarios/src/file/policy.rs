@@ -149,3 +149,18 @@ pub(super) fn objectives(r: &mut Reader<'_>) -> Vec<ObjectiveFile> {
         .map(|(name, target)| ObjectiveFile { name, target })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::schema_of;
+
+    #[test]
+    fn the_keys_of_a_policy_are_those_that_are_read() {
+        let schema = schema_of(policy);
+        let read = schema["properties"].as_object().expect("a table");
+        let mut known = POLICY_KEYS.to_vec();
+        known.sort_unstable();
+        assert_eq!(read.keys().collect::<Vec<_>>(), known);
+    }
+}

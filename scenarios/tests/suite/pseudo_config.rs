@@ -43,7 +43,7 @@ sentiment = { values = { calm = 0.8, high_risk = 0.2 } }
 
 [intents.draft]
 confidence = 0.8
-quality = { gpt-4o-mini = { success = 0.8 }, claude-3-5-sonnet = { success = 0.95 } }
+quality = { gpt-4o-mini = { success = 0.8 }, claude-3-5-sonnet = { success = 0.93 }, gpt-4o = { success = 0.95 } }
 
 [tasks.support_reply]
 value = "$0.12"
@@ -57,7 +57,7 @@ claude-3-5-sonnet = { catalog = "anthropic/claude-3-5-sonnet" }
 gpt-4o = { catalog = "openai/gpt-4o" }
 "#;
 
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 [budgets.support_reply]
 max_model_calls = 5
 max_input_tokens = 6000

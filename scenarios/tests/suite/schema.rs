@@ -49,6 +49,22 @@ fn the_schema_admits_every_shipped_scenario() {
     assert!(!admits(&schema, &wrong));
 }
 
+#[test]
+fn the_schema_of_policies_admits_a_policy_and_nothing_of_the_world() {
+    let schema = schema(SchemaKind::Policy);
+    let policy: toml::Value = toml::from_str(crate::pseudo_config::POLICY).expect("TOML");
+    assert!(admits(&schema, &policy));
+    for wrong in [
+        "[plans.a]\nper_month = \"$1\"",
+        "[routing]\ndefault = \"small\"",
+        "[budgets.chat]\non_exceeded = [\"smaller\"]",
+        "[retries]\nbackoff = { kind = \"uniform\" }",
+    ] {
+        let wrong: toml::Value = toml::from_str(wrong).expect("TOML");
+        assert!(!admits(&schema, &wrong), "{wrong}");
+    }
+}
+
 /// Every object of the schema is closed, every key has a sentence.
 fn closed_and_documented(schema: &Value, path: &str) {
     for list in ["oneOf", "anyOf"] {
