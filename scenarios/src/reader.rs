@@ -14,7 +14,7 @@ mod either;
 mod named;
 mod shape;
 
-pub(crate) use named::Either;
+pub(crate) use named::{Either, Named};
 
 use crate::document::{Node, Table, Value, bare_value};
 use crate::kinds::Kind;

@@ -29,11 +29,11 @@ use crate::agenda::{Agenda, Next};
 use crate::audit::Audit;
 use crate::engine::{Ended, Replica};
 use crate::event::{Event, EventRecord, RANK_ARRIVE, RANK_BOUNDARY, RANK_SCHEDULE};
-use crate::ids::{Arena, Handle, PoolId, ReplicaId, SourceId};
+use crate::ids::{Arena, Backend, Handle, PoolId, ReplicaId, SourceId};
 use crate::outcome::Outcome;
 use crate::record::{Discard, Recorder};
 use crate::router::Router;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Serving};
 use crate::units::Time;
 use crate::workload::{Request, Source};
 use calls::InEngine;
@@ -164,12 +164,12 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         for (number, spec) in self.scenario.sources.iter().enumerate() {
             let task = &self.scenario.tasks[spec.task.index()];
             let models = &self.scenario.models;
-            let longest = task
-                .request_model()
-                .into_iter()
-                .flat_map(|model| models[model.index()].pools())
-                .map(|pool| self.scenario.pools[pool.index()].engine.max_model_len.0)
-                .max();
+            let room = |serving: &Serving| match serving.backend {
+                Backend::Pool(pool) => self.scenario.pools[pool.index()].engine.max_model_len.0,
+                Backend::Remote(remote) => self.scenario.remotes[remote.index()].max_context,
+            };
+            let served_by = task.request_model().map(|model| &models[model.index()].served_by);
+            let longest = served_by.into_iter().flatten().map(room).max();
             let id = SourceId(number as u32);
             let longest = longest.map_or(u32::MAX, |tokens| tokens - 1);
             let horizon = self.scenario.horizon;

@@ -282,8 +282,11 @@ fn guards_that_never_act(scenario: &mut Scenario) {
     }
 }
 
+/// Something done to a scenario.
+type Change = fn(&mut Scenario);
+
 /// Routing and limits that do act, each on some of the tasks.
-fn acting_policies() -> [(&'static str, fn(&mut Scenario)); 4] {
+fn acting_policies() -> [(&'static str, Change); 4] {
     [
         ("fallbacks", |s| {
             let last = ModelId(s.models.len() as u32 - 1);

@@ -248,8 +248,12 @@ fn query(r: &mut Reader<'_>) -> Option<QueryFile> {
     let topics = r.need("topics", many, "Different things that are asked.");
     let zipf = r.or("zipf", Number::within(0.0, 10.0), "1.0", "Zipf exponent of their popularity.");
     let phrasings = r.or("phrasings", few, "4", "Ways to put one topic, word for word.");
-    let neighbours =
-        r.or("neighbours", few, "4", "Topics in a group that can be confused with each other.");
+    let neighbours = r.or(
+        "neighbours",
+        Count { min: 1, max: 1_000 },
+        "4",
+        "Topics in a group that can be confused with each other.",
+    );
     let similarity =
         r.or("similarity", share, "0.9", "Mean cosine similarity of two queries about a topic.");
     let neighbour_similarity = r.or(

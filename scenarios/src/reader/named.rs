@@ -12,6 +12,9 @@ use serde_json::{Value as Json, json};
 /// An item of a list that may be written as a scalar or as a table.
 pub(crate) type Either<K, T> = Result<At<<K as Kind>::Value>, T>;
 
+/// Things by the names the user chose, in the order of the file.
+pub(crate) type Named<T> = Vec<(At<String>, T)>;
+
 impl<'a> Reader<'a> {
     /// A table of values of one kind.
     pub(crate) fn named_values<K: Kind>(
@@ -19,7 +22,7 @@ impl<'a> Reader<'a> {
         key: &'static str,
         kind: K,
         doc: &str,
-    ) -> Vec<(At<String>, At<K::Value>)> {
+    ) -> Named<At<K::Value>> {
         let schema = || json!({"type": "object", "additionalProperties": kind.schema()});
         self.describe(key, schema, doc, None);
         let entries = self.names(key);
@@ -37,7 +40,7 @@ impl<'a> Reader<'a> {
         kind: K,
         read: ReadTable<T>,
         doc: &str,
-    ) -> Vec<(At<String>, Vec<Either<K, T>>)> {
+    ) -> Named<Vec<Either<K, T>>> {
         let schema = || json!({"type": "object", "additionalProperties": list_of(&kind, read)});
         self.describe(key, schema, doc, None);
         let entries = self.names(key);

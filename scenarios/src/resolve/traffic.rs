@@ -164,6 +164,11 @@ impl Resolver<'_> {
         all: &mut Vec<Source>,
     ) {
         let file = common.file;
+        if !common.sized && (file.trace.is_some() || file.mix.is_some()) {
+            let message = "every call of its task has lengths of its own, so the recorded ones are \
+                           not used";
+            self.warn(&file.site, message.to_owned());
+        }
         if let Some(TraceFile { jitter, .. }) = &file.trace {
             self.refuse_beside_trace(file);
             let (Some(trace), Some(jitter)) = (trace, jitter) else { return };
@@ -211,6 +216,8 @@ impl Resolver<'_> {
                 ("sessions", site(file.sessions.as_ref().map(|_| &file.site))),
                 ("prefix", site(file.prefix.as_ref().map(|prefix| &prefix.tokens.site))),
                 ("ends_by", site(file.ends_by_eos.as_ref().map(|ends_by| &ends_by.site))),
+                ("input", site(file.input.as_ref().map(|input| &input.site))),
+                ("output", site(file.output.as_ref().map(|output| &output.site))),
             ],
         );
     }

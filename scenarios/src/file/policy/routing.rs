@@ -8,7 +8,7 @@ use super::failures;
 use crate::condition::{ConditionKind, ConditionText};
 use crate::kinds::{Flag, NAME, Number};
 use crate::problem::{At, ProblemKind, Site};
-use crate::reader::{Either, Reader};
+use crate::reader::{Either, Named, Reader};
 use sim::resilience::FailureSet;
 
 /// `[routing]`.
@@ -18,7 +18,7 @@ pub(crate) struct RoutingFile {
     pub(crate) by_intent: Vec<(At<String>, At<String>)>,
     pub(crate) rules: Vec<RuleFile>,
     /// Models, and what follows each: a name alone, or with the failures it is for.
-    pub(crate) fallbacks: Vec<(At<String>, Vec<Either<crate::kinds::Text, FallbackFile>>)>,
+    pub(crate) fallbacks: Named<Vec<Either<crate::kinds::Text, FallbackFile>>>,
     pub(crate) canaries: Vec<ShareFile>,
     pub(crate) shadows: Vec<ShareFile>,
     pub(crate) fail_closed: Option<At<bool>>,

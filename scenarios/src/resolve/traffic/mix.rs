@@ -70,6 +70,8 @@ impl Resolver<'_> {
                 ("profile", file.profile.as_ref().map(|profile| profile.site.clone())),
                 ("sessions", file.sessions.as_ref().map(|_| file.site.clone())),
                 ("prefix", file.prefix.as_ref().map(|prefix| prefix.tokens.site.clone())),
+                ("input", file.input.as_ref().map(|input| input.site.clone())),
+                ("output", file.output.as_ref().map(|output| output.site.clone())),
             ],
         );
         let (Some(path), Some(_), Some(from)) = (&mix.file, &mix.format, &mix.from) else { return };
