@@ -158,7 +158,10 @@ impl StepTime {
             return Span(self.decode_pace(work.decodes, work.kv_tokens).first);
         }
         let tokens = work.decodes.saturating_add(work.prefill_tokens);
-        let reading = self.reading.at(work.decodes, work.kv_tokens).value;
+        let reading = match work.decodes {
+            0 => 0,
+            decodes => self.reading.at(decodes, work.kv_tokens).value,
+        };
         let chunks = self.prefill.at(tokens, work.prefill_pairs);
         Span((self.fixed + self.ungraphed).saturating_add(chunks).saturating_add(reading))
     }
@@ -310,6 +313,8 @@ mod tests {
 
     #[test]
     fn an_iteration_with_a_chunk_is_the_sum_of_its_parts() {
+        let alone = Work { prefill_tokens: 4, prefill_pairs: 700, ..Work::default() };
+        assert_eq!(measured().iteration(alone), Span(700 + 50 + 1_100));
         // 4 tokens in all, 700 pairs; 2 sequences lie a third of the way from 1 to 4.
         let work = Work { decodes: 2, kv_tokens: 700, prefill_tokens: 2, prefill_pairs: 700 };
         assert_eq!(measured().iteration(work), Span(700 + 50 + 1_100 + 833));
