@@ -181,7 +181,7 @@ mod tests {
             .chain(c.models.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.engines.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.all_prices.iter().map(|r| (&r.source, &r.as_of)))
-            .chain([(&c.profiles.source, &c.profiles.as_of), (&c.errors.source, &c.errors.as_of)]);
+            .chain([(&c.profiles.source, &c.profiles.as_of)]);
         for (source, as_of) in rows {
             assert!(!source.is_empty() && as_of.len() == 10, "{source} {as_of}");
         }

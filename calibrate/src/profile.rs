@@ -108,11 +108,9 @@ pub(crate) struct ErrorRow {
     mixed: RelativeError,
 }
 
+/// The errors of all profiles. Their source, which the file names, is the profiles'.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ErrorFile {
-    pub(crate) source: String,
-    pub(crate) as_of: String,
     pub(crate) errors: Vec<ErrorRow>,
 }
 

@@ -32,6 +32,9 @@ pub struct Surface {
     values: Vec<u64>,
     /// Beyond the last of `ys` every row rises by `.0` picoseconds every `.1`.
     beyond: (u64, u64),
+    /// By the number of binary digits of `y`, the last of `ys` that every such `y` has reached: an
+    /// iteration looks one up, and measured knots are about as many as digits.
+    reached: Vec<u32>,
 }
 
 /// The rows of a surface for small `x`, each a chain of straight lines in `y` with whole
@@ -71,7 +74,7 @@ impl Surface {
             }
             _ => (0, 1),
         };
-        Surface { xs, ys, values, beyond }.checked()
+        Surface { xs, ys, values, beyond, reached: Vec::new() }.checked()
     }
 
     /// A surface that is a chain of straight lines through `knots` in `x`, and rises with `y` by
@@ -79,12 +82,15 @@ impl Surface {
     ///
     /// # Errors
     /// As [`Surface::new`].
-    pub fn plain(knots: &[(u32, u64)], (rise, run): (u64, u64)) -> Result<Surface, StepTimeError> {
+    pub(super) fn plain(
+        knots: &[(u32, u64)],
+        (rise, run): (u64, u64),
+    ) -> Result<Surface, StepTimeError> {
         let (xs, values) = knots.iter().copied().unzip();
-        Surface { xs, ys: vec![0], values, beyond: (rise, run) }.checked()
+        Surface { xs, ys: vec![0], values, beyond: (rise, run), reached: Vec::new() }.checked()
     }
 
-    fn checked(self) -> Result<Surface, StepTimeError> {
+    fn checked(mut self) -> Result<Surface, StepTimeError> {
         let width = self.ys.len();
         let rising = self.xs.windows(2).all(|w| w[0] < w[1])
             && self.ys.windows(2).all(|w| w[0] < w[1])
@@ -111,7 +117,19 @@ impl Surface {
         if self.least() > LONGEST || steep_x || steep_y || steep(rise, run) {
             return Err(StepTimeError::TooLarge);
         }
+        let least = |digits: u32| if digits == 0 { 0 } else { 1u64 << (digits - 1) };
+        let last = |y: u64| self.ys.partition_point(|&knot| knot <= y) as u32 - 1;
+        self.reached = (0..=u64::BITS).map(|digits| last(least(digits))).collect();
         Ok(self)
+    }
+
+    /// The last of `ys` that `y` has reached.
+    fn column(&self, y: u64) -> usize {
+        let mut j = self.reached[(u64::BITS - y.leading_zeros()) as usize] as usize;
+        while self.ys.get(j + 1).is_some_and(|&knot| knot <= y) {
+            j += 1;
+        }
+        j
     }
 
     /// The value at the first corner, the least there is.
@@ -122,7 +140,7 @@ impl Surface {
     /// Picoseconds at `(x, y)`, rounded down, held at `u64::MAX`.
     pub(super) fn at(&self, x: u32, y: u64) -> u64 {
         let place = self.place(x);
-        let j = self.ys.partition_point(|&knot| knot <= y) - 1;
+        let j = self.column(y);
         let low = self.corner(place, j);
         let ahead = y - self.ys[j];
         let (rise, run) = match self.ys.get(j + 1) {
@@ -180,7 +198,7 @@ impl Lines {
     /// The straight piece of row `x` at `y`.
     pub(super) fn at(&self, x: u32, y: u64) -> Line {
         let ys = &self.surface.ys;
-        let j = ys.partition_point(|&knot| knot <= y) - 1;
+        let j = self.surface.column(y);
         let (low, slope) = match self.table.get(x as usize * ys.len() + j) {
             Some(&line) => line,
             None => self.surface.line(x, j),
