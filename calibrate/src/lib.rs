@@ -7,7 +7,7 @@
 //! Invariants: every number comes from a row of `data/*.toml` that names its source and date, or
 //! from a documented prior; a result says by its label which of the two it rests on.
 //!
-//! Deliberately absent: reading files at run time, and any claim that a table fit or a roofline
+//! Deliberately absent: reading files at run time, and any claim that a kernel table or a roofline
 //! has been validated against serving.
 
 pub mod calibration;
@@ -30,4 +30,4 @@ pub use gpu::{Gpu, GpuPrice, PriceKind};
 pub use hosted::{HostedCache, HostedModel, Timing};
 pub use kv_capacity::{CapacityError, KvCapacity, kv_capacity};
 pub use model::{Mla, Model, Moe, Precision};
-pub use profile::{RelativeError, Residuals};
+pub use profile::{HeldOutErrors, RelativeError};
