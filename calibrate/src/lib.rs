@@ -25,7 +25,7 @@ pub use engine_preset::{
     EngineDefaults, EngineOverrides, EnginePreset, EnginePresetError, Origin, PerformanceMode,
     Resolved,
 };
-pub use gpu::{Gpu, GpuPrice, PriceKind};
+pub use gpu::{Gpu, GpuPrice, Link, PriceKind};
 pub use kv_capacity::{CapacityError, KvCapacity, kv_capacity};
 pub use model::{Mla, Model, Moe, Precision};
 pub use profile::{RelativeError, Residuals};
