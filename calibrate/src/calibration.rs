@@ -84,7 +84,7 @@ pub fn calibration(
         (fit.gpu == gpu.name && fit.model == model.name)
             && (fit.tensor_parallel, fit.weights, fit.kv) == (tensor_parallel, precision, kv_dtype)
     });
-    let host = Span::from_micros(engine.host_overhead_us);
+    let host = engine.dispatch_overhead.value;
     let graphs = graph_sizes(engine.max_num_seqs.value);
     let step_time = match fit {
         Some(fit) => fitted(fit, host, graphs),

@@ -13,6 +13,7 @@
 pub mod calibration;
 pub mod catalog;
 pub mod engine_preset;
+mod engine_rows;
 pub mod gpu;
 pub mod kv_capacity;
 pub mod model;
@@ -26,6 +27,6 @@ pub use engine_preset::{
     Resolved,
 };
 pub use gpu::{Gpu, GpuPrice, Link, PriceKind};
-pub use kv_capacity::{CapacityError, KvCapacity, kv_capacity};
+pub use kv_capacity::{CapacityError, ESTIMATED, KvCapacity, kv_capacity};
 pub use model::{Mla, Model, Moe, Precision};
 pub use profile::{RelativeError, Residuals};
