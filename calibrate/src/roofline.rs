@@ -27,6 +27,18 @@ pub const PCIE_HOP_SECONDS: f64 = 10e-6;
 /// Prior: launch time a layer costs when an iteration is not one captured graph.
 pub const LAUNCH_SECONDS_PER_LAYER: f64 = 10e-6;
 
+/// The priors in words, for a listing of what a result rests on.
+#[must_use]
+pub fn priors() -> String {
+    format!(
+        "MFU {MFU}, of attention {ATTENTION_MFU}; MBU {MBU}; a hop {:.0} us, over PCIe {:.0} us; \
+         launches of a layer {:.0} us",
+        HOP_SECONDS * 1e6,
+        PCIE_HOP_SECONDS * 1e6,
+        LAUNCH_SECONDS_PER_LAYER * 1e6
+    )
+}
+
 /// Token counts at which the time of the token-dependent part is tabulated.
 const KNOTS: [u32; 16] =
     [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768];
