@@ -1,4 +1,4 @@
-//! The embedded catalogue: GPUs, models, engine presets, prices and fits.
+//! The embedded catalogue: GPUs, models, engine presets, prices and step times.
 //!
 //! Invariants: the data is parsed once; a lookup ignores case and accepts aliases; an unknown name
 //! comes back with the names that exist, so that a caller can suggest one.
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::engine_preset::EnginePreset;
 use crate::gpu::{Gpu, GpuPrice};
 use crate::model::Model;
-use crate::profile::{Fit, Fits};
+use crate::profile::{ErrorFile, Profiles};
 
 /// What a lookup can fail with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,8 @@ pub struct Catalog {
     pub engines: Vec<EnginePreset>,
     /// Quoted prices of all GPUs.
     pub all_prices: Vec<GpuPrice>,
-    pub(crate) fits: Fits,
+    pub(crate) profiles: Profiles,
+    pub(crate) errors: ErrorFile,
 }
 
 #[derive(Deserialize)]
@@ -86,27 +87,30 @@ impl Catalog {
         let models: ModelFile = parse("models.toml", include_str!("../data/models.toml"))?;
         let engines: EngineFile = parse("engines.toml", include_str!("../data/engines.toml"))?;
         let prices: PriceFile = parse("prices.toml", include_str!("../data/prices.toml"))?;
-        let fits: Fits = parse("fits.toml", include_str!("../data/fits.toml"))?;
+        let profiles: Profiles = parse("profiles.toml", include_str!("../data/profiles.toml"))?;
+        let errors: ErrorFile =
+            parse("profile_errors.toml", include_str!("../data/profile_errors.toml"))?;
         if let Some(bad) = prices.price.iter().find(|p| p.per_gpu_hour().is_none()) {
             let message = format!("the price of {} at {} is not a number", bad.gpu, bad.vendor);
             return Err(CatalogError::Data { file: "prices.toml", message });
+        }
+        if let Some(bad) = profiles.profile.iter().find(|p| !profiles.grid.holds(p)) {
+            let message = format!("a knot of {} on {} has no value", bad.model, bad.gpu);
+            return Err(CatalogError::Data { file: "profiles.toml", message });
         }
         Ok(Catalog {
             gpus: gpus.gpu,
             models: models.model,
             engines: engines.engine,
             all_prices: prices.price,
-            fits,
+            profiles,
+            errors,
         })
     }
 
     /// Quoted prices of the GPU called `gpu` (its catalogue name, no alias).
     pub fn prices<'a>(&'a self, gpu: &'a str) -> impl Iterator<Item = &'a GpuPrice> {
         self.all_prices.iter().filter(move |price| price.gpu == gpu)
-    }
-
-    pub(crate) fn fits(&self) -> &[Fit] {
-        &self.fits.fit
     }
 }
 
@@ -177,7 +181,7 @@ mod tests {
             .chain(c.models.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.engines.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.all_prices.iter().map(|r| (&r.source, &r.as_of)))
-            .chain([(&c.fits.source, &c.fits.as_of)]);
+            .chain([(&c.profiles.source, &c.profiles.as_of)]);
         for (source, as_of) in rows {
             assert!(!source.is_empty() && as_of.len() == 10, "{source} {as_of}");
         }

@@ -7,7 +7,7 @@
 //! Invariants: every number comes from a row of `data/*.toml` that names its source and date, or
 //! from a documented prior; a result says by its label which of the two it rests on.
 //!
-//! Deliberately absent: reading files at run time, and any claim that a table fit or a roofline
+//! Deliberately absent: reading files at run time, and any claim that a kernel table or a roofline
 //! has been validated against serving.
 
 pub mod calibration;
@@ -29,4 +29,4 @@ pub use engine_preset::{
 pub use gpu::{Gpu, GpuPrice, Link, PriceKind};
 pub use kv_capacity::{CapacityError, ESTIMATED, KvCapacity, kv_capacity};
 pub use model::{Mla, Model, Moe, Precision};
-pub use profile::{RelativeError, Residuals};
+pub use profile::{HeldOutErrors, RelativeError};

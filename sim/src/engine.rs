@@ -30,10 +30,12 @@ mod sequence;
 mod slow_path;
 mod spec;
 mod step_time;
+mod surface;
 
 pub use sequence::{EndReason, Ended, EngineCounts, Submission};
 pub use spec::{EngineSpec, SchedulingPolicy};
-pub use step_time::{DecodePace, StepTime, StepTimeError, Work};
+pub use step_time::{DecodePace, StepTime, StepTimeError, Surfaces, Work};
+pub use surface::Surface;
 
 use crate::ids::SeqId;
 use crate::units::Time;

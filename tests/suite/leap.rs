@@ -7,7 +7,9 @@
 use crate::engines::{Engine, Fast, drive};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
-use sim::engine::{EngineCounts, EngineSpec, SchedulingPolicy, StepTime, Submission};
+use sim::engine::{
+    EngineCounts, EngineSpec, SchedulingPolicy, StepTime, Submission, Surface, Surfaces,
+};
 use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
 use std::collections::BTreeMap;
@@ -21,13 +23,45 @@ struct Workload {
 }
 
 fn step_times() -> impl Strategy<Value = StepTime> {
+    prop_oneof![plain_step_times(), measured_step_times()]
+}
+
+fn graph_sizes() -> impl Strategy<Value = Vec<u32>> {
+    prop_oneof![Just(vec![]), Just(vec![1, 2, 4, 8]), Just(vec![3, 64])]
+}
+
+fn plain_step_times() -> impl Strategy<Value = StepTime> {
     let knots = (1u64..2_000, 0u64..2_000, 0u64..90_000)
         .prop_map(|(a, b, c)| vec![(0, a), (48, a + b), (512, a + b + c)]);
-    let graphs = prop_oneof![Just(vec![]), Just(vec![1, 2, 4, 8]), Just(vec![3, 64])];
-    (0u64..3_000, 0u64..500, knots, 0u64..50, 0u64..9_000, graphs).prop_map(
+    (0u64..3_000, 0u64..500, knots, 0u64..50, 0u64..9_000, graph_sizes()).prop_map(
         |(fixed, extra, knots, kv, attention, graphs)| {
             StepTime::new(fixed, extra, knots, kv, attention, graphs)
                 .expect("generated coefficients are valid")
+        },
+    )
+}
+
+/// Four rows of five columns, with knots of KV tokens that many leaps cross.
+fn surfaces() -> impl Strategy<Value = Surface> {
+    let steps = prop::collection::vec(0u64..4_000, 20);
+    (steps, 1u32..6, 1u64..300).prop_map(|(steps, x, y)| {
+        let mut values: Vec<u64> = Vec::new();
+        for (i, step) in steps.into_iter().enumerate() {
+            let left = if i % 5 == 0 { 1 } else { values[i - 1] };
+            let above = if i < 5 { 0 } else { values[i - 5] };
+            values.push(left.max(above) + step);
+        }
+        let ys = [0, y, 3 * y, 7 * y, 40 * y];
+        Surface::new(vec![x, 2 * x, 5 * x, 90 * x], ys.into(), values).expect("rising")
+    })
+}
+
+fn measured_step_times() -> impl Strategy<Value = StepTime> {
+    let all = (surfaces(), surfaces(), surfaces());
+    (0u64..3_000, 0u64..500, all, graph_sizes()).prop_map(
+        |(fixed, extra, (decode, reading, prefill), graphs)| {
+            let surfaces = Surfaces { decode, reading, prefill };
+            StepTime::measured(fixed, extra, surfaces, graphs).expect("generated ones are valid")
         },
     )
 }

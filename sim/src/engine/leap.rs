@@ -2,8 +2,9 @@
 //!
 //! While only steady decodes run and nobody can be admitted, the composition does not change and
 //! the time of `n` iterations is a closed form ([`DecodePace`]). A leap ends at the least of: the
-//! next end of a sequence; the first iteration whose blocks do not fit; the last iteration in which
-//! prefill is held back from a head that waits for it; and, when something arrives or is cancelled
+//! next end of a sequence; the first iteration whose blocks do not fit; the last iteration before the
+//! time of reading a KV token changes; the last iteration in which prefill is held back from a head
+//! that waits for it; and, when something arrives or is cancelled
 //! meanwhile, the first iteration boundary at or after that instant.
 //!
 //! Observers do not cut a leap: [`Replica::used_blocks_at`] evaluates it at an instant.
@@ -12,6 +13,9 @@ use super::sequence::chunk_pairs;
 use super::step_time::{DecodePace, Work};
 use super::{EngineCounts, Replica};
 use crate::units::{Span, Time};
+
+/// The pace of nothing, and of a single iteration but for its time.
+const STILL: DecodePace = DecodePace { first: 0, slope: 0, ahead: u64::MAX };
 
 /// The iterations under way.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +34,7 @@ impl Flight {
         Flight {
             started: Time::ZERO,
             iterations: 0,
-            pace: DecodePace { first: 0, slope: 0 },
+            pace: STILL,
             first_blocks: 0,
             boundary: Time::NEVER,
         }
@@ -45,13 +49,13 @@ impl Replica {
         if self.explicit.is_empty() {
             pace = self.step_time.decode_pace(self.batch.count(), self.batch.kv_tokens());
             if head_can_wait {
-                iterations = self.longest_leap(first_blocks);
+                iterations = pace.steady(self.batch.count(), self.longest_leap(first_blocks));
                 if self.queue.len() > 0 {
                     iterations = iterations.min(self.cadence.left());
                 }
             }
         } else {
-            pace = DecodePace { first: self.step_time.iteration(self.work()).0, slope: 0 };
+            pace = DecodePace { first: self.step_time.iteration(self.work()).0, ..STILL };
         }
         let boundary = now.after(pace.span(iterations));
         self.flight = Flight { started: now, iterations, pace, first_blocks, boundary };

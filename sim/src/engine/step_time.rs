@@ -1,52 +1,62 @@
 //! The time of one engine iteration, and of `n` decode iterations in closed form.
 //!
-//! One iteration processes `T` tokens (decode tokens and prefill chunks together):
+//! An iteration decodes `B` sequences, which read `S` KV tokens, the token being written included,
+//! and computes the chunks of prompts: `T` tokens, decodes included, with `A` (token, context)
+//! pairs, `Σ n·s + n(n+1)/2` for a chunk of `n` tokens on top of `s` computed ones.
 //!
 //! ```text
-//! t = fixed + linear(T) + kv_read · S + attention · A / 1024
+//! decode only   t = fixed + decode(B, S)
+//! with prefill  t = fixed + ungraphed + prefill(T, A) + reading(B, S)
 //! ```
 //!
-//! * `linear(T)`: everything that depends on the number of tokens only (weights read or
-//!   multiplied, sampling, tensor-parallel communication), piecewise linear between knots, which
-//!   is how a roofline's `max` and a measured table both enter.
-//! * `S`: KV tokens read by the decoding sequences, the token being written included.
-//! * `A`: (token, context) pairs of the prefill chunks, `Σ n·s + n(n+1)/2` for a chunk of `n`
-//!   tokens on top of `s` computed ones.
+//! Each of the three is a [`Surface`], linear between knots: that is how a measured table, a
+//! roofline's `max` and plain coefficients all enter. `reading` is what decodes add beyond their
+//! tokens, which they share with the chunks.
 //!
-//! Invariants: every coefficient is an integer number of picoseconds, so that `n` iterations in
-//! closed form equal the sum of `n` single iterations to the picosecond; time never falls as work
-//! grows (checked by the constructor).
+//! Invariants: times are whole picoseconds and never fall as work grows. While the same sequences
+//! decode and `S` stays between two knots, each iteration takes the same whole number of
+//! picoseconds more than the one before, so that `n` iterations in closed form equal the sum of
+//! `n` single ones to the picosecond.
 //!
-//! Deliberately absent: names of GPUs and models; `calibrate` turns those into coefficients.
+//! Deliberately absent: names of GPUs and models; `calibrate` turns those into surfaces.
 
+use super::surface::{LONGEST, Lines, STEEPEST, Surface};
 use crate::units::Span;
-use std::sync::Arc;
 
-/// Cost of an iteration in integer picoseconds; see the module text for the formula.
+/// Cost of an iteration in whole picoseconds; see the module text for the formula.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepTime {
-    /// Paid by every iteration: scheduling, launches, sampling.
+    /// Paid by every iteration: what the host does to dispatch it. Kernel tables do not hold it.
     fixed: u64,
     /// Paid besides by an iteration that cannot run as one captured graph: one with a prefill
     /// chunk, or with more sequences than the largest captured size.
     ungraphed: u64,
-    /// Knots `(tokens, picoseconds)`, strictly rising in tokens, never falling in time.
-    linear: Vec<(u32, u64)>,
-    /// `linear(T)` for the `T` of decode batches, looked up once per iteration.
-    table: Arc<[u64]>,
-    /// Picoseconds per KV token read by a decoding sequence.
-    kv_read: u64,
-    /// Picoseconds per 1024 (token, context) pairs of prefill attention.
-    attention: u64,
+    /// An iteration of decodes only, over sequences and the KV tokens they read.
+    decode: Lines,
+    /// What decodes add to an iteration that carries chunks, over the same.
+    reading: Lines,
+    /// The rest of an iteration with chunks, over its tokens and the pairs of the chunks.
+    prefill: Surface,
     /// Captured graph sizes, rising: a decode batch is padded up to the next one. Empty: no
     /// graphs, no padding.
     graph_sizes: Vec<u32>,
 }
 
+/// What a [`StepTime`] is made of when it is measured: see the module text.
+#[derive(Clone, Debug)]
+pub struct Surfaces {
+    /// Decode iterations, over sequences and KV tokens.
+    pub decode: Surface,
+    /// What decodes add to an iteration with chunks, over sequences and KV tokens.
+    pub reading: Surface,
+    /// The rest of an iteration with chunks, over tokens and pairs.
+    pub prefill: Surface,
+}
+
 /// What is wrong with the coefficients of a [`StepTime`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepTimeError {
-    /// No knot at all, or the knots do not rise.
+    /// No knot at all, the knots do not rise, or the time falls from one to the next.
     Knots,
     /// The graph sizes do not rise.
     GraphSizes,
@@ -56,13 +66,6 @@ pub enum StepTimeError {
     /// beyond a second: no hardware is that slow, and sums could overflow.
     TooLarge,
 }
-
-/// One hour: no iteration costs more before it does any work.
-const LONGEST: u64 = 3_600 * crate::units::PS_PER_SEC;
-/// One second: no token, KV token or 1024 pairs cost more.
-const STEEPEST: u64 = crate::units::PS_PER_SEC;
-/// Tokens up to which `linear` is tabulated.
-const TABULATED: u32 = 512;
 
 /// The work of one iteration, as the scheduler decided it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,10 +87,14 @@ pub struct DecodePace {
     pub first: u64,
     /// Picoseconds by which each iteration is longer than the one before.
     pub slope: u64,
+    /// KV tokens by which the sum may grow until the slope changes; `u64::MAX` for ever.
+    pub ahead: u64,
 }
 
 impl StepTime {
-    /// Checks the coefficients (all in picoseconds, see the fields) and keeps them.
+    /// A step time of plain coefficients in picoseconds, linear in KV tokens and pairs: `linear`
+    /// through its knots `(tokens, time)` for the tokens of an iteration, its last slope beyond
+    /// them; `kv_read` for each KV token that decodes read; `attention` for each 1024 pairs.
     ///
     /// # Errors
     /// [`StepTimeError`] when knots or graph sizes do not rise, an iteration could take no time,
@@ -100,25 +107,40 @@ impl StepTime {
         attention: u64,
         graph_sizes: Vec<u32>,
     ) -> Result<StepTime, StepTimeError> {
-        let rising = linear.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1);
-        if linear.is_empty() || !rising {
-            return Err(StepTimeError::Knots);
+        if attention > STEEPEST {
+            return Err(StepTimeError::TooLarge);
         }
+        let surfaces = Surfaces {
+            decode: Surface::plain(&linear, (kv_read, 1))?,
+            reading: Surface::plain(&[(0, 0)], (kv_read, 1))?,
+            prefill: Surface::plain(&linear, (attention, 1024))?,
+        };
+        StepTime::measured(fixed, ungraphed, surfaces, graph_sizes)
+    }
+
+    /// A step time of measured surfaces; `fixed` and `ungraphed` in picoseconds.
+    ///
+    /// # Errors
+    /// [`StepTimeError`] when the graph sizes do not rise, an iteration could take no time, or
+    /// `fixed` or `ungraphed` is beyond an hour.
+    pub fn measured(
+        fixed: u64,
+        ungraphed: u64,
+        surfaces: Surfaces,
+        graph_sizes: Vec<u32>,
+    ) -> Result<StepTime, StepTimeError> {
+        let Surfaces { decode, reading, prefill } = surfaces;
         if !graph_sizes.windows(2).all(|w| w[0] < w[1]) {
             return Err(StepTimeError::GraphSizes);
         }
-        if fixed == 0 && linear[0].1 == 0 {
+        if fixed == 0 && decode.least().min(prefill.least()) == 0 {
             return Err(StepTimeError::Instant);
         }
-        let slope = |w: &[(u32, u64)]| (w[1].1 - w[0].1) / u64::from(w[1].0 - w[0].0);
-        let too_long = [fixed, ungraphed, linear[0].1].into_iter().any(|span| span > LONGEST);
-        let too_steep = kv_read.max(attention) > STEEPEST
-            || linear.windows(2).any(|knots| slope(knots) > STEEPEST);
-        if too_long || too_steep {
+        if fixed.max(ungraphed) > LONGEST {
             return Err(StepTimeError::TooLarge);
         }
-        let table = (0..TABULATED).map(|tokens| interpolate(&linear, tokens)).collect();
-        Ok(StepTime { fixed, ungraphed, linear, table, kv_read, attention, graph_sizes })
+        let (decode, reading) = (Lines::new(decode), Lines::new(reading));
+        Ok(StepTime { fixed, ungraphed, decode, reading, prefill, graph_sizes })
     }
 
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
@@ -135,22 +157,24 @@ impl StepTime {
         if work.prefill_tokens == 0 {
             return Span(self.decode_pace(work.decodes, work.kv_tokens).first);
         }
-        let tokens = work.decodes + work.prefill_tokens;
-        let attention = (u128::from(work.prefill_pairs) * u128::from(self.attention)) >> 10;
-        let fixed = self.fixed + self.ungraphed + self.linear(tokens);
-        let reading = self.kv_read.saturating_mul(work.kv_tokens);
-        let attention = u64::try_from(attention).unwrap_or(u64::MAX);
-        Span(fixed.saturating_add(reading).saturating_add(attention))
+        let tokens = work.decodes.saturating_add(work.prefill_tokens);
+        let reading = match work.decodes {
+            0 => 0,
+            decodes => self.reading.at(decodes, work.kv_tokens).value,
+        };
+        let chunks = self.prefill.at(tokens, work.prefill_pairs);
+        Span((self.fixed + self.ungraphed).saturating_add(chunks).saturating_add(reading))
     }
 
     /// Pace of decode-only iterations of `batch` sequences that read `kv_tokens` at the first.
     #[must_use]
     pub fn decode_pace(&self, batch: u32, kv_tokens: u64) -> DecodePace {
         let (padded, extra) = self.padded(batch);
-        let reading = self.kv_read.saturating_mul(kv_tokens);
+        let line = self.decode.at(padded, kv_tokens);
         DecodePace {
-            first: (self.fixed + extra + self.linear(padded)).saturating_add(reading),
-            slope: self.kv_read * u64::from(batch),
+            first: (self.fixed + extra).saturating_add(line.value),
+            slope: line.slope.saturating_mul(u64::from(batch)),
+            ahead: line.ahead,
         }
     }
 
@@ -164,36 +188,20 @@ impl StepTime {
             None => (batch, self.ungraphed),
         }
     }
-
-    fn linear(&self, tokens: u32) -> u64 {
-        match self.table.get(tokens as usize) {
-            Some(&span) => span,
-            None => interpolate(&self.linear, tokens),
-        }
-    }
-}
-
-/// `linear(T)`: interpolated between knots, extended with the last slope beyond them.
-fn interpolate(knots: &[(u32, u64)], tokens: u32) -> u64 {
-    if knots.len() == 1 {
-        return knots[0].1;
-    }
-    let upper = knots.partition_point(|knot| knot.0 < tokens).clamp(1, knots.len() - 1);
-    let (from, to) = (knots[upper - 1], knots[upper]);
-    if tokens <= from.0 {
-        return from.1;
-    }
-    let (rise, run) = (to.1 - from.1, u64::from(to.0 - from.0));
-    let ahead = u64::from(tokens - from.0);
-    // The product fits 64 bits except for the slowest of devices.
-    let part = match rise.checked_mul(ahead) {
-        Some(product) => product / run,
-        None => (u128::from(rise) * u128::from(ahead) / u128::from(run)) as u64,
-    };
-    from.1 + part
 }
 
 impl DecodePace {
+    /// How many iterations of `batch` sequences, up to `most`, begin before the slope changes.
+    #[must_use]
+    pub fn steady(self, batch: u32, most: u64) -> u64 {
+        let growth = u64::from(batch);
+        if most.saturating_mul(growth) <= self.ahead {
+            most
+        } else {
+            self.ahead.div_ceil(growth).min(most)
+        }
+    }
+
     /// Time of the first `n` iterations: `n·first + slope·n(n−1)/2`, held at [`Span::MAX`].
     #[must_use]
     pub fn span(self, n: u64) -> Span {
@@ -237,23 +245,84 @@ mod tests {
         .expect("the sample is valid")
     }
 
+    /// Every surface a grid of its own, with kinks in both directions.
+    fn measured() -> StepTime {
+        let grid = |values: [u64; 9]| {
+            Surface::new(vec![1, 4, 16], vec![0, 700, 9_000], values.into()).expect("valid")
+        };
+        let surfaces = Surfaces {
+            decode: grid([900, 1_700, 41_000, 950, 1_900, 41_007, 1_000, 2_200, 70_001]),
+            reading: grid([0, 800, 40_000, 3, 900, 40_000, 9, 1_300, 68_000]),
+            prefill: grid([900, 1_000, 2_000, 950, 1_100, 3_000, 1_000, 1_150, 4_000]),
+        };
+        StepTime::measured(700, 50, surfaces, vec![1, 2, 4, 8]).expect("the sample is valid")
+    }
+
     #[test]
     fn closed_form_equals_the_sum_of_iterations() {
-        let model = sample();
-        for (batch, kv) in [(1, 1), (3, 500), (8, 12_345), (9, 77_777)] {
-            let pace = model.decode_pace(batch, kv);
-            let mut sum = Span::ZERO;
-            for j in 0..200u64 {
-                assert_eq!(pace.span(j), sum);
-                let kv_tokens = kv + j * u64::from(batch);
-                sum += model.iteration(Work { decodes: batch, kv_tokens, ..Work::default() });
+        for model in [sample(), measured()] {
+            for (batch, kv) in [(1, 1), (3, 500), (8, 12_345), (9, 77_777), (5, 690), (7, 700)] {
+                let pace = model.decode_pace(batch, kv);
+                let mut sum = Span::ZERO;
+                for j in 0..pace.steady(batch, 200) {
+                    assert_eq!(pace.span(j), sum);
+                    let kv_tokens = kv + j * u64::from(batch);
+                    sum += model.iteration(Work { decodes: batch, kv_tokens, ..Work::default() });
+                }
             }
         }
     }
 
     #[test]
+    fn a_leap_is_as_long_as_its_slope_holds() {
+        let model = measured();
+        for (batch, kv, most, expected) in [
+            (1, 1, 50, 50),
+            (7, 665, 50, 5),
+            (7, 664, 50, 6),
+            (7, 693, 50, 1),
+            (7, 700, 50, 50),
+            (7, 8_995, 3, 1),
+            (7, 9_000, u64::MAX, u64::MAX),
+        ] {
+            let steady = model.decode_pace(batch, kv).steady(batch, most);
+            assert_eq!(steady, expected, "{batch} sequences, {kv} KV tokens, at most {most}");
+        }
+    }
+
+    #[test]
+    fn leaps_from_knot_to_knot_equal_the_sum_of_iterations() {
+        let model = measured();
+        for batch in [1, 3, 8, 9, 20, 600] {
+            let (mut kv, mut leaps, mut sum) = (1, Span::ZERO, Span::ZERO);
+            let mut left = 12_000 / u64::from(batch);
+            while left > 0 {
+                let pace = model.decode_pace(batch, kv);
+                let n = pace.steady(batch, left);
+                leaps += pace.span(n);
+                for _ in 0..n {
+                    let work = Work { decodes: batch, kv_tokens: kv, ..Work::default() };
+                    sum += model.iteration(work);
+                    kv += u64::from(batch);
+                }
+                left -= n;
+            }
+            assert_eq!(leaps, sum);
+        }
+    }
+
+    #[test]
+    fn an_iteration_with_a_chunk_is_the_sum_of_its_parts() {
+        let alone = Work { prefill_tokens: 4, prefill_pairs: 700, ..Work::default() };
+        assert_eq!(measured().iteration(alone), Span(700 + 50 + 1_100));
+        // 4 tokens in all, 700 pairs; 2 sequences lie a third of the way from 1 to 4.
+        let work = Work { decodes: 2, kv_tokens: 700, prefill_tokens: 2, prefill_pairs: 700 };
+        assert_eq!(measured().iteration(work), Span(700 + 50 + 1_100 + 833));
+    }
+
+    #[test]
     fn the_boundary_search_finds_the_first_iteration_that_reaches() {
-        let pace = DecodePace { first: 100, slope: 7 };
+        let pace = DecodePace { first: 100, slope: 7, ahead: u64::MAX };
         for wanted in 0..5_000u64 {
             let m = pace.iterations_to_reach(Span(wanted), 50);
             assert!(m == 50 || pace.span(m) >= Span(wanted));
@@ -263,11 +332,12 @@ mod tests {
 
     #[test]
     fn time_never_falls_as_tokens_grow() {
-        let model = sample();
-        let times: Vec<_> = (0..9_000)
-            .map(|n| model.iteration(Work { prefill_tokens: n.max(1), ..Work::default() }))
-            .collect();
-        assert!(times.windows(2).all(|w| w[0] <= w[1]));
+        for model in [sample(), measured()] {
+            let times: Vec<_> = (0..9_000)
+                .map(|n| model.iteration(Work { prefill_tokens: n.max(1), ..Work::default() }))
+                .collect();
+            assert!(times.windows(2).all(|w| w[0] <= w[1]));
+        }
     }
 
     #[test]
