@@ -6,7 +6,7 @@
 //! Deliberately absent: tuning to serving measurements.
 
 use sim::engine::{EngineSpec, StepTime, StepTimeError};
-use sim::units::{Blocks, Span, Tokens};
+use sim::units::{Blocks, Tokens};
 
 use crate::catalog::{CatalogError, catalog};
 use crate::engine_preset::EngineDefaults;
@@ -85,7 +85,7 @@ pub fn calibration(
         (p.gpu == gpu.name && p.model == model.name)
             && (p.tensor_parallel, p.weights, p.kv) == (tensor_parallel, precision, kv_dtype)
     });
-    let host = Span::from_micros(engine.host_overhead_us);
+    let host = engine.dispatch_overhead.value;
     let graphs = graph_sizes(engine.max_num_seqs.value);
     let step_time = match profile {
         Some(profile) => profile.step_time(&profiles.grid, host, graphs),
@@ -127,6 +127,7 @@ mod tests {
     use super::*;
     use crate::engine_preset::EngineOverrides;
     use sim::engine::Work;
+    use sim::units::Span;
 
     fn calibrated(gpu: &str, model: &str, p: Precision, tp: u32, kv: Precision) -> Calibration {
         let (gpu, model) = (crate::gpu(gpu).expect("a GPU"), crate::model(model).expect("a model"));

@@ -213,9 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn names_are_unique_and_prices_are_of_known_gpus() {
+        let c = catalog().expect("the data is valid");
+        let gpus = c.gpus.iter().flat_map(|r| r.aliases.iter().chain([&r.name]));
+        let models = c.models.iter().flat_map(|r| r.aliases.iter().chain([&r.name]));
+        for mut names in [gpus.collect::<Vec<_>>(), models.collect()] {
+            names.sort();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        }
+        for price in &c.all_prices {
+            assert!(c.gpus.iter().any(|gpu| gpu.name == price.gpu), "{}", price.gpu);
+        }
+        // No quote was found for the L4.
+        assert!(c.gpus.iter().filter(|gpu| c.prices(&gpu.name).next().is_none()).count() <= 1);
+    }
+
+    #[test]
     fn aliases_and_case_are_accepted_and_unknown_names_list_the_known() {
         assert_eq!(model("Llama-3.1-8B").expect("alias").name, "llama-3.1-8b-instruct");
         assert_eq!(gpu("H100").expect("alias").name, "h100-sxm");
+        assert_eq!(gpu("a100-80gb").expect("alias").name, "a100-sxm-80gb");
         let error = gpu("h1000").expect_err("no such GPU");
         assert!(error.to_string().contains("h100-sxm"), "{error}");
     }

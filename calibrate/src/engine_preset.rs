@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use sim::engine::{EngineSpec, SchedulingPolicy};
-use sim::units::{Blocks, Bytes, Tokens};
+use sim::units::{Blocks, Bytes, Span, Tokens};
 
 use crate::gpu::Gpu;
 
@@ -77,6 +77,8 @@ pub struct EngineOverrides {
     /// Bytes of KV cache on each GPU; `kv_blocks` goes before it.
     pub kv_cache_memory_bytes: Option<Bytes>,
     pub performance_mode: Option<PerformanceMode>,
+    /// Time of an iteration in which the GPU waits for the host, in place of the preset's prior.
+    pub dispatch_overhead: Option<Span>,
 }
 
 /// Where a resolved value came from; prints as a phrase.
@@ -155,8 +157,10 @@ pub struct EngineDefaults {
     pub non_kv_base_mib: u64,
     /// Prior: MiB more per token of `max_num_batched_tokens`.
     pub non_kv_mib_per_token: f64,
-    /// Prior: microseconds of an iteration in which the GPU waits for the host.
-    pub host_overhead_us: u64,
+    /// What the batch defaults were tuned for.
+    pub performance_mode: Resolved<PerformanceMode>,
+    /// Time of an iteration in which the GPU waits for the host; the preset's is a prior.
+    pub dispatch_overhead: Resolved<Span>,
 }
 
 /// A setting no engine would start with.
@@ -227,7 +231,14 @@ impl EnginePreset {
                 .map(|value| Resolved { value, origin: Origin::User }),
             non_kv_base_mib: self.non_kv_base_mib,
             non_kv_mib_per_token: self.non_kv_mib_per_token,
-            host_overhead_us: self.host_overhead_us,
+            performance_mode: self.pick(o.performance_mode, PerformanceMode::Balanced),
+            dispatch_overhead: match o.dispatch_overhead {
+                Some(value) => Resolved { value, origin: Origin::User },
+                None => Resolved {
+                    value: Span::from_micros(self.host_overhead_us),
+                    origin: Origin::Rule(format!("prior of {}, not measured", self.name)),
+                },
+            },
         })
     }
 
@@ -295,49 +306,6 @@ fn check(o: &EngineOverrides) -> Result<(), EnginePresetError> {
 }
 
 impl EngineDefaults {
-    /// Every knob as (name, value, origin) for printing, in the order of the fields.
-    #[must_use]
-    pub fn rows(&self) -> Vec<(&'static str, String, String)> {
-        fn row<T: fmt::Debug>(
-            name: &'static str,
-            knob: &Resolved<T>,
-        ) -> (&'static str, String, String) {
-            (name, format!("{:?}", knob.value), knob.origin.to_string())
-        }
-        fn count(name: &'static str, knob: &Resolved<Tokens>) -> (&'static str, String, String) {
-            (name, knob.value.0.to_string(), knob.origin.to_string())
-        }
-        let mut rows = vec![
-            row("gpu_memory_utilization", &self.gpu_memory_utilization),
-            count("block_size", &self.block_size),
-            count("max_num_batched_tokens", &self.max_num_batched_tokens),
-            row("max_num_seqs", &self.max_num_seqs),
-        ];
-        rows.extend(self.max_model_len.as_ref().map(|knob| count("max_model_len", knob)));
-        rows.extend([
-            row("prefix_caching", &self.prefix_caching),
-            row("chunked_prefill", &self.chunked_prefill),
-            row("policy", &self.policy),
-            row("watermark", &self.watermark),
-            row("reserve_full_isl", &self.reserve_full_isl),
-            count("long_prefill_token_threshold", &self.long_prefill_token_threshold),
-            row("async_scheduling", &self.async_scheduling),
-            row("max_num_queued_reqs", &self.max_num_queued_reqs),
-            row("max_num_queued_tokens", &self.max_num_queued_tokens),
-            row("prefill_schedule_interval", &self.prefill_schedule_interval),
-            count("stream_interval", &self.stream_interval),
-        ]);
-        rows.extend(
-            self.kv_blocks
-                .as_ref()
-                .map(|knob| ("kv_blocks", knob.value.0.to_string(), knob.origin.to_string())),
-        );
-        rows.extend(self.kv_cache_memory_bytes.as_ref().map(|knob| {
-            ("kv_cache_memory_bytes", knob.value.0.to_string(), knob.origin.to_string())
-        }));
-        rows
-    }
-
     /// The simulator's settings, given the pool and the longest sequence.
     #[must_use]
     pub fn spec(&self, kv_blocks: Blocks, max_model_len: Tokens) -> EngineSpec {

@@ -10,6 +10,16 @@ use sim::units::{Bytes, Money};
 
 use crate::model::Precision;
 
+/// What joins the GPUs of one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    /// NVLink through switches: every pair at full bandwidth.
+    NvLink,
+    /// PCI Express.
+    Pcie,
+}
+
 /// Facts of one GPU.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,10 +36,12 @@ pub struct Gpu {
     pub hbm_tb_per_s: f64,
     /// Dense BF16 rate in TFLOP/s.
     pub bf16_tflops: f64,
-    /// Dense FP8 rate in TFLOP/s.
-    pub fp8_tflops: f64,
-    /// NVLink bandwidth in one direction, GB/s.
-    pub nvlink_gb_per_s: f64,
+    /// Dense FP8 rate in TFLOP/s; `None`: no FP8 units.
+    pub fp8_tflops: Option<f64>,
+    /// What joins the GPUs of one replica.
+    pub link: Link,
+    /// Bandwidth of that link in one direction, GB/s.
+    pub link_gb_per_s: f64,
     /// Power limit of the board in watts.
     pub power_w: u32,
     /// Whether engines treat it as an A100, which gets smaller batch defaults.
@@ -47,12 +59,13 @@ impl Gpu {
         Bytes(self.memory_mib << 20)
     }
 
-    /// Dense arithmetic rate in FLOP/s for weights of `precision`.
+    /// Dense arithmetic rate in FLOP/s for weights of `precision`. Without FP8 units, FP8 weights
+    /// are kept and read as such and multiplied in BF16, as vLLM's Marlin kernels do on Ampere.
     #[must_use]
     pub fn flop_per_s(&self, precision: Precision) -> f64 {
         match precision {
             Precision::Bf16 => self.bf16_tflops * 1e12,
-            Precision::Fp8 => self.fp8_tflops * 1e12,
+            Precision::Fp8 => self.fp8_tflops.unwrap_or(self.bf16_tflops) * 1e12,
         }
     }
 
@@ -62,10 +75,10 @@ impl Gpu {
         self.hbm_tb_per_s * 1e12
     }
 
-    /// NVLink bandwidth in one direction, bytes a second.
+    /// Bandwidth between the GPUs of a replica in one direction, bytes a second.
     #[must_use]
-    pub fn nvlink_bytes_per_s(&self) -> f64 {
-        self.nvlink_gb_per_s * 1e9
+    pub fn link_bytes_per_s(&self) -> f64 {
+        self.link_gb_per_s * 1e9
     }
 }
 
@@ -119,6 +132,32 @@ impl GpuPrice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The figures of the datasheets, which print some of them with sparsity: a row that took
+    /// such a figure for a dense one would be twice as fast.
+    #[test]
+    fn peaks_are_dense() {
+        let datasheets = [
+            ("h100-sxm", 989.0, Some(1979.0), 3.35),
+            ("h100-pcie", 1513.0 / 2.0, Some(3026.0 / 2.0), 2.0),
+            ("h200-sxm", 989.0, Some(1979.0), 4.8),
+            ("a100-sxm-80gb", 312.0, None, 2.039),
+            ("a100-pcie-80gb", 312.0, None, 1.935),
+            ("l40s", 733.0 / 2.0, Some(1466.0 / 2.0), 0.864),
+            ("l4", 242.0 / 2.0, Some(485.0 / 2.0), 0.3),
+            ("b200-sxm", 4500.0 / 2.0, Some(9000.0 / 2.0), 7.7),
+        ];
+        assert_eq!(datasheets.len(), crate::catalog().expect("valid").gpus.len());
+        for (name, bf16, fp8, bandwidth) in datasheets {
+            let gpu = crate::gpu(name).expect("in the catalogue");
+            let near = |a: f64, b: f64| (a / b - 1.0).abs() < 0.02;
+            assert!(near(gpu.bf16_tflops, bf16) && near(gpu.hbm_tb_per_s, bandwidth), "{name}");
+            match fp8 {
+                Some(fp8) => assert!(near(gpu.flop_per_s(Precision::Fp8), fp8 * 1e12), "{name}"),
+                None => assert!(near(gpu.flop_per_s(Precision::Fp8), bf16 * 1e12), "{name}"),
+            }
+        }
+    }
 
     #[test]
     fn prices_are_read_without_rounding() {

@@ -5,13 +5,20 @@
 //! blocks    = ⌊(requested − weights − other) / (block_size · bytes per token)⌋     per GPU
 //! ```
 //!
-//! `kv_cache_memory_bytes` takes the place of `requested − weights − other`, as far as the GPU has
-//! that much beside its weights; `num_gpu_blocks_override` takes the place of `blocks`.
+//! `kv_cache_memory_bytes` takes the place of `requested − weights − other`;
+//! `num_gpu_blocks_override` takes the place of `blocks`.
 //!
-//! `other` (activations, communication buffers, graphs) is a prior of the engine preset. Source
-//! of the rule: vLLM 0.33.0, `v1/worker/gpu_worker.py` and `v1/core/kv_cache_utils.py`.
+//! `other` is a prior: what the engine keeps whatever the batch, and the peak of its profile run,
+//! which is the larger of a forward pass over a full batch and the sampling for all sequences:
 //!
-//! Invariants: the pool holds at least the null block and one more, and one sequence of
+//! ```text
+//! other = base + max(slope · max_num_batched_tokens, 14 bytes · vocabulary · max_num_seqs)
+//! ```
+//!
+//! Source of the rule: vLLM 0.33.0, `v1/worker/gpu_worker.py` and `v1/core/kv_cache_utils.py`; of
+//! the 14 bytes, `v1/sample/sampler.py`: see [`SAMPLER_BYTES`].
+//!
+//! Invariants: weights always fit beside whatever cache was asked for; the pool holds at least the null block and one more, and one sequence of
 //! `max_model_len` tokens; anything less is an error that says what would fit.
 //!
 //! Deliberately absent: offloading, pipeline stages, adapters.
@@ -22,6 +29,15 @@ use crate::catalog::catalog;
 use crate::engine_preset::EngineDefaults;
 use crate::gpu::Gpu;
 use crate::model::{Model, Precision};
+
+/// Bytes that sampling takes for each sequence and entry of the vocabulary, on every GPU: logits
+/// in BF16 (2), their copy in FP32 (4), probabilities (4) and exponential noise (4). Sorting for
+/// top-k and top-p would take up to 20 more in engines without a fused kernel for it.
+pub const SAMPLER_BYTES: u64 = 14;
+
+/// What a report says of a pool whose blocks rest on the prior.
+pub const ESTIMATED: &str =
+    "KV capacity estimated: the memory beside weights and cache is a prior, not measured";
 
 /// Memory of one GPU, divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +52,8 @@ pub struct KvCapacity {
     pub kv: Bytes,
     /// Blocks, the null block included.
     pub blocks: Blocks,
+    /// Whether the blocks rest on the prior, as nobody said how many there are.
+    pub estimated: bool,
 }
 
 /// Why a model cannot be served so.
@@ -43,8 +61,9 @@ pub struct KvCapacity {
 pub enum CapacityError {
     /// Weights and overhead exceed the memory.
     #[error(
-        "{model} does not fit {tensor_parallel} × {gpu}: {} MiB short on each GPU; {}",
+        "{model} does not fit {tensor_parallel} × {gpu}: {} MiB short on each GPU{}; {}",
         short.0.div_ceil(1 << 20),
+        at_most(*most),
         advice(fits)
     )]
     DoesNotFit {
@@ -56,6 +75,8 @@ pub enum CapacityError {
         tensor_parallel: u32,
         /// Memory missing on each GPU for two blocks.
         short: Bytes,
+        /// Where the cache was set by hand: the blocks that fit beside the weights.
+        most: Option<Blocks>,
         /// (GPU, tensor parallel size) pairs that would fit, the least size for each GPU.
         fits: Vec<(String, u32)>,
     },
@@ -83,6 +104,10 @@ pub enum CapacityError {
         /// GPUs they were to be split over.
         tensor_parallel: u32,
     },
+}
+
+fn at_most(most: Option<Blocks>) -> String {
+    most.map_or_else(String::new, |most| format!(", beside whose weights {} KV blocks fit", most.0))
 }
 
 fn advice(fits: &[(String, u32)]) -> String {
@@ -129,11 +154,12 @@ pub fn kv_capacity(
         });
     }
     let divided = divide(gpu, model, weights, kv, tensor_parallel, engine);
-    let capacity = divided.map_err(|short| CapacityError::DoesNotFit {
+    let capacity = divided.map_err(|shortage| CapacityError::DoesNotFit {
         model: model.name.clone(),
         gpu: gpu.name.clone(),
         tensor_parallel,
-        short,
+        short: shortage.bytes,
+        most: shortage.most,
         fits: alternatives(model, weights, kv, engine),
     })?;
     let longest = engine.max_model_len.as_ref().map_or(model.max_model_len, |knob| knob.value.0);
@@ -145,7 +171,22 @@ pub fn kv_capacity(
     Ok(capacity)
 }
 
-/// The division itself, or the bytes that are missing for two blocks.
+/// What is missing.
+struct Shortage {
+    bytes: Bytes,
+    most: Option<Blocks>,
+}
+
+/// The prior of what is neither weights nor KV cache.
+fn other_memory(model: &Model, engine: &EngineDefaults) -> Bytes {
+    let tokens = f64::from(engine.max_num_batched_tokens.value.0);
+    let forward = (engine.non_kv_mib_per_token * tokens * f64::from(1 << 20)) as u64;
+    let entries = u64::from(model.vocabulary) * u64::from(engine.max_num_seqs.value);
+    let sampling = SAMPLER_BYTES * entries;
+    Bytes((engine.non_kv_base_mib << 20) + forward.max(sampling))
+}
+
+/// The division itself, or what is missing for two blocks or for the cache that was asked for.
 fn divide(
     gpu: &Gpu,
     model: &Model,
@@ -153,42 +194,40 @@ fn divide(
     kv_precision: Precision,
     tp: u32,
     engine: &EngineDefaults,
-) -> Result<KvCapacity, Bytes> {
-    let requested =
-        Bytes((gpu.memory().0 as f64 * engine.gpu_memory_utilization.value).ceil() as u64);
+) -> Result<KvCapacity, Shortage> {
+    let total = gpu.memory();
+    let requested = Bytes((total.0 as f64 * engine.gpu_memory_utilization.value).ceil() as u64);
     let weights = model.weight_bytes_per_gpu(weights, tp);
-    let tokens = f64::from(engine.max_num_batched_tokens.value.0);
-    let grown = (engine.non_kv_mib_per_token * tokens * f64::from(1 << 20)) as u64;
-    let other = Bytes((engine.non_kv_base_mib << 20) + grown);
-    let block =
-        model.kv_bytes_per_token_per_gpu(kv_precision, tp).0 * u64::from(engine.block_size.value.0);
-    let free = Bytes(requested.0.saturating_sub(weights.0 + other.0));
+    let size = engine.block_size.value;
+    let block = model.kv_bytes_per_token_per_gpu(kv_precision, tp).0 * u64::from(size.0);
+    let fit = |free: Bytes| blocks_in(free, model, kv_precision, tp, size);
+    // The engine takes a figure set by hand on trust, and runs out of memory when there is not
+    // that much. The prior is no reason to refuse it: it may well be a measurement.
+    let by_hand = |claimed: Bytes, kv: Bytes, blocks: Blocks| {
+        let beside = Bytes(total.0.saturating_sub(weights.0));
+        let over_total = weights.0.saturating_add(kv.0.max(2 * block)).saturating_sub(total.0);
+        let short = weights.0.saturating_sub(claimed.0).max(over_total);
+        if short > 0 {
+            let most = (weights.0 < claimed.0).then(|| fit(beside));
+            return Err(Shortage { bytes: Bytes(short), most });
+        }
+        let requested = Bytes(weights.0 + kv.0);
+        Ok(KvCapacity { requested, weights, other: Bytes(0), kv, blocks, estimated: false })
+    };
     if let Some(forced) = &engine.kv_blocks {
-        return Ok(KvCapacity { requested, weights, other, kv: free, blocks: forced.value });
+        let kv = Bytes(u64::from(forced.value.0).saturating_mul(block));
+        return by_hand(requested, kv, forced.value);
     }
     if let Some(forced) = &engine.kv_cache_memory_bytes {
-        let kv = forced.value;
-        let total = gpu.memory().0;
-        // The engine trusts the figure, and runs out of memory when there is not that much.
-        let needed = weights.0.saturating_add(kv.0.max(2 * block));
-        if needed > total {
-            return Err(Bytes(needed - total));
-        }
-        let blocks = blocks_in(kv, model, kv_precision, tp, engine.block_size.value);
-        return Ok(KvCapacity {
-            requested: Bytes(weights.0 + kv.0),
-            weights,
-            other: Bytes(0),
-            kv,
-            blocks,
-        });
+        return by_hand(total, forced.value, fit(forced.value));
     }
+    let other = other_memory(model, engine);
     let least = weights.0 + other.0 + 2 * block;
     if requested.0 < least {
-        return Err(Bytes(least - requested.0));
+        return Err(Shortage { bytes: Bytes(least - requested.0), most: None });
     }
-    let blocks = blocks_in(free, model, kv_precision, tp, engine.block_size.value);
-    Ok(KvCapacity { requested, weights, other, kv: free, blocks })
+    let kv = Bytes(requested.0 - weights.0 - other.0);
+    Ok(KvCapacity { requested, weights, other, kv, blocks: fit(kv), estimated: true })
 }
 
 fn alternatives(
@@ -236,7 +275,7 @@ mod tests {
     }
 
     /// Blocks of the vllm rows of the capacity table of aiconfigurator-core 0.12.0 (Apache-2.0),
-    /// read 2026-11-23, at a memory fraction of 0.9 and 8192 tokens an iteration.
+    /// read 2026-11-23, at a memory fraction of 0.9, 8192 tokens an iteration and 256 sequences.
     #[test]
     fn the_prior_stays_near_the_capacity_table() {
         let fp8 = (Precision::Fp8, Precision::Bf16);
@@ -255,6 +294,7 @@ mod tests {
         let o = EngineOverrides {
             gpu_memory_utilization: Some(0.9),
             max_num_batched_tokens: Some(Tokens(8192)),
+            max_num_seqs: Some(256),
             max_model_len: Some(Tokens(4096)),
             ..EngineOverrides::default()
         };
@@ -268,11 +308,12 @@ mod tests {
     /// Start-up logs of vllm 0.11.0, inference-sim/inference-sim at e7a4aa37 (Apache-2.0).
     #[test]
     fn the_older_prior_reproduces_two_start_up_logs() {
-        for (model, length, batch, tokens) in
-            [("llama-2-7b", 4096, 4096, 119_008.0), ("codellama-34b", 8192, 64, 44_640.0)]
+        for (model, length, batch, seqs, tokens) in
+            [("llama-2-7b", 4096, 4096, 256, 119_008.0), ("codellama-34b", 8192, 64, 32, 44_640.0)]
         {
             let o = EngineOverrides {
                 max_num_batched_tokens: Some(Tokens(batch)),
+                max_num_seqs: Some(seqs),
                 max_model_len: Some(Tokens(length)),
                 ..EngineOverrides::default()
             };
@@ -301,11 +342,50 @@ mod tests {
         // What the arithmetic leaves, said outright, gives the same blocks.
         let o = EngineOverrides { max_model_len: Some(Tokens(16)), ..Default::default() };
         let free = capacity(("vllm-0.33", "h100", "llama-3.1-8b", 1), BF16, &o).expect("fits");
-        assert_eq!(forced(free.kv.0, 0.92).expect("fits").blocks, free.blocks);
+        let said = forced(free.kv.0, 0.92).expect("fits");
+        assert_eq!(said.blocks, free.blocks);
+        assert!(free.estimated && !said.estimated);
         // More than there is beside the weights, or less than two blocks.
         assert!(matches!(forced(75 << 30, 0.92), Err(CapacityError::DoesNotFit { .. })));
         assert!(forced(u64::MAX, 0.92).is_err());
         assert!(matches!(forced(1 << 20, 0.92), Err(CapacityError::LengthDoesNotFit { .. })));
+    }
+
+    /// 1024 sequences of a vocabulary of 128,256 need 1,753 MiB to sample, 256 need 438; the
+    /// forward pass over 8192 tokens needs 639 whatever the sequences.
+    #[test]
+    fn sampling_for_many_sequences_costs_blocks() {
+        let blocks = |seqs: u32| {
+            let o = EngineOverrides {
+                max_model_len: Some(Tokens(4096)),
+                max_num_seqs: Some(seqs),
+                ..EngineOverrides::default()
+            };
+            capacity(("vllm-0.33", "h100", "llama-3.1-8b", 1), BF16, &o).expect("fits").blocks.0
+        };
+        assert_eq!(blocks(1), blocks(256));
+        let mib = f64::from(blocks(256) - blocks(1024)) * 2.0;
+        assert!((mib - (1753.4 - 639.0)).abs() < 4.0, "{mib}");
+    }
+
+    #[test]
+    fn forced_blocks_have_to_fit_beside_the_weights() {
+        let forced = |model: &str, blocks: u32| {
+            let o = EngineOverrides {
+                max_model_len: Some(Tokens(16)),
+                kv_blocks: Some(Blocks(blocks)),
+                ..EngineOverrides::default()
+            };
+            capacity(("vllm-0.33", "h100", model, 1), BF16, &o)
+        };
+        let got = forced("llama-3.1-8b", 30_000).expect("60,000 of 66,000 MiB");
+        assert!(got.blocks == Blocks(30_000) && !got.estimated);
+        let error = forced("llama-3.1-8b", 40_000).expect_err("80,000 MiB").to_string();
+        assert!(error.contains("33121 KV blocks fit"), "{error}");
+        // 134 GiB of weights do not fit, however few blocks there are beside them.
+        let error = forced("llama-3.1-70b", 2).expect_err("too large").to_string();
+        assert!(error.contains("would fit: 2 × h100-sxm"), "{error}");
+        assert!(forced("llama-3.1-8b", u32::MAX).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 pub mod calibration;
 pub mod catalog;
 pub mod engine_preset;
+mod engine_rows;
 pub mod gpu;
 pub mod hosted;
 pub mod kv_capacity;
@@ -26,8 +27,8 @@ pub use engine_preset::{
     EngineDefaults, EngineOverrides, EnginePreset, EnginePresetError, Origin, PerformanceMode,
     Resolved,
 };
-pub use gpu::{Gpu, GpuPrice, PriceKind};
+pub use gpu::{Gpu, GpuPrice, Link, PriceKind};
 pub use hosted::{HostedCache, HostedModel, Timing};
-pub use kv_capacity::{CapacityError, KvCapacity, kv_capacity};
+pub use kv_capacity::{CapacityError, ESTIMATED, KvCapacity, kv_capacity};
 pub use model::{Mla, Model, Moe, Precision};
 pub use profile::{HeldOutErrors, RelativeError};

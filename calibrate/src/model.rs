@@ -3,7 +3,8 @@
 //! Invariants: sizes are exact integers derived from the published configuration; a quantity per
 //! GPU under tensor parallelism is rounded up, so capacity is never overstated.
 //!
-//! Deliberately absent: sliding-window and hybrid attention, pipeline and expert parallelism.
+//! Deliberately absent: sliding-window and hybrid attention (so no Gemma and no gpt-oss, whose KV
+//! cache would be overstated), sparse attention, pipeline and expert parallelism.
 
 use serde::Deserialize;
 use sim::units::Bytes;
@@ -92,6 +93,9 @@ pub struct Model {
     pub vocabulary: u32,
     /// Longest sequence by the published configuration (`max_position_embeddings`).
     pub max_model_len: u32,
+    /// Whether the output layer is the embedding, so that both are one tensor.
+    #[serde(default)]
+    pub tied_embeddings: bool,
     /// Experts, if it has them.
     pub moe: Option<Moe>,
     /// Latent attention, if it has it.
@@ -128,7 +132,8 @@ impl Model {
     /// Bytes of all weights. FP8 checkpoints keep the embedding and the output layer in BF16.
     #[must_use]
     pub fn weight_bytes(&self, weights: Precision) -> Bytes {
-        let ends = 2 * u64::from(self.vocabulary) * u64::from(self.hidden);
+        let tensors = if self.tied_embeddings { 1 } else { 2 };
+        let ends = tensors * u64::from(self.vocabulary) * u64::from(self.hidden);
         let kept = match weights {
             Precision::Bf16 => 0,
             Precision::Fp8 => ends.min(self.params),
@@ -180,11 +185,59 @@ mod tests {
             ("qwen3-32b", 262_144),
             ("qwen3-30b-a3b", 98_304),
             ("deepseek-v3", 70_272),
+            // Every head its own keys and values, groups of heads, latent attention.
+            ("llama-2-7b", 524_288),
+            ("phi-4", 204_800),
+            ("mistral-small-24b", 163_840),
+            ("qwen3-235b-a22b", 192_512),
+            ("glm-4.5-air", 188_416),
+            ("deepseek-v2-lite", 31_104),
+            ("kimi-k2", 70_272),
         ];
         for (name, bytes) in expected {
             let model = crate::model(name).expect("in the catalogue");
             assert_eq!(model.kv_bytes_per_token(Precision::Bf16), Bytes(bytes), "{name}");
+            assert_eq!(model.kv_bytes_per_token(Precision::Fp8), Bytes(bytes / 2), "{name}");
         }
+    }
+
+    /// Billions of parameters, all and active, as the model cards print them.
+    #[test]
+    fn sizes_are_those_of_the_model_cards() {
+        let cards = [
+            ("llama-3.2-3b", 3.21, 3.21),
+            ("llama-3.3-70b", 70.6, 70.6),
+            ("qwen2.5-14b", 14.7, 14.7),
+            ("qwen2.5-32b", 32.5, 32.5),
+            ("qwen3-4b", 4.0, 4.0),
+            ("qwen3-8b", 8.2, 8.2),
+            ("qwen3-14b", 14.8, 14.8),
+            ("qwen3-235b-a22b", 235.0, 22.0),
+            ("qwen3-coder-480b-a35b", 480.0, 35.0),
+            ("mistral-7b-v0.3", 7.25, 7.25),
+            ("mistral-nemo-12b", 12.2, 12.2),
+            ("mistral-small-24b", 23.6, 23.6),
+            ("phi-4", 14.7, 14.7),
+            ("deepseek-r1", 671.0, 37.0),
+            ("deepseek-v2-lite", 15.7, 2.66),
+            ("kimi-k2", 1026.0, 32.0),
+            ("glm-4.5-air", 106.0, 12.0),
+            ("minimax-m2.5", 230.0, 10.0),
+        ];
+        for (name, all, active) in cards {
+            let model = crate::model(name).expect("in the catalogue");
+            let near = |got: u64, card: f64| (got as f64 / 1e9 / card - 1.0).abs();
+            assert!(near(model.params, all) < 0.01, "{name}: {}", model.params);
+            // Cards round, and leave the embeddings out of the active parameters.
+            assert!(near(model.active_params, active) < 0.13, "{name}: {}", model.active_params);
+        }
+    }
+
+    #[test]
+    fn tied_embeddings_are_one_tensor() {
+        let model = crate::model("llama-3.2-3b").expect("in the catalogue");
+        let embedding = u64::from(model.vocabulary) * u64::from(model.hidden);
+        assert_eq!(model.weight_bytes(Precision::Fp8), Bytes(model.params + embedding));
     }
 
     #[test]
@@ -198,7 +251,19 @@ mod tests {
 
     #[test]
     fn experts_account_for_the_difference_between_all_and_active_parameters() {
-        for name in ["mixtral-8x7b", "mixtral-8x22b", "qwen3-30b-a3b", "deepseek-v3"] {
+        for name in [
+            "mixtral-8x7b",
+            "mixtral-8x22b",
+            "qwen3-30b-a3b",
+            "qwen3-235b-a22b",
+            "qwen3-coder-480b-a35b",
+            "deepseek-v3",
+            "deepseek-r1",
+            "deepseek-v2-lite",
+            "kimi-k2",
+            "glm-4.5-air",
+            "minimax-m2.5",
+        ] {
             let model = crate::model(name).expect("in the catalogue");
             let moe = model.moe.expect("it has experts");
             let idle = u64::from(moe.layers * (moe.experts - moe.active)) * moe.expert_params;

@@ -11,7 +11,7 @@
 use sim::engine::{StepTime, StepTimeError};
 use sim::units::Span;
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Link};
 use crate::model::{Model, Precision};
 
 /// Prior: achieved share of dense FLOP/s in matrix products.
@@ -22,8 +22,22 @@ pub const ATTENTION_MFU: f64 = 0.40;
 pub const MBU: f64 = 0.75;
 /// Prior: latency of one hop of an all-reduce over NVLink.
 pub const HOP_SECONDS: f64 = 3e-6;
+/// Prior: latency of one hop of an all-reduce over PCI Express, through the host's root complex.
+pub const PCIE_HOP_SECONDS: f64 = 10e-6;
 /// Prior: launch time a layer costs when an iteration is not one captured graph.
 pub const LAUNCH_SECONDS_PER_LAYER: f64 = 10e-6;
+
+/// The priors in words, for a listing of what a result rests on.
+#[must_use]
+pub fn priors() -> String {
+    format!(
+        "MFU {MFU}, of attention {ATTENTION_MFU}; MBU {MBU}; a hop {:.0} us, over PCIe {:.0} us; \
+         launches of a layer {:.0} us",
+        HOP_SECONDS * 1e6,
+        PCIE_HOP_SECONDS * 1e6,
+        LAUNCH_SECONDS_PER_LAYER * 1e6
+    )
+}
 
 /// Token counts at which the time of the token-dependent part is tabulated.
 const KNOTS: [u32; 16] =
@@ -89,7 +103,11 @@ fn linear_seconds(gpu: &Gpu, model: &Model, weights: Precision, tp: u32, tokens:
     let flop = 2.0 * model.active_params as f64 * t / share;
     let arithmetic = flop / (gpu.flop_per_s(weights) * MFU);
     let tensor = t * f64::from(model.hidden) * Precision::Bf16.bytes() as f64;
-    let exchange = allreduce_ring(tensor, tp, gpu.nvlink_bytes_per_s(), HOP_SECONDS);
+    let hop = match gpu.link {
+        Link::NvLink => HOP_SECONDS,
+        Link::Pcie => PCIE_HOP_SECONDS,
+    };
+    let exchange = allreduce_ring(tensor, tp, gpu.link_bytes_per_s(), hop);
     memory.max(arithmetic) + 2.0 * f64::from(model.layers) * exchange
 }
 
@@ -151,6 +169,15 @@ mod tests {
         let seconds = allreduce_ring(1_048_576.0, 4, 370e9, 3e-6);
         assert!(close(seconds, 2.22509837838e-5, 1e-9));
         assert_eq!(allreduce_ring(1e9, 1, 1.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn fp8_weights_without_fp8_units_save_reading_but_no_arithmetic() {
+        let (gpu, model) = (crate::gpu("a100").expect("a GPU"), crate::model("llama-3.1-8b"));
+        let model = model.expect("in the catalogue");
+        let seconds = |weights, tokens| linear_seconds(gpu, model, weights, 1, tokens);
+        assert!(close(seconds(Precision::Fp8, 8192), seconds(Precision::Bf16, 8192), 1e-9));
+        assert!(seconds(Precision::Fp8, 1) < 0.6 * seconds(Precision::Bf16, 1));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //!
 //! Deliberately absent: presets, GPU and model facts (see `calibrate`).
 
-use crate::kinds::{Choice, Count, DURATION, Dollars, Flag, Memory, NAME, Number, TOKENS, Whole};
+use crate::kinds::{
+    Choice, Count, DURATION, Dollars, Duration, Flag, Memory, NAME, Number, TOKENS, Whole,
+};
 use crate::problem::{At, Site};
 use crate::reader::Reader;
 use calibrate::{PerformanceMode, Precision};
@@ -21,6 +23,7 @@ pub(crate) struct PoolFile {
     pub(crate) engine: Option<At<String>>,
     pub(crate) replicas: Option<At<u32>>,
     pub(crate) price: Option<At<Money>>,
+    pub(crate) dispatch_overhead: Option<At<Span>>,
     pub(crate) args: EngineArgs,
     pub(crate) step_time: Option<StepTimeFile>,
     pub(crate) site: Site,
@@ -88,6 +91,11 @@ pub(super) fn pool(r: &mut Reader<'_>) -> PoolFile {
         engine: r.or("engine", NAME, "vllm-0.33", "Engine and version."),
         replicas: r.or("replicas", Count { min: 1, max: 10_000 }, "1", "Replicas side by side."),
         price: r.may("price", Dollars("/h"), "Price of one GPU for an hour, \"$2.99/h\"."),
+        dispatch_overhead: r.may(
+            "dispatch_overhead",
+            Duration { max: Span::from_secs(1), ..DURATION },
+            "Time of an iteration in which the GPU waits for the host, in place of a prior.",
+        ),
         args: r.table("engine_args", "Engine arguments.", engine_args).unwrap_or_default(),
         step_time: r.table(
             "step_time",

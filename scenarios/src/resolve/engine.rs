@@ -9,6 +9,7 @@
 use super::Resolver;
 use crate::file::{PoolFile, StepTimeFile};
 use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
+use crate::quantity::show_span;
 use crate::resolved::Origin;
 use calibrate::{CatalogError, EngineDefaults, EngineOverrides, Precision};
 use sim::engine::{EngineSpec, StepTime};
@@ -97,6 +98,7 @@ impl Resolver<'_> {
         let kv = file.args.kv_cache_dtype.as_ref().map_or(Precision::Bf16, |kv| kv.value);
         let tensor_parallel = file.tensor_parallel.as_ref()?.value;
         self.one_size_of_cache(file);
+        self.no_overhead_beside_written_times(file);
         let calibrated =
             calibrate::calibration(gpu, model, weights, tensor_parallel, &defaults, kv);
         let calibrated = match calibrated {
@@ -109,16 +111,21 @@ impl Resolver<'_> {
         };
         self.note_settings(name, &calibrated.engine);
         let key = |key: &str| format!("{}.{key}", name.site.key);
+        if file.args.kv_cache_dtype.is_none() {
+            let origin = Origin::Catalogue(format!("default of {}: bf16", preset.name));
+            self.note(key("engine_args.kv_cache_dtype"), "auto".to_owned(), origin);
+        }
         if file.args.num_gpu_blocks_override.is_none() {
             let mib = |bytes: Bytes| bytes.0 >> 20;
             let capacity = &calibrated.capacity;
             let how = match &file.args.kv_cache_memory_bytes {
                 Some(forced) => format!("kv_cache_memory_bytes of {} MiB", mib(forced.value)),
                 None => format!(
-                    "{} MiB for KV of {} MiB claimed, {} MiB of weights",
+                    "{} MiB for KV of {} MiB claimed, {} MiB of weights, a prior of {} MiB beside",
                     mib(capacity.kv),
                     mib(capacity.requested),
                     mib(capacity.weights),
+                    mib(capacity.other),
                 ),
             };
             let blocks = calibrated.kv_blocks.0.to_string();
@@ -126,14 +133,35 @@ impl Resolver<'_> {
         }
         let source = format!("{}, {}", calibrated.source, calibrated.as_of);
         self.note(key("step_time"), calibrated.label.clone(), Origin::Catalogue(source));
-        let (step_time, label) = match (step_time, &file.step_time) {
+        let (step_time, mut label) = match (step_time, &file.step_time) {
             (Some(written), Some(times)) => {
                 self.bearable(times, &calibrated.spec)?;
                 (written?, "written in the scenario".to_owned())
             }
-            _ => (calibrated.step_time, calibrated.label),
+            _ => {
+                self.note_priors(name, &calibrated);
+                (calibrated.step_time, calibrated.label)
+            }
         };
+        if calibrated.capacity.estimated {
+            label = format!("{label}; {}", calibrate::ESTIMATED);
+        }
         Some(Engine { spec: calibrated.spec, step_time, label })
+    }
+
+    /// What the iteration time rests on that nobody measured.
+    fn note_priors(&self, name: &At<String>, calibrated: &calibrate::Calibration) {
+        let overhead = &calibrated.engine.dispatch_overhead;
+        if overhead.origin != calibrate::Origin::User {
+            let key = format!("{}.dispatch_overhead", name.site.key);
+            let origin = Origin::Catalogue(overhead.origin.to_string());
+            self.note(key, show_span(overhead.value), origin);
+        }
+        if calibrated.label == calibrate::calibration::UNCALIBRATED {
+            let key = format!("{}.step_time.priors", name.site.key);
+            let origin = Origin::Catalogue("assumptions of the roofline".to_owned());
+            self.note(key, calibrate::roofline::priors(), origin);
+        }
     }
 
     /// Refuses what the engine would take and then ignore: of the three ways to size the KV cache
@@ -151,6 +179,14 @@ impl Resolver<'_> {
         }
     }
 
+    /// Written step times have the overhead in `fixed`.
+    fn no_overhead_beside_written_times(&self, file: &PoolFile) {
+        if let (Some(overhead), Some(_)) = (&file.dispatch_overhead, &file.step_time) {
+            let message = "the key has no effect beside `step_time`: add it to `step_time.fixed`";
+            self.refuse(ProblemKind::Conflict, &overhead.site, message);
+        }
+    }
+
     /// Written step times without a GPU: settings as on an H100, KV blocks written too.
     fn written(&self, name: &At<String>, file: &PoolFile, times: &StepTimeFile) -> Option<Engine> {
         let args = &file.args;
@@ -165,6 +201,7 @@ impl Resolver<'_> {
             let message = "the key has no effect in a pool without `gpu`";
             self.refuse(ProblemKind::Conflict, site, message);
         }
+        self.no_overhead_beside_written_times(file);
         let step_time = self.step_time(times);
         let blocks = args.num_gpu_blocks_override.as_ref();
         if blocks.is_none() {
@@ -227,8 +264,9 @@ impl Resolver<'_> {
             E::Capacity(C::LengthDoesNotFit { .. }) => {
                 file.args.max_model_len.as_ref().map(|at| &at.site)
             }
-            E::Capacity(C::DoesNotFit { .. }) if file.args.kv_cache_memory_bytes.is_some() => {
-                file.args.kv_cache_memory_bytes.as_ref().map(|at| &at.site)
+            E::Capacity(C::DoesNotFit { most: Some(_), .. }) => {
+                let blocks = file.args.num_gpu_blocks_override.as_ref().map(|at| &at.site);
+                blocks.or(file.args.kv_cache_memory_bytes.as_ref().map(|at| &at.site))
             }
             E::Capacity(C::HeadsDoNotDivide { .. }) => {
                 file.tensor_parallel.as_ref().map(|at| &at.site)
@@ -342,6 +380,7 @@ fn overrides(file: &PoolFile) -> EngineOverrides {
         kv_blocks: value(&args.num_gpu_blocks_override).map(Blocks),
         kv_cache_memory_bytes: value(&args.kv_cache_memory_bytes),
         performance_mode: value(&args.performance_mode),
+        dispatch_overhead: value(&file.dispatch_overhead),
     }
 }
 

@@ -61,6 +61,8 @@ fn what_does_not_fit_is_an_error_with_advice() {
         ("pools.h100-tp4.engine_args.num_gpu_blocks_override=100", "max_model_len"),
         ("pools.h100-tp4.engine_args.kv_cache_memory_bytes=1GiB", "max_model_len"),
         ("pools.h100-tp4.engine_args.kv_cache_memory_bytes=79GiB", "does not fit"),
+        ("pools.h100-tp4.engine_args.num_gpu_blocks_override=50000", "KV blocks fit"),
+        ("pools.h100-tp4.engine_args.gpu_memory_utilization=0.3", "would fit: "),
         ("pools.h100-tp4.gpu=h1000", "no GPU of the catalogue is called `h1000`"),
         ("pools.h100-tp4.model=llama-3.1-70", "no model of the catalogue"),
         ("pools.h100-tp4.engine=vlm", "did you mean `vllm`?"),
@@ -69,9 +71,62 @@ fn what_does_not_fit_is_an_error_with_advice() {
         let problems = load_str("t.toml", text, &[change.to_owned()]).expect_err(change);
         assert!(problems.to_string().contains(message), "{change}: {problems}");
     }
+    // A cache of one's own making does not make room for the weights.
+    for cache in ["num_gpu_blocks_override=1000", "kv_cache_memory_bytes=1GiB"] {
+        let changes = [
+            "tensor_parallel=1",
+            "engine_args.max_model_len=4096",
+            &format!("engine_args.{cache}"),
+        ]
+        .map(|change| format!("pools.h100-tp4.{change}"));
+        let problems = load_str("t.toml", text, &changes).expect_err(cache);
+        assert!(problems.to_string().contains("would fit: 2 × h100-sxm"), "{problems}");
+    }
     let unpriced = text.replace("price = \"$2.99/h\"\n", "");
     let problems = load_str("t.toml", &unpriced, &[]).expect_err("a price is needed");
     assert!(problems.to_string().contains("quoted:"), "{problems}");
+}
+
+/// A guess is called one: the KV cache that memory leaves, the overhead and the roofline's shares.
+#[test]
+fn what_nobody_measured_is_flagged() {
+    let shipped = library::find("llama70b-h100-tp4").expect("shipped");
+    let load = |changes: &[&str]| {
+        let full: Vec<String> =
+            changes.iter().map(|change| format!("pools.h100-tp4.{change}")).collect();
+        load_library(shipped, &full).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let row = |resolved: &scenarios::Resolved, key: &str| {
+        let key = format!("pools.h100-tp4.{key}");
+        let line = resolved.provenance.iter().find(|line| line.key == key)?;
+        Some(format!("{} ({})", line.value, line.origin))
+    };
+    let estimated =
+        |resolved: &scenarios::Resolved| resolved.calibration[0].contains("KV capacity estimated");
+    let plain = load(&[]);
+    assert!(estimated(&plain));
+    let overhead = row(&plain, "dispatch_overhead").expect("a prior");
+    assert!(overhead.starts_with("500us") && overhead.contains("not measured"), "{overhead}");
+    assert!(row(&plain, "engine_args.kv_cache_dtype").expect("listed").starts_with("auto"));
+    assert!(row(&plain, "engine_args.performance_mode").expect("listed").starts_with("balanced"));
+    assert!(row(&plain, "engine_args.policy").expect("listed").starts_with("fcfs"));
+    assert!(row(&plain, "step_time.priors").is_none(), "it rests on a table");
+    for measured in ["num_gpu_blocks_override=20000", "kv_cache_memory_bytes=20GiB"] {
+        let args = format!("engine_args.{measured}");
+        assert!(!estimated(&load(&[&args, "engine_args.max_model_len=8192"])), "{measured}");
+    }
+    let other = load(&["gpu=b200", "dispatch_overhead=0.75ms"]);
+    assert!(row(&other, "step_time.priors").expect("a roofline").contains("MFU 0.6"));
+    assert!(row(&other, "dispatch_overhead").expect("written").starts_with("0.75ms"));
+    let idle = |resolved: &scenarios::Resolved| {
+        let work = sim::engine::Work { decodes: 1, kv_tokens: 16, ..Default::default() };
+        resolved.scenario.pools[0].step_time.iteration(work).as_secs_f64() * 1e3
+    };
+    let slower = idle(&other) - idle(&load(&["gpu=b200"]));
+    assert!((slower - 0.25).abs() < 1e-6, "{slower}");
+    let written = ["pools.h100.dispatch_overhead=1ms"];
+    let problems = crate::support::small(&written).expect_err("`fixed` has it");
+    assert!(problems.to_string().contains("step_time.fixed"), "{problems}");
 }
 
 /// Each of these engine arguments reaches the simulator, or at least the list of what is in force.
@@ -91,7 +146,7 @@ fn engine_arguments_are_in_force() {
     let interval = "engine_args.prefill_schedule_interval";
     assert_eq!(row(&plain, interval).as_deref(), Some("1"));
     assert_eq!(row(&plain, "engine_args.stream_interval").as_deref(), Some("1"));
-    assert_eq!(row(&plain, "engine_args.max_num_queued_tokens").as_deref(), Some("None"));
+    assert_eq!(row(&plain, "engine_args.max_num_queued_tokens").as_deref(), Some("no limit"));
 
     let set = ["prefill_schedule_interval=4", "max_num_queued_tokens=50000", "stream_interval=8"];
     let set = load(&set).unwrap_or_else(|e| panic!("{e}"));
