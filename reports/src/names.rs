@@ -118,7 +118,6 @@ pub(crate) fn tool_kind(cost: ToolCost) -> &'static str {
 pub(crate) fn spend_words(key: &str) -> String {
     match key {
         "gpu" => "GPUs".into(),
-        "provisioned" => "provisioned capacity".into(),
         "gpu_at_work" => "GPUs at work".into(),
         "gpu_idle" => "GPUs idle".into(),
         "provisioned_at_work" => "provisioned, at work".into(),

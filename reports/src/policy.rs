@@ -5,7 +5,7 @@
 //! Deliberately absent: money, except what a backend or a tool costs (see `economy`).
 
 use crate::format::{Unit, addends, count, money, number, shares};
-use crate::names::{DRIVER_WORDS, ENDING_WORDS, FAILURE_WORDS, endings, kind};
+use crate::names::{DRIVER_WORDS, ENDING_WORDS, FAILURE_WORDS, endings};
 use crate::table::{Cell, Table};
 use experiments::{RunResult, TaskResult, TaskWork};
 use sim::tasks::DRIVERS;
@@ -21,13 +21,11 @@ pub(crate) fn endings_table(result: &RunResult) -> Table {
     for (task, work) in works(result) {
         let counts = endings(&work.endings);
         let total: u64 = counts.iter().sum();
-        let parts = counts.map(|count| count as f64 / total.max(1) as f64);
-        let parts = shares(&parts);
-        for ((word, &count_of), share) in ENDING_WORDS.iter().zip(&counts).zip(parts) {
-            if count_of > 0 {
-                let cells = vec![Cell::plain(count(count_of)), Cell::plain(share)];
-                table.row(format!("{}: {word}", task.name), cells);
-            }
+        let share = |part: u64| number(part as f64 / total.max(1) as f64, Unit::Share);
+        let cells = |n: u64| vec![Cell::plain(count(n)), Cell::plain(share(n))];
+        table.row(&task.name, cells(total));
+        for (word, &part) in ENDING_WORDS.iter().zip(&counts).filter(|(_, part)| **part > 0) {
+            table.row(format!("  {word}"), cells(part));
         }
     }
     table
@@ -35,20 +33,20 @@ pub(crate) fn endings_table(result: &RunResult) -> Table {
 
 /// What a task asked for.
 pub(crate) fn work(result: &RunResult) -> Table {
-    let headers = ["submissions", "calls", "escalated", "exact hits", "similar hits", "wrong"];
+    let headers = ["submissions", "calls", "escalated", "cache hits", "wrong hits"];
     let mut table = Table::new("Work", &headers);
     for (task, work) in works(result) {
         let (asked, calls) = (&work.submissions_per_task, &work.calls_per_submission);
         [asked, calls].into_iter().for_each(|ratio| table.explain(ratio));
         let mut cells = vec![Cell::of(asked, Unit::Plain), Cell::of(calls, Unit::Plain)];
-        let counts = [work.escalations, work.exact_hits, work.semantic_hits, work.wrong_hits];
-        cells.extend(counts.map(|n| Cell::plain(count(n))));
+        let hits = work.exact_hits + work.semantic_hits;
+        cells.extend([work.escalations, hits, work.wrong_hits].map(|n| Cell::plain(count(n))));
         table.row(&task.name, cells);
     }
     if !table.rows.is_empty() {
         table.notes.push(
-            "submissions per task and calls per submission; hits of the answer caches are no \
-             calls, wrong ones are among the similar."
+            "submissions per task and calls per submission; what the answer caches answer is no \
+             call, and wrong if the answer belongs to another question."
                 .into(),
         );
     }
@@ -78,7 +76,7 @@ pub(crate) fn rungs(result: &RunResult) -> Table {
 
 /// Where calls went and what the guards did.
 pub(crate) fn models(result: &RunResult) -> Table {
-    let headers = ["share", "attempts/call", "retries", "hedges", "fallbacks", "unused tokens"];
+    let headers = ["share", "attempts/answer", "retries", "hedges", "fallbacks", "unused tokens"];
     let mut table = Table::new("Routes", &headers);
     for model in &result.models {
         let Some(work) = &model.work else { continue };
@@ -134,7 +132,7 @@ pub(crate) fn backends(result: &RunResult) -> Table {
             Cell::plain(count(remote.cold_starts)),
             Cell::plain(money(remote.spend)),
         ]);
-        table.row(format!("{} ({})", remote.name, kind(remote.kind)), cells);
+        table.row(&remote.name, cells);
     }
     if !table.rows.is_empty() {
         table.notes.push(
@@ -191,48 +189,48 @@ pub(crate) fn tools(result: &RunResult) -> Table {
     table
 }
 
-/// What the latency of each kind of task is made of, one table for each.
-pub(crate) fn latencies(result: &RunResult) -> Vec<Table> {
-    let table = |task: &TaskResult| {
-        let drivers = task.drivers.as_ref()?;
-        let title = format!("What {} waits for", task.name);
-        let mut table = Table::new(&title, &["mean", "share", "p95", "share"]);
-        let p95 = drivers.p95.unwrap_or_default();
-        let columns = [column(&drivers.mean), column(&p95)];
-        for (at, word) in DRIVER_WORDS.iter().enumerate() {
-            if drivers.mean[at] == Span::ZERO && p95[at] == Span::ZERO {
-                continue;
-            }
-            let cells = columns
-                .iter()
-                .flat_map(|(parts, shares, _)| [Cell::plain(&parts[at]), Cell::plain(&shares[at])]);
-            table.row(*word, cells.collect());
-        }
+/// What the latency of each kind of task is made of.
+pub(crate) fn latencies(result: &RunResult) -> Table {
+    let mut table = Table::new("What tasks wait for", &["mean", "share", "p95", "share"]);
+    for task in &result.tasks {
+        let Some(drivers) = &task.drivers else { continue };
+        let columns = [Some(&drivers.mean), drivers.p95.as_ref()].map(|parts| parts.map(column));
+        let cells = |of: &dyn Fn(&Column) -> [String; 2]| {
+            let of = |column: &Option<Column>| column.as_ref().map_or_else(Default::default, of);
+            columns.iter().flat_map(of).map(Cell::plain).collect::<Vec<Cell>>()
+        };
         let whole = number(1.0, Unit::Share);
-        let totals = columns
-            .iter()
-            .flat_map(|(_, _, total)| [Cell::plain(total.clone()), Cell::plain(whole.clone())]);
-        table.row("total", totals.collect());
-        if drivers.p95.is_none() {
-            table.rows.iter_mut().for_each(|row| row.cells.truncate(2));
-            table.headers.truncate(2);
-        } else {
-            let explained = count(drivers.p95_tasks);
-            table.notes.push(format!(
-                "of tasks that succeeded; the p95 as the {explained} tasks with latencies next to \
-                 it spent their time, without interval."
-            ));
+        table.row(&task.name, cells(&|column| [column.total.clone(), whole.clone()]));
+        for (at, word) in DRIVER_WORDS.iter().enumerate() {
+            let spent = drivers.mean[at].max(drivers.p95.map_or(Span::ZERO, |parts| parts[at]));
+            if spent > Span::ZERO {
+                let part = |column: &Column| [column.parts[at].clone(), column.shares[at].clone()];
+                table.row(format!("  {word}"), cells(&part));
+            }
         }
-        Some(table)
-    };
-    result.tasks.iter().filter_map(table).collect()
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "of tasks that succeeded; the p95 as those with latencies next to it spent their time. \
+             Shares have no interval."
+                .into(),
+        );
+    }
+    table
+}
+
+/// One latency in parts.
+struct Column {
+    parts: Vec<String>,
+    shares: Vec<String>,
+    total: String,
 }
 
 /// Parts of a latency, their shares and the total, such that the parts shown sum to it.
-fn column(parts: &[Span; DRIVERS]) -> (Vec<String>, Vec<String>, String) {
+fn column(parts: &[Span; DRIVERS]) -> Column {
     let seconds = parts.map(Span::as_secs_f64);
-    let total: f64 = seconds.iter().sum();
-    let (shown, whole) = addends(&seconds, total, Unit::Seconds);
-    let of_total = seconds.map(|part| if total > 0.0 { part / total } else { 0.0 });
-    (shown, shares(&of_total), whole)
+    let whole: f64 = seconds.iter().sum();
+    let (parts, total) = addends(&seconds, whole, Unit::Seconds);
+    let of_whole = seconds.map(|part| if whole > 0.0 { part / whole } else { 0.0 });
+    Column { parts, shares: shares(&of_whole), total }
 }

@@ -113,9 +113,8 @@ impl Sections {
 fn tables(report: &Report<'_>) -> Vec<Table> {
     let result = report.result;
     let mut all = vec![outcomes(report), policy::endings_table(result), service(report)];
-    all.push(latency(report));
-    all.extend(policy::latencies(result));
-    all.extend([drivers(report), policy::work(result), policy::rungs(result)]);
+    all.extend([latency(report), policy::latencies(result), drivers(report)]);
+    all.extend([policy::work(result), policy::rungs(result)]);
     all.extend([policy::models(result), policy::failures(result), pools(report), kv_cache(report)]);
     all.extend([policy::backends(result), policy::tokens(result), policy::breakers(result)]);
     all.extend([policy::tools(result), spend(report), economy::tasks(result)]);
@@ -407,7 +406,7 @@ fn spend(report: &Report<'_>) -> Table {
         table.row(format!("  of which {}", spend_words(cause)), once(amount));
     }
     if spend.wasted.0 != 0 {
-        table.row("  of it for nothing used", once(spend.wasted));
+        table.row("  of it used by nobody", once(spend.wasted));
     }
     if margin.harm.0 != 0 {
         table.row("harm", once(margin.harm));

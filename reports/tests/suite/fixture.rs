@@ -1,5 +1,6 @@
 //! Results written by hand: numbers a reader can check by eye, no simulator behind them.
 
+use crate::tasks;
 use experiments::{
     Comparison, Distribution, Estimate, LatencyShares, Margin, Metric, ModelResult, Objective,
     ObjectiveResult, PoolResult, Quantile, RunResult, SpendBy, SpendResult, Stability, StopReason,
@@ -296,6 +297,12 @@ pub(crate) fn report(result: &RunResult) -> Report<'_> {
 }
 
 /// Every fixture with its name.
-pub(crate) fn all() -> [(&'static str, RunResult); 3] {
-    [("stable", stable()), ("unstable", unstable()), ("sparse", sparse())]
+pub(crate) fn all() -> [(&'static str, RunResult); 5] {
+    [
+        ("stable", stable()),
+        ("unstable", unstable()),
+        ("sparse", sparse()),
+        ("tasks", tasks::everything()),
+        ("stuck", tasks::stuck()),
+    ]
 }
