@@ -3,7 +3,8 @@
 //! A tenant pays under the plan of the source that brings it, for the measured time: the monthly
 //! price and the tasks included are those of `measured time / 30.4375 days`. It costs what was
 //! metered for it, and its share of what is rented: of GPUs by the time its attempts spent in
-//! engines, of provisioned capacity by the time they spent there.
+//! engines, of provisioned capacity by the time they spent there. What is rented and never used is
+//! nobody's.
 //!
 //! Invariants: amounts are integers, truncated where they are divided; sources with the same
 //! tenants and plan make one group.
@@ -23,6 +24,9 @@ use sim::{Outcome, Scenario};
 
 /// Per cent of the tenants, the most expensive first, of whom reports speak.
 pub const HEAVIEST: [u32; 2] = [1, 10];
+
+/// Reason for a missing margin.
+const NO_PLAN: &str = "the tenants pay under no plan";
 
 /// Tenants that the same sources bring.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -204,7 +208,11 @@ pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGr
             let sum: i128 = accounts().map(|(_, account)| of(account).0).sum();
             Money(sum.checked_div(records.len() as i128).unwrap_or(0))
         };
+        let pays = tenants.plan.is_some();
         let monthly = |of: &dyn Fn(&Account) -> Balance, count: u32| {
+            if !pays {
+                return Estimate::absent(NO_PLAN);
+            }
             let parts: Vec<Part> = accounts()
                 .map(|(r, account)| {
                     let time = i128::from(r.outcome.measured.0);
@@ -239,7 +247,11 @@ pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGr
             metered: mean(|account| account.all.metered),
             rented: mean(|account| account.all.rented),
             margin_per_tenant_month_usd: monthly(&|account| account.all, tenants.count),
-            losing: ratio(&losing, "there are no tenants").held_within(0.0, 1.0),
+            losing: if pays {
+                ratio(&losing, "there are no tenants").held_within(0.0, 1.0)
+            } else {
+                Estimate::absent(NO_PLAN)
+            },
             heaviest: HEAVIEST.into_iter().enumerate().map(heaviest).collect(),
         }
     };
