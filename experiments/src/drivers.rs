@@ -21,6 +21,8 @@ use crate::pooled::{Part, Times, ratio};
 use crate::record::Record;
 use crate::result::{CostDrivers, CostPart, Items};
 use crate::summary::NOTHING_SUCCEEDED;
+use crate::work::is_plain;
+use sim::Scenario;
 use sim::outcome::{DriverBand, Drivers};
 use sim::tasks::DRIVERS;
 use sim::units::{Money, Span};
@@ -104,9 +106,10 @@ fn divided(whole: Span, weights: &[u128; DRIVERS]) -> [Span; DRIVERS] {
 }
 
 /// What the cost per successful task is made of.
-pub(crate) fn cost(records: &[Record]) -> CostDrivers {
+pub(crate) fn cost(records: &[Record], scenario: &Scenario) -> CostDrivers {
     let bought = |r: &Record| r.bill.items.parts();
-    CostDrivers { items: list(records, bought), causes: list(records, causes) }
+    let why = |r: &Record| causes(&r.bill.items, &Why::of(r, scenario));
+    CostDrivers { items: list(records, bought), causes: list(records, why) }
 }
 
 fn list(records: &[Record], of: impl Fn(&Record) -> Vec<(&'static str, Money)>) -> Vec<CostPart> {
@@ -134,13 +137,13 @@ struct Why {
 }
 
 impl Why {
-    fn of(record: &Record) -> Why {
+    fn of(record: &Record, scenario: &Scenario) -> Why {
         let mut why = Why::default();
-        for task in &record.outcome.tasks {
+        for (at, task) in record.outcome.tasks.iter().enumerate() {
             let ended = i128::from(task.arrived - task.in_flight);
             let succeeded = i128::from(task.succeeded);
             why.succeeded += succeeded;
-            if task.submissions == 0 {
+            if is_plain(scenario, at) {
                 // One plain call each; what is refused costs nothing.
                 why.ended += succeeded;
                 why.submissions += succeeded;
@@ -157,10 +160,8 @@ impl Why {
 }
 
 /// Why one replication's spend was made; sums to it.
-fn causes(record: &Record) -> Vec<(&'static str, Money)> {
-    let items: &Items = &record.bill.items;
+fn causes(items: &Items, why: &Why) -> Vec<(&'static str, Money)> {
     let answers = items.tokens.total() + items.gpu_at_work + items.provisioned_at_work;
-    let why = Why::of(record);
     let share = |calls: i128| {
         let each = answers.0.checked_div(why.calls).unwrap_or(0);
         let rest = answers.0.checked_rem(why.calls).unwrap_or(0);

@@ -24,6 +24,7 @@ use crate::pooled::{Part, ratio};
 use crate::record::Record;
 use crate::stability::{Stability, Verdict};
 use crate::warm_up::whole_windows;
+use crate::work::is_plain;
 use sim::Scenario;
 use sim::backends::{Limits, RemoteSpec};
 use sim::ids::Backend;
@@ -218,8 +219,8 @@ pub(crate) fn amplified(records: &[Record], scenario: &Scenario) -> Amplificatio
     let counts = |r: &Record| {
         let attempts: u64 = r.outcome.models.iter().map(|model| model.attempts).sum();
         let mut sum = [i128::from(attempts), 0, 0, 0];
-        for task in &r.outcome.tasks {
-            let plain = task.submissions == 0;
+        for (at, task) in r.outcome.tasks.iter().enumerate() {
+            let plain = is_plain(scenario, at);
             sum[1] += i128::from(if plain { task.arrived } else { task.calls });
             sum[2] += i128::from(if plain { task.arrived } else { task.submissions });
             sum[3] += i128::from(task.arrived);

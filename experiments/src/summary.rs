@@ -68,7 +68,9 @@ pub fn summarise(
     let stability = stability(records);
     let withheld = Withheld::of(stability.verdict, replications.warm_up);
     let measured = Span(scenario.horizon.0.saturating_sub(replications.removed.0));
-    let tasks = each(&scenario.tasks, |at, spec| task(records, at, spec, withheld));
+    let general = work::is_general(scenario);
+    let of_task = |at, spec: &TaskSpec| task(records, scenario, (at, spec), withheld);
+    let tasks = each(&scenario.tasks, of_task);
     let mut result = RunResult {
         seed,
         replications: records.len() as u32,
@@ -78,16 +80,16 @@ pub fn summarise(
         measured,
         warnings: warnings(replications, &tasks, &stability.verdict),
         tasks,
-        models: each(&scenario.models, |at, spec| model(records, at, spec, withheld)),
+        models: each(&scenario.models, |at, spec| model(records, general, (at, spec), withheld)),
         pools: each(&scenario.pools, |at, spec| pool(records, scenario, at, &spec.name)),
         remotes: each(&scenario.remotes, |at, spec| work::remote(records, scenario, at, spec)),
         tools: each(&scenario.tools, |at, spec| work::tool(records, at, spec)),
         tenants: tenants::summarise(records, scenario),
         spend: spend(records, scenario),
-        cost_drivers: work::is_general(records).then(|| drivers::cost(records)),
+        cost_drivers: general.then(|| drivers::cost(records, scenario)),
         margin: margin(records, &scenario.tasks),
         stability,
-        amplification: work::is_general(records).then(|| storm::amplified(records, scenario)),
+        amplification: general.then(|| storm::amplified(records, scenario)),
         objectives: Vec::new(),
         series: replications.series.clone(),
         events: records.iter().map(|r| r.outcome.events).sum(),
@@ -169,7 +171,13 @@ fn blanked(distribution: Distribution, why: Option<&str>) -> Distribution {
     }
 }
 
-fn task(records: &[Record], at: usize, spec: &TaskSpec, withheld: Withheld) -> TaskResult {
+fn task(
+    records: &[Record],
+    scenario: &Scenario,
+    (at, spec): (usize, &TaskSpec),
+    withheld: Withheld,
+) -> TaskResult {
+    let plain = work::is_plain(scenario, at);
     let outcome = |r: &Record| r.outcome.tasks.get(at).cloned();
     let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
     let within = |make: &dyn Fn() -> Estimate| {
@@ -185,7 +193,7 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, withheld: Withheld) -> T
     };
     let goodput: Vec<Part> = records.iter().map(per_second).collect();
     let latency = blanked(times.distribution(NOTHING_SUCCEEDED), withheld.latency);
-    let did = work::task(records, at);
+    let did = (!plain).then(|| work::task(records, at));
     TaskResult {
         money: of_task(records, at, spec),
         drivers: match (&did, withheld.latency) {
@@ -234,7 +242,12 @@ fn ended(task: &TaskOutcome) -> i128 {
         + i128::from(task.abandoned)
 }
 
-fn model(records: &[Record], at: usize, spec: &ModelSpec, withheld: Withheld) -> ModelResult {
+fn model(
+    records: &[Record],
+    general: bool,
+    (at, spec): (usize, &ModelSpec),
+    withheld: Withheld,
+) -> ModelResult {
     let sum = |of: fn(&ModelOutcome) -> u64| {
         records.iter().filter_map(|r| r.outcome.models.get(at)).map(of).sum()
     };
@@ -259,7 +272,7 @@ fn model(records: &[Record], at: usize, spec: &ModelSpec, withheld: Withheld) ->
         drivers: shares(&e2e, [&queue, &prefill, &decode]),
         ttft_histogram: ttft.pooled,
         tpot_histogram: tpot.pooled,
-        work: work::is_general(records).then(|| work::model(records, at)),
+        work: general.then(|| work::model(records, at)),
     }
 }
 

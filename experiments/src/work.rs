@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::result::TokenSpend;
 use sim::Scenario;
 use sim::backends::{MeterReading, RemoteKind, RemoteSpec, RemoteUsage, ToolCost, ToolSpec};
-use sim::ids::Backend;
+use sim::ids::{Backend, RemoteId, TaskId};
 use sim::outcome::{Endings, ModelOutcome, RemoteOutcome, TaskOutcome, ToolOutcome};
 use sim::resilience::FAILURES;
 use sim::units::{Money, Span};
@@ -126,17 +126,21 @@ pub struct ToolResult {
     pub wasted: Money,
 }
 
-/// Whether any task takes more than one plain call.
-pub(crate) fn is_general(records: &[Record]) -> bool {
-    records.iter().flat_map(|r| &r.outcome.tasks).any(|task| task.submissions > 0)
+/// Whether a task is one plain call on pools.
+pub(crate) fn is_plain(scenario: &Scenario, task: usize) -> bool {
+    scenario.plain_call(TaskId(task as u32)).is_some()
 }
 
-pub(crate) fn task(records: &[Record], at: usize) -> Option<TaskWork> {
+/// Whether any task is more than one plain call.
+pub(crate) fn is_general(scenario: &Scenario) -> bool {
+    (0..scenario.tasks.len()).any(|task| !is_plain(scenario, task))
+}
+
+pub(crate) fn task(records: &[Record], at: usize) -> TaskWork {
     let outcomes = || records.iter().filter_map(move |r| r.outcome.tasks.get(at));
     let sum = |of: fn(&TaskOutcome) -> u64| outcomes().map(of).sum::<u64>();
-    let submissions = sum(|t| t.submissions);
     let mut work = TaskWork {
-        submissions,
+        submissions: sum(|t| t.submissions),
         calls: sum(|t| t.calls),
         escalations: sum(|t| t.escalations),
         exact_hits: sum(|t| t.exact_hits),
@@ -151,7 +155,7 @@ pub(crate) fn task(records: &[Record], at: usize) -> Option<TaskWork> {
         work.rungs.iter_mut().zip(outcome.rungs).for_each(|(sum, more)| *sum += more);
         add(&mut work.endings, &outcome.endings);
     }
-    (submissions > 0).then_some(work)
+    work
 }
 
 /// The ratio of two counts.
@@ -260,7 +264,7 @@ pub(crate) fn remote(
         sim::backends::RemotePrice::Metered(_) => metered.total(),
         _ => mean(outcomes().map(|r| spec.price.spend(&r.measured)), records.len()),
     };
-    let backend = Backend::Remote(sim::ids::RemoteId(at as u32));
+    let backend = Backend::Remote(RemoteId(at as u32));
     RemoteResult {
         name: spec.name.clone(),
         kind: spec.kind,

@@ -244,7 +244,7 @@ pub struct ToolOutcome {
     pub billed_uses: u64,
     /// Their cost.
     pub spend: Money,
-    /// The part of it that paid for uses that failed or were stopped.
+    /// The part of it that paid for uses whose result nobody used.
     pub wasted: Money,
 }
 

@@ -36,6 +36,8 @@ fn every_way_to_take_the_bill_apart_gives_the_same_total() {
     let rented: i128 = 1_100 * (4 * 2_999_999_999_999 + 2 * 7 * Money::PICO_PER_DOLLAR) / 3_600;
     let outcomes: Vec<Outcome> = (0..RUNS).filter_map(|r| simulate(&scenario, 5, r)).collect();
     let booked: i128 = outcomes.iter().flat_map(|o| &o.tasks).map(|t| t.spend.0).sum();
+    let wasted: i128 = outcomes.iter().flat_map(|o| &o.tasks).map(|t| t.wasted.0).sum();
+    assert_eq!(wasted / i128::from(RUNS), found.spend.wasted.0);
     let drivers = found.cost_drivers.as_ref().expect("tasks have several steps");
     let items = sum(drivers.items.iter().map(|part| part.amount));
     let causes = sum(drivers.causes.iter().map(|part| part.amount));

@@ -118,12 +118,14 @@ impl<R: Recorder> Simulation<'_, R> {
         let spec = &self.scenario.tools[tool.index()];
         let time = now - course.began;
         let amount = spec.per_call + rent(u128::from(time.0), spec.per_hour);
-        let useful = course.failure.is_none() && now >= course.ends;
+        let worked = course.failure.is_none() && now >= course.ends;
+        // Nobody waits for the work of a user who has left.
+        let useful = worked && !self.flow.roots.get(root).is_some_and(|root| root.orphan);
         let billed = self.is_billed(now);
         let outcome = &mut self.outcome.tools[tool.index()];
         if account.measured {
             outcome.uses += 1;
-            outcome.failed += u64::from(!useful);
+            outcome.failed += u64::from(!worked);
             outcome.time.record(time);
         }
         if billed {
