@@ -27,7 +27,9 @@
 //! Deliberately absent: reading files, printing, exit codes of a process, and the simulator
 //! itself, which is handed in as a [`Runner`].
 
+mod bill;
 pub mod determinism;
+mod drivers;
 pub mod estimate;
 mod money;
 pub mod objectives;
@@ -36,10 +38,14 @@ mod record;
 mod replicate;
 mod result;
 pub mod stability;
+mod storm;
 mod summary;
+mod tenants;
 pub mod warm_up;
 pub mod warnings;
+mod work;
 
+pub use drivers::TaskDrivers;
 pub use estimate::{Distribution, Estimate};
 pub use objectives::{
     CallTime, Comparison, ExitStatus, Metric, Objective, ObjectiveResult, Quantile,
@@ -50,13 +56,16 @@ pub use replicate::{
     replicate,
 };
 pub use result::{
-    LatencyShares, Margin, ModelResult, PoolResult, RunResult, SpendBy, SpendResult, TaskCounts,
-    TaskResult,
+    CostDrivers, CostPart, Items, LatencyShares, Margin, ModelResult, PoolResult, RunResult,
+    SpendBy, SpendResult, TaskCounts, TaskMoney, TaskResult, TokenSpend,
 };
 pub use stability::{Stability, Verdict};
+pub use storm::{Amplification, RetryLoad};
 pub use summary::{run, summarise};
+pub use tenants::{HEAVIEST, Heaviest, TenantGroup};
 pub use warm_up::WarmUp;
 pub use warnings::Warning;
+pub use work::{BreakerCounts, ModelWork, RemoteResult, TaskWork, ToolResult};
 
 /// Confidence of every interval unless it says otherwise.
 pub const CONFIDENCE: f64 = 0.95;

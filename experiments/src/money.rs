@@ -3,30 +3,29 @@
 //! Invariants: totals are integer pico-dollars, each truncated once where it is divided; the
 //! total shown is the sum of its causes; a rate is total spend over total measured time.
 //!
-//! Deliberately absent: rounding to cents.
+//! Deliberately absent: rounding to cents, and prices (see `bill`).
 
+use crate::bill::part;
 use crate::estimate::Estimate;
 use crate::pooled::{Part, ratio};
 use crate::record::Record;
-use crate::result::{Margin, SpendBy, SpendResult};
+use crate::result::{Margin, SpendBy, SpendResult, TaskMoney};
 use crate::summary::NOTHING_SUCCEEDED;
+use crate::tenants::Rents;
+use sim::Scenario;
+use sim::backends::RemotePrice;
 use sim::tasks::TaskSpec;
 use sim::units::Money;
 
 const PS_PER_NS: u64 = 1_000;
+const NS_PER_HOUR: i128 = 3_600_000_000_000;
 const NS_PER_DAY: i128 = 86_400_000_000_000;
 /// A month is 30.4375 days, 487 sixteenths.
 const NS_PER_MONTH: i128 = NS_PER_DAY / 16 * 487;
 
-/// Spend of one replication by cause. Only GPUs are billed so far.
-fn spent_by(record: &Record) -> SpendBy {
-    SpendBy { gpu: record.outcome.ledger.gpu_spend(), ..SpendBy::default() }
-}
-
 /// Spend of one replication.
 pub(crate) fn spent(record: &Record) -> Money {
-    let by = spent_by(record);
-    by.gpu + by.tokens + by.tools + by.human_review
+    record.bill.by.total()
 }
 
 fn nanoseconds(records: &[Record]) -> i128 {
@@ -35,27 +34,25 @@ fn nanoseconds(records: &[Record]) -> i128 {
 
 /// `amount · times / over`, truncated once; the product is taken apart so that it fits for any
 /// spend, up to a month and a million replications of a hundred days.
-fn scaled(amount: Money, times: i128, over: i128) -> Option<Money> {
+pub(crate) fn scaled(amount: Money, times: i128, over: i128) -> Option<Money> {
     let (whole, rest) = (amount.0.checked_div(over)?, amount.0.checked_rem(over)?);
     Some(Money(whole.checked_mul(times)?.checked_add(rest.checked_mul(times)? / over)?))
 }
 
+/// The mean of an amount over replications, truncated.
+fn mean(records: &[Record], of: impl Fn(&Record) -> Money) -> Money {
+    let sum: i128 = records.iter().map(|r| of(r).0).sum();
+    Money(sum.checked_div(records.len() as i128).unwrap_or(0))
+}
+
 /// What all replications cost.
-pub(crate) fn spend(records: &[Record]) -> SpendResult {
+pub(crate) fn spend(records: &[Record], scenario: &Scenario) -> SpendResult {
+    let mut sum = SpendBy::default();
+    records.iter().for_each(|r| sum += r.bill.by);
     let runs = records.len() as i128;
-    let mean = |of: fn(SpendBy) -> Money| {
-        Money(
-            records.iter().map(|r| of(spent_by(r)).0).sum::<i128>().checked_div(runs).unwrap_or(0),
-        )
-    };
-    let by = SpendBy {
-        gpu: mean(|by| by.gpu),
-        tokens: mean(|by| by.tokens),
-        tools: mean(|by| by.tools),
-        human_review: mean(|by| by.human_review),
-    };
+    let by = sum.map(|amount| Money(amount.0.checked_div(runs).unwrap_or(0)));
     let rates = |length: i128| -> Vec<Part> {
-        let per = |r: &Record| rate(r, length).map(|money| (money.0, 1));
+        let per = |r: &Record| rate(r, scenario, length).map(|money| (money.0, 1));
         records.iter().map(per).collect::<Option<Vec<Part>>>().unwrap_or_default()
     };
     let total = |rates: &[Part]| {
@@ -66,31 +63,32 @@ pub(crate) fn spend(records: &[Record]) -> SpendResult {
     let estimate = |rates: &[Part]| dollars(ratio(rates, "no time was measured"));
     let per_task: Vec<Part> = records.iter().map(|r| (spent(r).0, completed(r))).collect();
     SpendResult {
-        total: by.gpu + by.tokens + by.tools + by.human_review,
+        total: by.total(),
         per_day: total(&days),
         per_month: total(&months),
         per_day_usd: estimate(&days),
         per_month_usd: estimate(&months),
         per_successful_task_usd: dollars(ratio(&per_task, NOTHING_SUCCEEDED)),
         by,
+        wasted: mean(records, |r| r.bill.items.wasted_attempts + r.bill.items.wasted_uses),
     }
 }
 
-fn dollars(pico: Estimate) -> Estimate {
+pub(crate) fn dollars(pico: Estimate) -> Estimate {
     pico.map(|pico| pico / Money::PICO_PER_DOLLAR as f64)
 }
 
 /// Tasks of a replication that ended well in the time the fleet is paid for: those that a backlog
 /// leaves for the drain after the horizon were not paid for, and must not make the others cheap.
-fn completed(record: &Record) -> i128 {
+pub(crate) fn completed(record: &Record) -> i128 {
     record.outcome.tasks.iter().map(|t| i128::from(t.completed)).sum()
 }
 
-/// What a replication spends in `length` nanoseconds. A fleet that is constant is priced by its
-/// GPUs, not by its truncated bill, so its digits are exact.
-fn rate(record: &Record, length: i128) -> Option<Money> {
-    const NS_PER_HOUR: i128 = 3_600_000_000_000;
+/// What a replication spends in `length` nanoseconds. What is rented throughout is priced by the
+/// hour, not by its truncated bill, so its digits are exact.
+fn rate(record: &Record, scenario: &Scenario, length: i128) -> Option<Money> {
     let outcome = &record.outcome;
+    let time = i128::from(outcome.measured.0 / PS_PER_NS);
     let mut sum = Money::ZERO;
     for account in &outcome.ledger.gpu {
         let gpus = account.gpu_time.checked_div(u128::from(outcome.measured.0))?;
@@ -98,27 +96,87 @@ fn rate(record: &Record, length: i128) -> Option<Money> {
             let hourly = i128::try_from(gpus).ok()?.checked_mul(account.per_gpu_hour.0)?;
             sum += scaled(Money(hourly), length, NS_PER_HOUR)?;
         } else {
-            let time = i128::from(outcome.measured.0 / PS_PER_NS);
             sum += scaled(account.spend(), length, time)?;
         }
+    }
+    let mut used = spent(record) - record.bill.by.gpu;
+    for (spec, remote) in scenario.remotes.iter().zip(&outcome.remotes) {
+        if let RemotePrice::Hourly { units, per_unit_hour, asleep_free: false } = spec.price
+            && remote.measured.elapsed == outcome.measured
+        {
+            let hourly = i128::from(units).checked_mul(per_unit_hour.0)?;
+            sum += scaled(Money(hourly), length, NS_PER_HOUR)?;
+            used -= spec.price.spend(&remote.measured);
+        }
+    }
+    if used != Money::ZERO {
+        sum += scaled(used, length, time)?;
     }
     Some(sum)
 }
 
+/// What the harm done in a replication costs.
+fn harm(record: &Record, tasks: &[TaskSpec]) -> Money {
+    let each = record
+        .outcome
+        .tasks
+        .iter()
+        .zip(tasks)
+        .map(|(task, spec)| i128::from(task.harmed) * spec.harm_cost.unwrap_or(Money::ZERO).0);
+    Money(each.sum())
+}
+
 /// What all replications earn.
 pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec]) -> Margin {
+    let harm_mean = mean(records, |r| harm(r, tasks));
     if let Some(task) = tasks.iter().find(|task| task.value.is_none()) {
         let reason = format!("the task {} has no value", task.name);
-        return Margin { per_task_usd: Estimate::absent(reason), per_month: None };
+        let per_task_usd = Estimate::absent(reason);
+        return Margin { per_task_usd, per_month: None, harm: harm_mean };
     }
     let earned = |r: &Record| -> i128 {
         let values = tasks.iter().filter_map(|task| task.value);
         r.outcome.tasks.iter().zip(values).map(|(t, value)| i128::from(t.completed) * value.0).sum()
     };
-    let parts: Vec<Part> = records.iter().map(|r| (earned(r) - spent(r).0, completed(r))).collect();
+    let left = |r: &Record| earned(r) - harm(r, tasks).0 - spent(r).0;
+    let parts: Vec<Part> = records.iter().map(|r| (left(r), completed(r))).collect();
     let total = Money(parts.iter().map(|part| part.0).sum());
     Margin {
         per_task_usd: dollars(ratio(&parts, NOTHING_SUCCEEDED)),
         per_month: scaled(total, NS_PER_MONTH, nanoseconds(records)),
+        harm: harm_mean,
+    }
+}
+
+/// What one kind of task costs and earns.
+pub(crate) fn of_task(records: &[Record], at: usize, spec: &TaskSpec) -> TaskMoney {
+    let rented = |r: &Record| {
+        let rents = Rents::of(&r.outcome, &r.bill);
+        let arrived: u128 = r.outcome.tasks.iter().map(|task| u128::from(task.arrived)).sum();
+        let Some(task) = r.outcome.tasks.get(at) else { return Money::ZERO };
+        rents.share(task.engine_time, task.provisioned_time)
+            + part(rents.unused(), task.arrived.into(), arrived)
+    };
+    let metered = |r: &Record| r.outcome.tasks.get(at).map_or(Money::ZERO, |task| task.spend);
+    let cost = |r: &Record| metered(r).0 + rented(r).0;
+    let done = |r: &Record| r.outcome.tasks.get(at).map_or((0, 0), |t| (t.completed, t.harmed));
+    let per = |of: &dyn Fn(&Record) -> i128| {
+        let parts: Vec<Part> = records.iter().map(|r| (of(r), done(r).0.into())).collect();
+        dollars(ratio(&parts, NOTHING_SUCCEEDED))
+    };
+    let margin = |r: &Record| {
+        let (completed, harmed) = done(r);
+        let value = spec.value.unwrap_or(Money::ZERO).0 * i128::from(completed);
+        value - spec.harm_cost.unwrap_or(Money::ZERO).0 * i128::from(harmed) - cost(r)
+    };
+    TaskMoney {
+        metered: mean(records, metered),
+        wasted: mean(records, |r| r.outcome.tasks.get(at).map_or(Money::ZERO, |task| task.wasted)),
+        rented: mean(records, rented),
+        cost_per_success_usd: per(&cost),
+        margin_per_task_usd: match spec.value {
+            Some(_) => per(&margin),
+            None => Estimate::absent(format!("the task {} has no value", spec.name)),
+        },
     }
 }

@@ -62,6 +62,10 @@ pub enum Metric {
     SloAttainment(TaskId),
     /// `<task>.goodput`, tasks per second.
     Goodput(TaskId),
+    /// `<task>.cost_per_successful_task`, dollars.
+    TaskCost(TaskId),
+    /// `<task>.margin_per_task`, dollars.
+    TaskMargin(TaskId),
     /// `<model>.ttft_p95` and the like, seconds.
     Call(ModelId, CallTime, Quantile),
     /// `spend.per_day`, dollars.
@@ -177,6 +181,8 @@ impl Metric {
             all.push((format!("{name}.success_rate"), Metric::SuccessRate(id)));
             all.push((format!("{name}.slo_attainment"), Metric::SloAttainment(id)));
             all.push((format!("{name}.goodput"), Metric::Goodput(id)));
+            all.push((format!("{name}.cost_per_successful_task"), Metric::TaskCost(id)));
+            all.push((format!("{name}.margin_per_task"), Metric::TaskMargin(id)));
         }
         for (at, model) in scenario.models.iter().enumerate() {
             for (time, name) in CALL_TIMES {
@@ -196,6 +202,9 @@ impl Metric {
         all.push(("spend.per_month".into(), Metric::SpendPerMonth));
         all.push(("cost_per_successful_task".into(), Metric::CostPerSuccessfulTask));
         all.push(("margin_per_task".into(), Metric::MarginPerTask));
+        // The same two as files name them.
+        all.push(("spend.per_successful_task".into(), Metric::CostPerSuccessfulTask));
+        all.push(("margin.per_task".into(), Metric::MarginPerTask));
         all
     }
 
@@ -247,6 +256,12 @@ impl Metric {
                 result.tasks.get(task.index()).map(|t| &t.slo_attainment)
             }
             Metric::Goodput(task) => result.tasks.get(task.index()).map(|t| &t.goodput),
+            Metric::TaskCost(task) => {
+                result.tasks.get(task.index()).map(|t| &t.money.cost_per_success_usd)
+            }
+            Metric::TaskMargin(task) => {
+                result.tasks.get(task.index()).map(|t| &t.money.margin_per_task_usd)
+            }
             Metric::Call(model, time, quantile) => result.models.get(model.index()).map(|m| {
                 match time {
                     CallTime::Ttft => &m.ttft,
@@ -284,7 +299,7 @@ impl Objective {
     #[must_use]
     pub fn judge(&self, result: &RunResult) -> ObjectiveResult {
         let estimate = self.metric.estimate(result);
-        let unstable = result.stability.verdict == Some(Verdict::Unstable);
+        let unstable = result.stability.verdict.is_some_and(Verdict::voids_latency);
         let met = if unstable && self.metric.depends_on_backlog() {
             Some(false)
         } else {

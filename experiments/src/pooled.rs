@@ -14,6 +14,8 @@ use sim::stats::{jackknife, min_samples_for_upper_bound};
 pub(crate) const ONE_REPLICATION: &str = "one replication: no interval";
 /// Reason for a missing latency.
 pub(crate) const UNSTABLE: &str = "unstable: depends on the horizon";
+/// Reason for a missing latency of a system that got stuck.
+pub(crate) const METASTABLE: &str = "metastable: depends on the horizon";
 /// Reason for a missing time of a steady state.
 pub(crate) const START_UP: &str = "the start-up outlasts half of the run";
 

@@ -4,7 +4,10 @@
 //! memory; the pooled histogram minus one replication's list is the leave-one-out histogram of
 //! the jackknife, exactly.
 
+use crate::bill::Bill;
 use crate::stability::Flow;
+use crate::storm::Aftermath;
+use crate::tenants::{self, Account};
 use sim::metrics::{BucketCounts, Histogram, Series};
 use sim::outcome::ModelOutcome;
 use sim::{Outcome, Scenario};
@@ -13,12 +16,20 @@ use sim::{Outcome, Scenario};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The outcome; its histograms are moved into the fields below and its series into the
-    /// pooled one, so they are empty here.
+    /// pooled one, so they are empty here, and so are the tenants.
     pub outcome: Outcome,
     /// Latency of succeeded tasks, one per kind of task.
     pub latency: Vec<BucketCounts>,
     /// Times of calls, one per model.
     pub times: Vec<ModelTimes>,
+    /// Time of each tool's uses.
+    pub(crate) tool_times: Vec<BucketCounts>,
+    /// What was used, priced.
+    pub(crate) bill: Bill,
+    /// What tenants paid and cost, by group; their single accounts are not kept.
+    pub(crate) accounts: Vec<Account>,
+    /// The system before and after its declared disturbances.
+    pub(crate) aftermath: Option<Aftermath>,
     /// Requests in the system over time, for the test of stability.
     pub flow: Flow,
 }
@@ -46,9 +57,14 @@ impl Record {
     pub fn of(mut outcome: Outcome, scenario: &Scenario) -> (Record, Series) {
         let series = std::mem::take(&mut outcome.series);
         let flow = Flow::of(&series, scenario.warm_up, scenario.horizon);
+        let aftermath = Aftermath::of(&series, scenario);
         let latency = outcome.tasks.iter_mut().map(|task| listed(&mut task.latency)).collect();
         let times = outcome.models.iter_mut().map(ModelTimes::of).collect();
-        (Record { outcome, latency, times, flow }, series)
+        let tool_times = outcome.tools.iter_mut().map(|tool| listed(&mut tool.time)).collect();
+        let bill = Bill::of(&outcome, scenario);
+        let accounts = tenants::accounts(&outcome, scenario, &bill);
+        outcome.tenants = Vec::new();
+        (Record { outcome, latency, times, tool_times, bill, accounts, aftermath, flow }, series)
     }
 }
 

@@ -9,7 +9,7 @@
 //! `summary`), except the one question whether the precision asked for is reached.
 
 use crate::record::{self, Record};
-use crate::stability::{self, Flow, Verdict};
+use crate::stability::Verdict;
 use crate::summary;
 use crate::warm_up::{self, WarmUp};
 use rayon::prelude::*;
@@ -64,7 +64,8 @@ pub enum StopReason {
     PrecisionReached,
     /// The cap came first; what was still too wide.
     PrecisionNotReached(String),
-    /// The system is unstable: more replications would not make its latency meaningful.
+    /// The system is unstable or metastable: more replications would not make its latency
+    /// meaningful.
     Unstable,
     /// Stopped from outside.
     Interrupted,
@@ -195,8 +196,8 @@ impl Batches<'_> {
             if sample != Sample::Auto {
                 return StopReason::Fixed;
             }
-            let flows: Vec<Flow> = into.records.iter().map(|r| r.flow).collect();
-            if stability::judge(&flows).verdict == Some(Verdict::Unstable) {
+            let verdict = summary::stability(&into.records).verdict;
+            if verdict.is_some_and(Verdict::voids_latency) {
                 return StopReason::Unstable;
             }
             match summary::too_wide(scenario, &into.records) {

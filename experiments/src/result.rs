@@ -11,13 +11,18 @@
 //!
 //! Deliberately absent: names of files, hashes, wording and rounding, which belong to reports.
 
+use crate::drivers::TaskDrivers;
 use crate::estimate::{Distribution, Estimate};
 use crate::objectives::ObjectiveResult;
 use crate::replicate::StopReason;
 use crate::stability::Stability;
+use crate::storm::Amplification;
+use crate::tenants::TenantGroup;
 use crate::warnings::Warning;
+use crate::work::{BreakerCounts, ModelWork, RemoteResult, TaskWork, ToolResult};
 use sim::metrics::{Histogram, Series};
 use sim::units::{Money, Span};
+use std::ops::AddAssign;
 
 /// Everything one experiment found.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,12 +45,23 @@ pub struct RunResult {
     pub models: Vec<ModelResult>,
     /// One per `Scenario::pools`, in that order.
     pub pools: Vec<PoolResult>,
+    /// One per `Scenario::remotes`, in that order.
+    pub remotes: Vec<RemoteResult>,
+    /// One per `Scenario::tools`, in that order.
+    pub tools: Vec<ToolResult>,
+    /// Tenants by the sources that bring them.
+    pub tenants: Vec<TenantGroup>,
     /// What it costs.
     pub spend: SpendResult,
+    /// What the cost of a successful task is made of; absent where only GPUs cost anything and
+    /// all tasks are one plain call.
+    pub cost_drivers: Option<CostDrivers>,
     /// What it earns.
     pub margin: Margin,
     /// Whether the backlog stays bounded.
     pub stability: Stability,
+    /// How far work is multiplied; absent where all tasks are one plain call.
+    pub amplification: Option<Amplification>,
     /// One per objective asked for, in that order.
     pub objectives: Vec<ObjectiveResult>,
     /// What the reader should know before using a number.
@@ -97,6 +113,29 @@ pub struct TaskResult {
     pub p95_by_replication: Vec<Option<f64>>,
     /// The pooled latencies themselves, for charts and tables.
     pub histogram: Histogram,
+    /// What this kind of task costs and earns.
+    pub money: TaskMoney,
+    /// What its tasks did; absent for tasks of one plain call.
+    pub work: Option<TaskWork>,
+    /// What their latency is made of; likewise.
+    pub drivers: Option<TaskDrivers>,
+}
+
+/// What one kind of task costs and earns. Its cost is what was metered for it, and its share of
+/// what is rented: of GPUs by the time its attempts spent in engines, of provisioned capacity by
+/// the time they spent there; by tasks that arrived where nobody spent any.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TaskMoney {
+    /// Tokens, tools and observation, mean per replication.
+    pub metered: Money,
+    /// The part of it whose results nobody used.
+    pub wasted: Money,
+    /// Its share of what is rented, mean per replication.
+    pub rented: Money,
+    /// Dollars of cost per task of this kind that ended well in the measured time.
+    pub cost_per_success_usd: Estimate,
+    /// Dollars of value minus harm minus cost, likewise.
+    pub margin_per_task_usd: Estimate,
 }
 
 /// The calls to one model. Times are in seconds and pooled.
@@ -130,6 +169,8 @@ pub struct ModelResult {
     pub ttft_histogram: Histogram,
     /// The pooled times per output token.
     pub tpot_histogram: Histogram,
+    /// What its guards did; absent where all tasks are one plain call.
+    pub work: Option<ModelWork>,
 }
 
 /// Shares of the total end-to-end time of all calls; they sum to 1.
@@ -168,10 +209,12 @@ pub struct PoolResult {
     pub evictions: u64,
     /// GPU hours rented, mean per replication.
     pub gpu_hours: f64,
+    /// Its circuit breakers; absent where no model that it serves has one.
+    pub breaker: Option<BreakerCounts>,
 }
 
 /// What it costs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct SpendResult {
     /// Mean per replication, truncated to the pico-dollar; the sum of `by`.
     pub total: Money,
@@ -187,6 +230,9 @@ pub struct SpendResult {
     pub per_successful_task_usd: Estimate,
     /// `total` by cause.
     pub by: SpendBy,
+    /// The part of it that paid for metered attempts and uses whose results nobody used, mean per
+    /// replication.
+    pub wasted: Money,
 }
 
 /// Spend by cause, mean per replication. A cause the scenario does not have costs nothing.
@@ -194,20 +240,200 @@ pub struct SpendResult {
 pub struct SpendBy {
     /// GPUs rented.
     pub gpu: Money,
-    /// Tokens bought from hosted APIs.
+    /// Capacity of others rented by the hour.
+    pub provisioned: Money,
+    /// Tokens and calls paid by use.
     pub tokens: Money,
     /// Tool calls.
     pub tools: Money,
+    /// Searches.
+    pub retrieval: Money,
+    /// Safety checks that are no model calls.
+    pub safety_checks: Money,
+    /// Post-processing.
+    pub formatting: Money,
     /// People checking answers.
     pub human_review: Money,
+    /// Traces and logs of tasks.
+    pub observability: Money,
 }
 
-/// What it earns: the value of all successful tasks minus all spend.
+/// What a meter's tokens and calls cost, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TokenSpend {
+    /// Prompt tokens that the provider's cache did not have.
+    pub input: Money,
+    /// Prompt tokens read from it.
+    pub cached_input: Money,
+    /// Prompt tokens written to it.
+    pub cache_write: Money,
+    /// Answer tokens.
+    pub output: Money,
+    /// Fees per call.
+    pub calls: Money,
+}
+
+/// Spend by item: what each part of the bill bought, and whether anybody used it. One replication
+/// or, in a [`CostDrivers`], all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Items {
+    /// Tokens and call fees of metered attempts whose answers were used.
+    pub tokens: TokenSpend,
+    /// Metered attempts whose answers nobody used: failed, timed out, overtaken, abandoned.
+    pub wasted_attempts: Money,
+    /// Uses of tools, retrieval, checks and formatting whose result was used.
+    pub tools: Money,
+    /// Human reviews that were used.
+    pub human_review: Money,
+    /// Uses of either that failed or were stopped.
+    pub wasted_uses: Money,
+    /// Traces and logs.
+    pub observability: Money,
+    /// GPUs while an iteration ran on their replica, for whichever answers.
+    pub gpu_at_work: Money,
+    /// GPUs rented and idle.
+    pub gpu_idle: Money,
+    /// Provisioned capacity by the share of its places taken; all of it where places are unlimited.
+    pub provisioned_at_work: Money,
+    /// The rest of it.
+    pub provisioned_idle: Money,
+}
+
+/// What the cost per successful task is made of, twice: each list sums to the spend.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CostDrivers {
+    /// What was bought: dollars per successful task.
+    pub items: Vec<CostPart>,
+    /// Why it was bought: dollars per successful task.
+    pub causes: Vec<CostPart>,
+}
+
+/// A part of the cost per successful task.
 #[derive(Clone, Debug, PartialEq)]
+pub struct CostPart {
+    /// Stable name for scripts, such as `output_tokens`.
+    pub key: &'static str,
+    /// In all replications together, exactly.
+    pub amount: Money,
+    /// Dollars per task that ended well in the measured time.
+    pub per_successful_task_usd: Estimate,
+}
+
+/// What it earns: the value of all successful tasks, minus what harmful ones cost, minus all spend.
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Margin {
     /// Dollars per successful task: mean value minus cost per successful task.
     pub per_task_usd: Estimate,
     /// Per 30.4375 days of measured time; `None` unless every kind of task has a value (the
     /// reason is in `per_task_usd`).
     pub per_month: Option<Money>,
+    /// What harmful tasks cost, mean per replication; in the margin, not in the spend.
+    pub harm: Money,
+}
+
+impl SpendBy {
+    /// Every cause with its stable name, in the order of reports.
+    #[must_use]
+    pub fn parts(self) -> [(&'static str, Money); 9] {
+        [
+            ("gpu", self.gpu),
+            ("provisioned", self.provisioned),
+            ("tokens", self.tokens),
+            ("tools", self.tools),
+            ("retrieval", self.retrieval),
+            ("safety_checks", self.safety_checks),
+            ("formatting", self.formatting),
+            ("human_review", self.human_review),
+            ("observability", self.observability),
+        ]
+    }
+
+    /// All causes together.
+    #[must_use]
+    pub fn total(self) -> Money {
+        sum(self.parts().map(|(_, amount)| amount))
+    }
+
+    /// The same with each amount changed.
+    pub(crate) fn map(self, to: impl Fn(Money) -> Money) -> SpendBy {
+        SpendBy {
+            gpu: to(self.gpu),
+            provisioned: to(self.provisioned),
+            tokens: to(self.tokens),
+            tools: to(self.tools),
+            retrieval: to(self.retrieval),
+            safety_checks: to(self.safety_checks),
+            formatting: to(self.formatting),
+            human_review: to(self.human_review),
+            observability: to(self.observability),
+        }
+    }
+}
+
+impl AddAssign for SpendBy {
+    fn add_assign(&mut self, other: SpendBy) {
+        self.gpu += other.gpu;
+        self.provisioned += other.provisioned;
+        self.tokens += other.tokens;
+        self.tools += other.tools;
+        self.retrieval += other.retrieval;
+        self.safety_checks += other.safety_checks;
+        self.formatting += other.formatting;
+        self.human_review += other.human_review;
+        self.observability += other.observability;
+    }
+}
+
+impl TokenSpend {
+    /// Every kind with its stable name.
+    #[must_use]
+    pub fn parts(self) -> [(&'static str, Money); 5] {
+        [
+            ("input_tokens", self.input),
+            ("cached_input_tokens", self.cached_input),
+            ("cache_write_tokens", self.cache_write),
+            ("output_tokens", self.output),
+            ("call_fees", self.calls),
+        ]
+    }
+
+    /// All kinds together.
+    #[must_use]
+    pub fn total(self) -> Money {
+        sum(self.parts().map(|(_, amount)| amount))
+    }
+}
+
+impl AddAssign for TokenSpend {
+    fn add_assign(&mut self, other: TokenSpend) {
+        self.input += other.input;
+        self.cached_input += other.cached_input;
+        self.cache_write += other.cache_write;
+        self.output += other.output;
+        self.calls += other.calls;
+    }
+}
+
+impl Items {
+    /// Every item with its stable name; they sum to the spend.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(&'static str, Money)> {
+        let mut all = self.tokens.parts().to_vec();
+        all.extend([
+            ("wasted_attempts", self.wasted_attempts),
+            ("tools", self.tools),
+            ("human_review", self.human_review),
+            ("wasted_uses", self.wasted_uses),
+            ("observability", self.observability),
+            ("gpu_at_work", self.gpu_at_work),
+            ("gpu_idle", self.gpu_idle),
+            ("provisioned_at_work", self.provisioned_at_work),
+            ("provisioned_idle", self.provisioned_idle),
+        ]);
+        all
+    }
+}
+
+fn sum<const N: usize>(amounts: [Money; N]) -> Money {
+    Money(amounts.iter().map(|amount| amount.0).sum())
 }

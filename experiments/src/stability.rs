@@ -52,6 +52,16 @@ pub enum Verdict {
     Stable,
     /// It grows as long as the run lasts.
     Unstable,
+    /// A disturbance that is over left the system stuck in work that nobody uses.
+    Metastable,
+}
+
+impl Verdict {
+    /// Whether latencies depend on how long the run lasts, so that they have no value.
+    #[must_use]
+    pub fn voids_latency(self) -> bool {
+        matches!(self, Verdict::Unstable | Verdict::Metastable)
+    }
 }
 
 /// The verdict and the numbers it rests on.

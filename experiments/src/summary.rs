@@ -6,19 +6,26 @@
 //!
 //! Deliberately absent: the decision whether a number is good (see `objectives`).
 
+use crate::drivers;
 use crate::estimate::{Distribution, Estimate};
-use crate::money::{margin, spend, spent};
+use crate::money::{margin, of_task, spend, spent};
 use crate::objectives::Objective;
-use crate::pooled::{Part, START_UP, Times, UNSTABLE, proportion, ratio, values_needed};
+use crate::pooled::{
+    METASTABLE, Part, START_UP, Times, UNSTABLE, proportion, ratio, values_needed,
+};
 use crate::record::{ModelTimes, Record};
 use crate::replicate::{
     Plan, Progress, ReplicateError, Replications, Runner, StopReason, replicate,
 };
 use crate::result::{LatencyShares, ModelResult, PoolResult, RunResult, TaskCounts, TaskResult};
-use crate::stability::{self, Flow, Verdict};
+use crate::stability::{self, Flow, Stability, Verdict};
+use crate::storm;
+use crate::tenants;
 use crate::warm_up::WarmUp;
 use crate::warnings::Warning;
+use crate::work;
 use sim::Scenario;
+use sim::ids::{Backend, PoolId};
 use sim::metrics::BucketCounts;
 use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
 use sim::scenario::ModelSpec;
@@ -58,11 +65,12 @@ pub fn summarise(
     objectives: &[Objective],
 ) -> RunResult {
     let records = &replications.records;
-    let flows: Vec<Flow> = records.iter().map(|r| r.flow).collect();
-    let stability = stability::judge(&flows);
+    let stability = stability(records);
     let withheld = Withheld::of(stability.verdict, replications.warm_up);
     let measured = Span(scenario.horizon.0.saturating_sub(replications.removed.0));
-    let tasks = each(&scenario.tasks, |at, spec| task(records, at, spec, withheld));
+    let general = work::is_general(scenario);
+    let of_task = |at, spec: &TaskSpec| task(records, scenario, (at, spec), withheld);
+    let tasks = each(&scenario.tasks, of_task);
     let mut result = RunResult {
         seed,
         replications: records.len() as u32,
@@ -72,11 +80,16 @@ pub fn summarise(
         measured,
         warnings: warnings(replications, &tasks, &stability.verdict),
         tasks,
-        models: each(&scenario.models, |at, spec| model(records, at, spec, withheld)),
-        pools: each(&scenario.pools, |at, spec| pool(records, at, &spec.name)),
-        spend: spend(records),
+        models: each(&scenario.models, |at, spec| model(records, general, (at, spec), withheld)),
+        pools: each(&scenario.pools, |at, spec| pool(records, scenario, at, &spec.name)),
+        remotes: each(&scenario.remotes, |at, spec| work::remote(records, scenario, at, spec)),
+        tools: each(&scenario.tools, |at, spec| work::tool(records, at, spec)),
+        tenants: tenants::summarise(records, scenario),
+        spend: spend(records, scenario),
+        cost_drivers: general.then(|| drivers::cost(records, scenario)),
         margin: margin(records, &scenario.tasks),
         stability,
+        amplification: general.then(|| storm::amplified(records, scenario)),
         objectives: Vec::new(),
         series: replications.series.clone(),
         events: records.iter().map(|r| r.outcome.events).sum(),
@@ -84,6 +97,12 @@ pub fn summarise(
     };
     result.objectives = objectives.iter().map(|objective| objective.judge(&result)).collect();
     result
+}
+
+/// The verdict on the replications so far.
+pub(crate) fn stability(records: &[Record]) -> Stability {
+    let flows: Vec<Flow> = records.iter().map(|r| r.flow).collect();
+    storm::judge(records, stability::judge(&flows))
 }
 
 /// What misses its precision by the largest factor, and that factor (infinite when there is no
@@ -136,8 +155,12 @@ struct Withheld {
 impl Withheld {
     fn of(verdict: Option<Verdict>, warm_up: WarmUp) -> Withheld {
         let pace = matches!(warm_up, WarmUp::AtBound(_)).then_some(START_UP);
-        let unstable = (verdict == Some(Verdict::Unstable)).then_some(UNSTABLE);
-        Withheld { latency: unstable.or(pace), pace }
+        let latency = match verdict {
+            Some(Verdict::Unstable) => Some(UNSTABLE),
+            Some(Verdict::Metastable) => Some(METASTABLE),
+            Some(Verdict::Stable) | None => pace,
+        };
+        Withheld { latency, pace }
     }
 }
 
@@ -148,7 +171,13 @@ fn blanked(distribution: Distribution, why: Option<&str>) -> Distribution {
     }
 }
 
-fn task(records: &[Record], at: usize, spec: &TaskSpec, withheld: Withheld) -> TaskResult {
+fn task(
+    records: &[Record],
+    scenario: &Scenario,
+    (at, spec): (usize, &TaskSpec),
+    withheld: Withheld,
+) -> TaskResult {
+    let plain = work::is_plain(scenario, at);
     let outcome = |r: &Record| r.outcome.tasks.get(at).cloned();
     let times = Times::new(records.iter().filter_map(|r| r.latency.get(at)));
     let within = |make: &dyn Fn() -> Estimate| {
@@ -163,7 +192,15 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, withheld: Withheld) -> T
         (i128::from(within), i128::from(r.outcome.measured.0))
     };
     let goodput: Vec<Part> = records.iter().map(per_second).collect();
+    let latency = blanked(times.distribution(NOTHING_SUCCEEDED), withheld.latency);
+    let did = (!plain).then(|| work::task(records, at));
     TaskResult {
+        money: of_task(records, at, spec),
+        drivers: match (&did, withheld.latency) {
+            (Some(_), None) => drivers::latency(records, at, &times, latency.p95.value),
+            _ => None,
+        },
+        work: did,
         name: spec.name.clone(),
         counts: records.iter().filter_map(|r| r.outcome.tasks.get(at)).fold(
             TaskCounts::default(),
@@ -177,7 +214,7 @@ fn task(records: &[Record], at: usize, spec: &TaskSpec, withheld: Withheld) -> T
                 within_slo: sum.within_slo + t.within_slo,
             },
         ),
-        latency: blanked(times.distribution(NOTHING_SUCCEEDED), withheld.latency),
+        latency,
         success_rate: proportion(
             &parts(records, outcome, |t| (t.succeeded.into(), ended(&t))),
             NOTHING_ENDED,
@@ -205,7 +242,12 @@ fn ended(task: &TaskOutcome) -> i128 {
         + i128::from(task.abandoned)
 }
 
-fn model(records: &[Record], at: usize, spec: &ModelSpec, withheld: Withheld) -> ModelResult {
+fn model(
+    records: &[Record],
+    general: bool,
+    (at, spec): (usize, &ModelSpec),
+    withheld: Withheld,
+) -> ModelResult {
     let sum = |of: fn(&ModelOutcome) -> u64| {
         records.iter().filter_map(|r| r.outcome.models.get(at)).map(of).sum()
     };
@@ -230,6 +272,7 @@ fn model(records: &[Record], at: usize, spec: &ModelSpec, withheld: Withheld) ->
         drivers: shares(&e2e, [&queue, &prefill, &decode]),
         ttft_histogram: ttft.pooled,
         tpot_histogram: tpot.pooled,
+        work: general.then(|| work::model(records, at)),
     }
 }
 
@@ -244,7 +287,7 @@ fn shares(whole: &Times<'_>, parts: [&Times<'_>; 3]) -> Option<LatencyShares> {
     (total > 0).then_some(LatencyShares { queue, prefill, decode, other })
 }
 
-fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
+fn pool(records: &[Record], scenario: &Scenario, at: usize, name: &str) -> PoolResult {
     let sum = |of: fn(&PoolOutcome) -> u64| {
         records.iter().filter_map(|r| r.outcome.pools.get(at)).map(of).sum()
     };
@@ -288,6 +331,14 @@ fn pool(records: &[Record], at: usize, name: &str) -> PoolResult {
         ),
         evictions: sum(|p| p.measured.evictions),
         gpu_hours: gpu_ps as f64 / PS_PER_SEC as f64 / 3_600.0 / records.len() as f64,
+        breaker: work::breaker(
+            scenario,
+            Backend::Pool(PoolId(at as u32)),
+            records
+                .iter()
+                .filter_map(|r| r.outcome.pools.get(at))
+                .map(|pool| (pool.breaker_opens, pool.breaker_rejected)),
+        ),
     }
 }
 
@@ -306,6 +357,7 @@ fn warnings(
     }));
     match verdict {
         Some(Verdict::Unstable) => all.push(Warning::Unstable),
+        Some(Verdict::Metastable) => all.push(Warning::Metastable),
         None => all.push(Warning::StabilityNotJudged),
         Some(Verdict::Stable) => {}
     }

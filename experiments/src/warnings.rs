@@ -10,6 +10,8 @@ pub enum Warning {
     WarmUpNotJudged,
     /// The backlog grows without bound.
     Unstable,
+    /// A disturbance that is over left the system stuck.
+    Metastable,
     /// The run is too short to tell whether the backlog grows.
     StabilityNotJudged,
     /// The cap on replications was reached first.
@@ -57,6 +59,7 @@ impl Warning {
             Warning::RunTooShort => "run-too-short",
             Warning::WarmUpNotJudged => "warm-up-not-judged",
             Warning::Unstable => "unstable",
+            Warning::Metastable => "metastable",
             Warning::StabilityNotJudged => "stability-not-judged",
             Warning::PrecisionNotReached { .. } => "precision-not-reached",
             Warning::Interrupted { .. } => "interrupted",
@@ -81,6 +84,11 @@ impl Warning {
             }
             Warning::Unstable => {
                 "The backlog grows as long as the run lasts; latencies would depend on the horizon."
+                    .into()
+            }
+            Warning::Metastable => {
+                "A disturbance that is over leaves the system stuck at a load that it carried \
+                 before; latencies would depend on the horizon."
                     .into()
             }
             Warning::StabilityNotJudged => {
@@ -120,6 +128,10 @@ impl Warning {
             Warning::WarmUpNotJudged => "Make the horizon longer or the window shorter.",
             Warning::Unstable => {
                 "Add capacity, shed load, or read the stable capacity instead of a latency."
+            }
+            Warning::Metastable => {
+                "Limit retries by a budget, cancel what has timed out, shed load, or add capacity \
+                 until the load multiplied by all retries fits."
             }
             Warning::StabilityNotJudged => "Make the horizon longer or the window shorter.",
             Warning::PrecisionNotReached { .. } => {

@@ -126,6 +126,34 @@ pub fn estimate(estimate: &Estimate, unit: Unit) -> String {
     }
 }
 
+/// Parts of a total in its unit and with its decimals, and the total, so that the parts as written
+/// sum to the total as written: those with the largest remainders are rounded up. The parts sum to
+/// the total before, too; a part far smaller than it may read as zero.
+#[must_use]
+pub fn addends(parts: &[f64], total: f64, unit: Unit) -> (Vec<String>, String) {
+    let scale = unit.scale(total);
+    // At most nine decimals.
+    let quanta = (0..scale.decimals).fold(scale.factor, |factor, _| factor * 10.0);
+    let written = |count: f64| scale.written(count / quanta, scale.decimals);
+    let whole = (total * quanta).round();
+    let mut counts: Vec<f64> = parts.iter().map(|part| (part * quanta).floor()).collect();
+    let missing = whole - counts.iter().sum::<f64>();
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    let remainder = |at: usize| parts[at] * quanta - counts[at];
+    order.sort_by(|&a, &b| remainder(b).total_cmp(&remainder(a)));
+    // Not finite or negative: nothing to hand out.
+    for &at in order.iter().take(missing as usize) {
+        counts[at] += 1.0;
+    }
+    (counts.into_iter().map(written).collect(), written(whole))
+}
+
+/// Shares of 1 in per cent that sum to 100 as written.
+#[must_use]
+pub fn shares(parts: &[f64]) -> Vec<String> {
+    addends(parts, 1.0, Unit::Share).0
+}
+
 /// A length of time.
 #[must_use]
 pub fn span(span: Span) -> String {

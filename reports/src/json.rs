@@ -6,6 +6,9 @@
 //! rounded; ratios of money are estimates and therefore numbers. Other numbers are the shortest
 //! text that reads back as the same double.
 //!
+//! What a scenario does not have is left out: backends, tools, tenants, causes of spend beyond the
+//! first four, and what tasks of one plain call do not do.
+//!
 //! Invariants: the keys and their order are fixed by the structs here, whatever features
 //! `serde_json` is built with; a value that is absent is `null`, and the object that holds it has
 //! a `reason`; an event-log hash is a string, because a double cannot hold it.
@@ -13,14 +16,17 @@
 //! Deliberately absent: histograms and time series, which go into tables of their own (the digest
 //! covers them).
 
+mod money;
+mod work;
+
 use crate::digest::result_sha256;
-use crate::format::dollars_exact;
 use crate::report::Report;
 use experiments::{
-    Distribution, Estimate, LatencyShares, ModelResult, ObjectiveResult, PoolResult, RunResult,
-    StopReason, TaskResult, Verdict,
+    Amplification, Distribution, Estimate, ObjectiveResult, RunResult, StopReason, Verdict,
 };
+use money::{Margin, Spend, Tenants};
 use serde::{Serialize, Serializer};
+use work::{Backend, Calls, Pool, Task, Tool};
 
 /// Name and version of the shape.
 pub const SCHEMA: &str = "surgeline.run/1";
@@ -46,6 +52,12 @@ pub(crate) fn text(document: &impl Serialize, indented: bool) -> String {
 
 /// A JSON object whose keys keep the order of the scenario.
 struct Named<'a, T>(Vec<(&'a str, T)>);
+
+impl<T> Named<'_, T> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl<T: Serialize> Serialize for Named<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -116,6 +128,12 @@ pub(crate) struct Results<'a> {
     tasks: Named<'a, Task<'a>>,
     calls: Named<'a, Calls<'a>>,
     pools: Named<'a, Pool<'a>>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    backends: Named<'a, Backend<'a>>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    tools: Named<'a, Tool<'a>>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    tenants: Named<'a, Tenants<'a>>,
     spend: Spend<'a>,
     margin: Margin<'a>,
     stability: Stability<'a>,
@@ -137,6 +155,13 @@ impl<'a> Results<'a> {
             tasks: Named(result.tasks.iter().map(|t| (t.name.as_str(), Task::of(t))).collect()),
             calls: Named(result.models.iter().map(|m| (m.name.as_str(), Calls::of(m))).collect()),
             pools: Named(result.pools.iter().map(|p| (p.name.as_str(), Pool::of(p))).collect()),
+            backends: Named(
+                result.remotes.iter().map(|r| (r.name.as_str(), Backend::of(r))).collect(),
+            ),
+            tools: Named(result.tools.iter().map(|t| (t.name.as_str(), Tool::of(t))).collect()),
+            tenants: Named(
+                result.tenants.iter().map(|t| (t.name.as_str(), Tenants::of(t))).collect(),
+            ),
             spend: Spend::of(result),
             margin: Margin::of(result),
             stability: Stability::of(result),
@@ -214,207 +239,6 @@ impl<'a> Times<'a> {
 }
 
 #[derive(Serialize)]
-struct Task<'a> {
-    arrived: u64,
-    succeeded: u64,
-    failed: u64,
-    rejected: u64,
-    abandoned: u64,
-    in_flight: u64,
-    within_slo: u64,
-    latency_s: Times<'a>,
-    p95_by_replication_s: &'a [Option<f64>],
-    success_rate: Number<'a>,
-    slo_attainment: Number<'a>,
-    goodput_per_s: Number<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-}
-
-impl<'a> Task<'a> {
-    fn of(task: &'a TaskResult) -> Task<'a> {
-        let counts = task.counts;
-        let gap = task.p95_by_replication.iter().any(Option::is_none);
-        Task {
-            arrived: counts.arrived,
-            succeeded: counts.succeeded,
-            failed: counts.failed,
-            rejected: counts.rejected,
-            abandoned: counts.abandoned,
-            in_flight: counts.in_flight,
-            within_slo: counts.within_slo,
-            latency_s: Times::of(&task.latency),
-            p95_by_replication_s: &task.p95_by_replication,
-            success_rate: Number::of(&task.success_rate),
-            slo_attainment: Number::of(&task.slo_attainment),
-            goodput_per_s: Number::of(&task.goodput),
-            reason: gap.then_some("no task succeeded in some replication"),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Shares {
-    queue: f64,
-    prefill: f64,
-    decode: f64,
-    other: f64,
-}
-
-#[derive(Serialize)]
-struct Calls<'a> {
-    count: u64,
-    attempts: u64,
-    input_tokens: u64,
-    output_tokens: u64,
-    ttft_s: Times<'a>,
-    tpot_s: Times<'a>,
-    e2e_s: Times<'a>,
-    queue_s: Times<'a>,
-    prefill_s: Times<'a>,
-    decode_s: Times<'a>,
-    drivers: Option<Shares>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-}
-
-impl<'a> Calls<'a> {
-    fn of(model: &'a ModelResult) -> Calls<'a> {
-        let shares = |s: LatencyShares| {
-            let LatencyShares { queue, prefill, decode, other } = s;
-            Shares { queue, prefill, decode, other }
-        };
-        Calls {
-            count: model.calls,
-            attempts: model.attempts,
-            input_tokens: model.input_tokens,
-            output_tokens: model.output_tokens,
-            ttft_s: Times::of(&model.ttft),
-            tpot_s: Times::of(&model.tpot),
-            e2e_s: Times::of(&model.e2e),
-            queue_s: Times::of(&model.queue),
-            prefill_s: Times::of(&model.prefill),
-            decode_s: Times::of(&model.decode),
-            drivers: model.drivers.map(shares),
-            reason: model.drivers.is_none().then_some("no time passed in any call"),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Pool<'a> {
-    replicas: u64,
-    utilisation: Option<f64>,
-    kv_usage_mean: Option<f64>,
-    running_mean: Option<f64>,
-    preemptions: u64,
-    prefix_hit_ratio: Option<f64>,
-    prefix_hit_ratio_per_request: Option<f64>,
-    evictions: u64,
-    gpu_hours: f64,
-    intervals: PoolIntervals<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
-/// The ratios above once more, as estimates.
-#[derive(Serialize)]
-struct PoolIntervals<'a> {
-    utilisation: Number<'a>,
-    kv_usage_mean: Number<'a>,
-    running_mean: Number<'a>,
-    prefix_hit_ratio: Number<'a>,
-    prefix_hit_ratio_per_request: Number<'a>,
-}
-
-impl<'a> Pool<'a> {
-    fn of(pool: &'a PoolResult) -> Pool<'a> {
-        let (tokens, requests) = (&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request);
-        let running = &pool.running_mean;
-        let all = [&pool.utilisation, &pool.kv_usage_mean, running, tokens, requests];
-        let absent = all.into_iter().find(|ratio| ratio.value.is_none());
-        Pool {
-            replicas: pool.replicas,
-            utilisation: pool.utilisation.value,
-            kv_usage_mean: pool.kv_usage_mean.value,
-            running_mean: running.value,
-            preemptions: pool.preemptions,
-            prefix_hit_ratio: tokens.value,
-            prefix_hit_ratio_per_request: requests.value,
-            evictions: pool.evictions,
-            gpu_hours: pool.gpu_hours,
-            intervals: PoolIntervals {
-                utilisation: Number::of(&pool.utilisation),
-                kv_usage_mean: Number::of(&pool.kv_usage_mean),
-                running_mean: Number::of(running),
-                prefix_hit_ratio: Number::of(tokens),
-                prefix_hit_ratio_per_request: Number::of(requests),
-            },
-            reason: absent.and_then(|ratio| ratio.reason.as_deref()),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Spend<'a> {
-    total_usd: String,
-    per_day_usd: String,
-    per_month_usd: String,
-    per_day_estimate_usd: Number<'a>,
-    per_month_estimate_usd: Number<'a>,
-    per_successful_task_usd: Number<'a>,
-    by: SpendBy,
-}
-
-#[derive(Serialize)]
-struct SpendBy {
-    gpu: String,
-    tokens: String,
-    tools: String,
-    human_review: String,
-}
-
-impl<'a> Spend<'a> {
-    fn of(result: &'a RunResult) -> Spend<'a> {
-        let (spend, by) = (&result.spend, result.spend.by);
-        Spend {
-            total_usd: dollars_exact(spend.total),
-            per_day_usd: dollars_exact(spend.per_day),
-            per_month_usd: dollars_exact(spend.per_month),
-            per_day_estimate_usd: Number::of(&spend.per_day_usd),
-            per_month_estimate_usd: Number::of(&spend.per_month_usd),
-            per_successful_task_usd: Number::of(&spend.per_successful_task_usd),
-            by: SpendBy {
-                gpu: dollars_exact(by.gpu),
-                tokens: dollars_exact(by.tokens),
-                tools: dollars_exact(by.tools),
-                human_review: dollars_exact(by.human_review),
-            },
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Margin<'a> {
-    per_task_usd: Number<'a>,
-    per_month_usd: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
-impl<'a> Margin<'a> {
-    fn of(result: &'a RunResult) -> Margin<'a> {
-        let margin = &result.margin;
-        let reason = margin.per_task_usd.reason.as_deref().unwrap_or("not computed");
-        Margin {
-            per_task_usd: Number::of(&margin.per_task_usd),
-            per_month_usd: margin.per_month.map(dollars_exact),
-            reason: margin.per_month.is_none().then_some(reason),
-        }
-    }
-}
-
-#[derive(Serialize)]
 struct Stability<'a> {
     verdict: Option<&'static str>,
     why: &'a str,
@@ -422,6 +246,56 @@ struct Stability<'a> {
     capacity_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amplification: Option<Amplified<'a>>,
+}
+
+/// How far work is multiplied.
+#[derive(Serialize)]
+struct Amplified<'a> {
+    attempts_per_call: Number<'a>,
+    submissions_per_task: Number<'a>,
+    attempts_per_task: Number<'a>,
+    models: Named<'a, RetryLoad>,
+}
+
+/// What retries make of the load on a model while every attempt fails.
+#[derive(Serialize)]
+struct RetryLoad {
+    demand_per_s: f64,
+    worst_attempts_per_call: Option<f64>,
+    capacity_per_s: Option<f64>,
+    safe_per_s: Option<f64>,
+    vulnerable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+impl<'a> Amplified<'a> {
+    fn of(amplification: &'a Amplification) -> Amplified<'a> {
+        let model = |load: &'a experiments::RetryLoad| {
+            let reason = match (load.worst, load.capacity_per_s) {
+                (None, _) => Some("the number of attempts has no limit"),
+                (_, None) => Some("the capacity of a backend is not known"),
+                _ => None,
+            };
+            let load_of = RetryLoad {
+                demand_per_s: load.demand_per_s,
+                worst_attempts_per_call: load.worst,
+                capacity_per_s: load.capacity_per_s,
+                safe_per_s: load.safe_per_s,
+                vulnerable: load.vulnerable,
+                reason,
+            };
+            (load.model.as_str(), load_of)
+        };
+        Amplified {
+            attempts_per_call: Number::of(&amplification.attempts_per_call),
+            submissions_per_task: Number::of(&amplification.submissions_per_task),
+            attempts_per_task: Number::of(&amplification.attempts_per_task),
+            models: Named(amplification.models.iter().map(model).collect()),
+        }
+    }
 }
 
 impl<'a> Stability<'a> {
@@ -430,6 +304,7 @@ impl<'a> Stability<'a> {
         let reason = match stability.verdict {
             None => Some(stability.why.as_str()),
             Some(Verdict::Stable) => Some("stable: the capacity was not reached"),
+            Some(Verdict::Metastable) => Some("metastable: what it carries unstuck is not seen"),
             Some(Verdict::Unstable) => None,
         };
         let absent = stability.demand_per_s.is_none() || stability.capacity_per_s.is_none();
@@ -437,11 +312,13 @@ impl<'a> Stability<'a> {
             verdict: stability.verdict.map(|verdict| match verdict {
                 Verdict::Stable => "stable",
                 Verdict::Unstable => "unstable",
+                Verdict::Metastable => "metastable",
             }),
             why: &stability.why,
             demand_per_s: stability.demand_per_s,
             capacity_per_s: stability.capacity_per_s,
             reason: reason.filter(|_| absent),
+            amplification: result.amplification.as_ref().map(Amplified::of),
         }
     }
 }

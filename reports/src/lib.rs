@@ -12,10 +12,13 @@
 //! terminal wants colour.
 
 pub mod format;
+mod names;
 mod report;
 pub mod digest;
 pub mod json;
 mod table;
+mod economy;
+mod policy;
 mod warnings;
 pub mod sections;
 pub mod text;

@@ -9,9 +9,13 @@
 //!
 //! Deliberately absent: wrapping, alignment, colour and escaping.
 
+use crate::economy;
+use crate::format;
 use crate::format::{Unit, count, money, number, span};
+use crate::names::spend_words;
+use crate::policy;
 use crate::report::Report;
-use experiments::{ObjectiveResult, StopReason, Verdict};
+use experiments::{Amplification, ObjectiveResult, StopReason, Verdict};
 
 pub use crate::table::{Cell, Row, Table};
 pub use crate::warnings::Advice;
@@ -98,15 +102,25 @@ impl Sections {
             calibration: calibration(report),
             objectives,
             stability: stability(report),
-            tables: [outcomes, service, latency, drivers, pools, kv_cache, spend]
-                .into_iter()
-                .map(|table| table(report))
-                .filter(|table| !table.rows.is_empty())
-                .collect(),
+            tables: tables(report).into_iter().filter(|table| !table.rows.is_empty()).collect(),
             advice: crate::warnings::list(report),
             origin: origin(report),
         }
     }
+}
+
+/// Every table in its order; some are empty.
+fn tables(report: &Report<'_>) -> Vec<Table> {
+    let result = report.result;
+    let mut all = vec![outcomes(report), policy::endings_table(result), service(report)];
+    all.extend([latency(report), policy::latencies(result), drivers(report)]);
+    all.extend([policy::work(result), policy::rungs(result)]);
+    all.extend([policy::models(result), policy::failures(result), pools(report), kv_cache(report)]);
+    all.extend([policy::backends(result), policy::tokens(result), policy::breakers(result)]);
+    all.extend([policy::tools(result), spend(report), economy::tasks(result)]);
+    all.extend(economy::drivers(result));
+    all.push(economy::tenants(result));
+    all
 }
 
 fn headlines(report: &Report<'_>) -> Vec<Headline> {
@@ -147,6 +161,9 @@ fn sentence(report: &Report<'_>, objectives: &[Judgement]) -> String {
         _ if result.stability.verdict == Some(Verdict::Unstable) => {
             parts.push("the system is unstable, so it has no p95".into());
         }
+        _ if result.stability.verdict == Some(Verdict::Metastable) => {
+            parts.push("the system is metastable, so it has no p95".into());
+        }
         Some((p95, name)) => {
             parts.push(format!("p95 of {name} is {}", number(p95, Unit::Seconds)));
         }
@@ -179,6 +196,9 @@ fn calibration(report: &Report<'_>) -> Vec<String> {
             None => statements.push((&row.value, vec![of])),
         }
     }
+    if statements.is_empty() && report.result.pools.is_empty() {
+        return Vec::new();
+    }
     if statements.is_empty() {
         return vec!["not stated".into()];
     }
@@ -207,6 +227,7 @@ fn stability(report: &Report<'_>) -> String {
     let mut text = match stability.verdict {
         Some(Verdict::Stable) => format!("stable: {}.", stability.why),
         Some(Verdict::Unstable) => format!("unstable: {}.", stability.why),
+        Some(Verdict::Metastable) => format!("metastable: {}.", stability.why),
         None => format!("{}.", stability.why),
     };
     if let Some(demand) = stability.demand_per_s {
@@ -217,7 +238,47 @@ fn stability(report: &Report<'_>) -> String {
             None if report.result.tasks.iter().any(|task| task.counts.rejected > 0) => {
                 text += ", part of it rejected.";
             }
+            None if stability.verdict == Some(Verdict::Metastable) => text += ".",
             None => text += ", capacity not reached.",
+        }
+    }
+    if let Some(amplification) = &report.result.amplification {
+        text += &multiplied(amplification);
+    }
+    text
+}
+
+/// How far work is multiplied, and how far it could be.
+fn multiplied(amplification: &Amplification) -> String {
+    let plain = |estimate: &experiments::Estimate| format::estimate(estimate, Unit::Plain);
+    let mut text = format!(
+        " A call takes {} attempts, a task {} submissions, in all {} attempts a task.",
+        plain(&amplification.attempts_per_call),
+        plain(&amplification.submissions_per_task),
+        plain(&amplification.attempts_per_task),
+    );
+    for load in &amplification.models {
+        let Some(worst) = load.worst else {
+            text += &format!(" Nothing limits the attempts of a call to {}.", load.model);
+            continue;
+        };
+        text += &format!(
+            " While every attempt fails, a call to {} becomes {} attempts",
+            load.model,
+            number(worst, Unit::Plain)
+        );
+        let per_second = |rate| number(rate, Unit::PerSecond);
+        match (load.capacity_per_s, load.safe_per_s) {
+            (Some(capacity), Some(safe)) => {
+                text += &format!(
+                    ": its backends can work on {}, so it recovers for sure only below {}, and \
+                     {} are asked for.",
+                    per_second(capacity),
+                    per_second(safe),
+                    per_second(load.demand_per_s)
+                );
+            }
+            _ => text += ".",
         }
     }
     text
@@ -299,6 +360,9 @@ fn pools(report: &Report<'_>) -> Table {
         ];
         table.row(&pool.name, cells);
     }
+    if table.rows.is_empty() {
+        return table;
+    }
     table.notes.push(
         "utilisation: share of the time in which an iteration ran, if only for one request; \
          running: requests in it per replica, of max_num_seqs at most."
@@ -337,15 +401,15 @@ fn spend(report: &Report<'_>) -> Table {
         ],
     );
     let by = spend.by;
-    let causes = [
-        ("GPUs", by.gpu),
-        ("tokens", by.tokens),
-        ("tools", by.tools),
-        ("human review", by.human_review),
-    ];
-    for (cause, amount) in causes.into_iter().filter(|(_, amount)| amount.0 != 0) {
-        let cells = vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
-        table.row(format!("  of which {cause}"), cells);
+    let once = |amount| vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
+    for (cause, amount) in by.parts().into_iter().filter(|(_, amount)| amount.0 != 0) {
+        table.row(format!("  of which {}", spend_words(cause)), once(amount));
+    }
+    if spend.wasted.0 != 0 {
+        table.row("  of it used by nobody", once(spend.wasted));
+    }
+    if margin.harm.0 != 0 {
+        table.row("harm", once(margin.harm));
     }
     let month = margin.per_month.map_or_else(|| "n/a".into(), money);
     table.explain(&margin.per_task_usd);

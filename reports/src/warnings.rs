@@ -31,7 +31,8 @@ pub(crate) fn banners(report: &Report<'_>) -> Vec<String> {
         .result
         .warnings
         .iter()
-        .filter_map(|warning| match warning {
+        .filter_map(|warning| {
+            match warning {
             Warning::AuditFailed { .. } => Some(
                 "AUDIT FAILED: the simulator contradicts itself; do not use these numbers.".into(),
             ),
@@ -39,10 +40,16 @@ pub(crate) fn banners(report: &Report<'_>) -> Vec<String> {
                 "UNSTABLE: the backlog grows as long as the run lasts, so latencies have no value."
                     .into(),
             ),
+            Warning::Metastable => Some(
+                "METASTABLE: a disturbance that is over leaves the system stuck, so latencies have \
+                 no value."
+                    .into(),
+            ),
             Warning::Interrupted { finished } => {
                 Some(format!("INTERRUPTED: partial results, replications finished: {finished}."))
             }
             _ => None,
+        }
         })
         .collect()
 }

@@ -58,6 +58,8 @@ pub struct TaskOutcome {
     /// Tasks that ended well between the end of the warm-up and the horizon, whenever they
     /// arrived: what the fleet did in the time it is paid for.
     pub completed: u64,
+    /// Tasks that did harm and ended in that time.
+    pub harmed: u64,
     /// From arrival to end, succeeded tasks.
     pub latency: Histogram,
     /// How they ended.
@@ -85,6 +87,10 @@ pub struct TaskOutcome {
     pub spend: Money,
     /// The part of it that paid for attempts and uses whose result nobody used.
     pub wasted: Money,
+    /// Time its attempts spent in engines, picoseconds, booked when they leave in the measured time.
+    pub engine_time: u128,
+    /// Time they spent at capacity rented by the hour, likewise.
+    pub provisioned_time: u128,
     /// What succeeded tasks waited for.
     pub drivers: Drivers,
 }
@@ -238,6 +244,8 @@ pub struct ToolOutcome {
     pub billed_uses: u64,
     /// Their cost.
     pub spend: Money,
+    /// The part of it that paid for uses whose result nobody used.
+    pub wasted: Money,
 }
 
 /// A month: a twelfth of 365.25 days.
@@ -256,6 +264,8 @@ pub struct TenantOutcome {
     pub spend: Money,
     /// Time its attempts spent in engines, picoseconds.
     pub engine_time: u128,
+    /// Time they spent at capacity rented by the hour, picoseconds.
+    pub provisioned_time: u128,
     /// Month under way and tasks ended in it.
     month: (u64, u32),
 }
@@ -343,4 +353,8 @@ pub struct PoolOutcome {
     pub samples: u64,
     /// GPU time rented: replicas × GPUs × measured time, picoseconds.
     pub gpu_time: u128,
+    /// Opening of its circuit breakers, all models together (whole run).
+    pub breaker_opens: u64,
+    /// Attempts its breakers refused (whole run).
+    pub breaker_rejected: u64,
 }

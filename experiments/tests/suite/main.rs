@@ -2,6 +2,8 @@
 
 mod accounts;
 mod coverage;
+mod economy;
 mod plans;
 mod stability;
 mod support;
+mod world;

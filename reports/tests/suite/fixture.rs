@@ -1,9 +1,10 @@
 //! Results written by hand: numbers a reader can check by eye, no simulator behind them.
 
+use crate::tasks;
 use experiments::{
     Comparison, Distribution, Estimate, LatencyShares, Margin, Metric, ModelResult, Objective,
     ObjectiveResult, PoolResult, Quantile, RunResult, SpendBy, SpendResult, Stability, StopReason,
-    TaskCounts, TaskResult, Verdict, Warning,
+    TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
 };
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use sim::ids::TaskId;
@@ -54,6 +55,9 @@ fn task(name: &str, median: f64) -> TaskResult {
         goodput: around(0.677),
         p95_by_replication: vec![Some(median * 2.3), Some(median * 2.5)],
         histogram: histogram(1_000..1_010),
+        money: TaskMoney::default(),
+        work: None,
+        drivers: None,
     }
 }
 
@@ -73,6 +77,7 @@ fn model(name: &str) -> ModelResult {
         drivers: Some(LatencyShares { queue: 0.012, prefill: 0.05, decode: 0.938, other: 0.0 }),
         ttft_histogram: histogram(80..90),
         tpot_histogram: histogram(9..11),
+        work: None,
     }
 }
 
@@ -88,6 +93,7 @@ fn pool(name: &str) -> PoolResult {
         prefix_hit_ratio_per_request: around(0.287),
         evictions: 12_345,
         gpu_hours: 96.0,
+        breaker: None,
     }
 }
 
@@ -117,6 +123,11 @@ pub(crate) fn stable() -> RunResult {
         tasks: vec![task("support_reply", 1.8), task("summary", 0.7)],
         models: vec![model("small")],
         pools: vec![pool("h100-small")],
+        remotes: Vec::new(),
+        tools: Vec::new(),
+        tenants: Vec::new(),
+        cost_drivers: None,
+        amplification: None,
         spend: SpendResult {
             total: dollars(287, 40_000),
             per_day: dollars(293, 147_234),
@@ -125,10 +136,12 @@ pub(crate) fn stable() -> RunResult {
             per_month_usd: around(8_922.668_936),
             per_successful_task_usd: around(0.004_784),
             by: SpendBy { gpu: dollars(287, 40_000), ..SpendBy::default() },
+            wasted: Money::ZERO,
         },
         margin: Margin {
             per_task_usd: around(0.115_216),
             per_month: Some(dollars(214_890, 125_001)),
+            harm: Money::ZERO,
         },
         stability: Stability {
             verdict: Some(Verdict::Stable),
@@ -227,8 +240,10 @@ pub(crate) fn sparse() -> RunResult {
     let spend = &mut result.spend;
     [&mut spend.per_day_usd, &mut spend.per_month_usd].into_iter().for_each(alone);
     spend.per_successful_task_usd = Estimate::absent("no task succeeded");
-    result.margin =
-        Margin { per_task_usd: Estimate::absent("the task summary has no value"), per_month: None };
+    result.margin = Margin {
+        per_task_usd: Estimate::absent("the task summary has no value"),
+        ..Margin::default()
+    };
     result.stability = Stability {
         verdict: None,
         horizon_matters: false,
@@ -282,6 +297,12 @@ pub(crate) fn report(result: &RunResult) -> Report<'_> {
 }
 
 /// Every fixture with its name.
-pub(crate) fn all() -> [(&'static str, RunResult); 3] {
-    [("stable", stable()), ("unstable", unstable()), ("sparse", sparse())]
+pub(crate) fn all() -> [(&'static str, RunResult); 5] {
+    [
+        ("stable", stable()),
+        ("unstable", unstable()),
+        ("sparse", sparse()),
+        ("tasks", tasks::everything()),
+        ("stuck", tasks::stuck()),
+    ]
 }

@@ -186,9 +186,36 @@ fn the_digest_covers_every_result() {
         ("objective's value", |r| r.objectives[0].estimate = Estimate::absent("gone")),
         ("warnings", |r| r.warnings.push(experiments::Warning::Unstable)),
     ];
-    let mut seen = vec![result_sha256(&fixture::stable())];
+    assert_changes_show(fixture::stable, changes);
+}
+
+/// The same of what only tasks, backends, tools and tenants bring.
+#[test]
+fn the_digest_covers_tasks_and_backends() {
+    let changes: &[Change] = &[
+        ("endings", |r| r.tasks[0].work.as_mut().expect("work").endings.failed[2] += 1),
+        ("rungs", |r| r.tasks[0].work.as_mut().expect("work").rungs[4] += 1),
+        ("p95 drivers", |r| r.tasks[0].drivers.as_mut().expect("drivers").p95 = None),
+        ("rented", |r| r.tasks[0].money.rented = Money(1)),
+        ("failures", |r| r.models[0].work.as_mut().expect("work").failures[6] += 1),
+        ("breaker", |r| r.pools[0].breaker = None),
+        ("refused", |r| r.remotes[0].refused[1] += 1),
+        ("token spend", |r| r.remotes[1].token_spend.cache_write = Money(1)),
+        ("tool time", |r| r.tools[0].time.mean.low = None),
+        ("heaviest", |r| r.tenants[0].heaviest[1].tenants += 1),
+        ("provisioned", |r| r.spend.by.provisioned = Money(1)),
+        ("wasted", |r| r.spend.wasted = Money(1)),
+        ("harm", |r| r.margin.harm = Money::ZERO),
+        ("cost driver", |r| r.cost_drivers.as_mut().expect("drivers").causes[2].amount = Money(1)),
+        ("amplification", |r| r.amplification = None),
+    ];
+    assert_changes_show(crate::tasks::everything, changes);
+}
+
+fn assert_changes_show(of: fn() -> RunResult, changes: &[Change]) {
+    let mut seen = vec![result_sha256(&of())];
     for (what, change) in changes {
-        let mut result = fixture::stable();
+        let mut result = of();
         change(&mut result);
         let digest = result_sha256(&result);
         assert!(!seen.contains(&digest), "{what} does not change the digest");

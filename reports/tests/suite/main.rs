@@ -5,3 +5,4 @@ mod golden;
 mod json;
 mod numbers;
 mod simulated;
+mod tasks;

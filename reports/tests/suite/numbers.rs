@@ -2,7 +2,7 @@
 
 use crate::fixture::dollars;
 use experiments::Estimate;
-use reports::format::{Unit, count, dollars_exact, estimate, money, number, span};
+use reports::format::{Unit, addends, count, dollars_exact, estimate, money, number, shares, span};
 use sim::units::{Money, Span};
 
 #[test]
@@ -108,4 +108,16 @@ fn lengths_of_time_are_round_where_people_chose_them() {
         assert_eq!(span(Span::from_secs(seconds)), text);
     }
     assert_eq!(span(Span::from_millis(1_500)), "1.5 s");
+}
+
+/// What is shown as a sum has to add up for whoever checks it.
+#[test]
+fn addends_sum_to_the_total_as_written() {
+    let parts = [0.4449, 0.4449, 0.4449, 1.6653];
+    let (shown, total) = addends(&parts, 3.0, Unit::Seconds);
+    assert_eq!((shown.join(" "), total), ("0.45 s 0.44 s 0.44 s 1.67 s".into(), "3.00 s".into()));
+    assert_eq!(shares(&[1.0 / 3.0; 3]), ["33.4 %", "33.3 %", "33.3 %"]);
+    assert_eq!(shares(&[1.25, -0.25]), ["125.0 %", "-25.0 %"]);
+    assert_eq!(addends(&[0.0], 0.0, Unit::Seconds).1, "0 s");
+    assert_eq!(addends(&[0.0012, 0.0], 0.0012, Unit::Seconds).0, ["1.20 ms", "0.00 ms"]);
 }

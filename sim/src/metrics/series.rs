@@ -19,11 +19,15 @@ pub struct Window {
     pub arrived: u64,
     /// Requests that finished in it.
     pub finished: u64,
-    /// Sum over those of their end-to-end latency, picoseconds.
+    /// Those of them that ended well.
+    pub succeeded: u64,
+    /// Attempts offered to backends in it, by tasks of several steps or under a policy.
+    pub attempts: u64,
+    /// Sum over the finished of their end-to-end latency, picoseconds.
     pub latency_sum: u128,
-    /// Requests waiting in an engine's queue at its end.
+    /// Requests waiting in a queue of an engine, a remote or a tool at its end.
     pub waiting: u64,
-    /// Requests running at its end.
+    /// Requests running there at its end.
     pub running: u64,
     /// KV blocks in use at its end, over all replicas.
     pub kv_blocks_used: u64,
@@ -37,6 +41,8 @@ impl AddAssign<&Window> for Window {
     fn add_assign(&mut self, other: &Window) {
         self.arrived += other.arrived;
         self.finished += other.finished;
+        self.succeeded += other.succeeded;
+        self.attempts += other.attempts;
         self.latency_sum += other.latency_sum;
         self.waiting += other.waiting;
         self.running += other.running;

@@ -59,6 +59,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 },
                 None => None,
             };
+            self.observer.attempted();
             if measured {
                 self.outcome.models[model.index()].attempts += 1;
             }

@@ -76,9 +76,17 @@ impl<R: Recorder> Simulation<'_, R> {
                 outcome.wasted += *used;
             }
         }
-        if let RemotePrice::Metered(meter) = &self.scenario.remotes[remote.index()].price {
-            let amount = meter.price_of(used);
-            self.book(attempt.root, attempt.account, amount, useful, now);
+        match &self.scenario.remotes[remote.index()].price {
+            RemotePrice::Metered(meter) => {
+                let amount = meter.price_of(used);
+                self.book(attempt.root, attempt.account, amount, useful, now);
+            }
+            RemotePrice::Hourly { .. } if billed => {
+                let (account, time) = (attempt.account, u128::from((now - attempt.sent).0));
+                self.outcome.tasks[account.task.index()].provisioned_time += time;
+                self.outcome.tenant(account.tenant).provisioned_time += time;
+            }
+            RemotePrice::Hourly { .. } | RemotePrice::Free => {}
         }
     }
 
@@ -102,6 +110,7 @@ impl<R: Recorder> Simulation<'_, R> {
             model.wasted_output_tokens += u64::from(end.outputs);
         }
         if self.is_billed(now) {
+            self.outcome.tasks[account.task.index()].engine_time += u128::from(time.0);
             self.outcome.tenant(account.tenant).engine_time += u128::from(time.0);
         }
     }
@@ -129,6 +138,10 @@ impl<R: Recorder> Simulation<'_, R> {
         if billed {
             outcome.billed_uses += 1;
             outcome.spend += amount;
+            // Nobody waits for the work of a user who has left.
+            if !done || self.flow.roots.get(root).is_some_and(|root| root.orphan) {
+                outcome.wasted += amount;
+            }
         }
         self.book(root, account, amount, done, now);
     }

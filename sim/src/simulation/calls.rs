@@ -272,8 +272,11 @@ impl<R: Recorder> Simulation<'_, R> {
         self.observer.finished(latency, end.preemptions);
         self.audit.leave(now, call.born);
         self.log(LOG_ENDED, now, call.number ^ (end.first_token.0 << 1));
+        self.observer.succeeded();
         if self.is_measured(now) && now.0 <= self.scenario.horizon.0 {
-            self.outcome.tasks[call.task.index()].completed += 1;
+            let task = &mut self.outcome.tasks[call.task.index()];
+            task.completed += 1;
+            task.engine_time += u128::from(latency.0);
         }
         if self.is_measured(call.born) {
             self.count(call, end, latency);

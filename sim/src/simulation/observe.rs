@@ -3,9 +3,10 @@
 
 use super::Simulation;
 use crate::audit::Remains;
+use crate::backends::RemoteUsage;
 use crate::engine::EngineCounts;
 use crate::event::RANK_OBSERVE;
-use crate::ids::PoolId;
+use crate::ids::{Backend, PoolId};
 use crate::ledger::{GpuAccount, Ledger};
 use crate::metrics::{Series, Window};
 use crate::outcome::{ModelOutcome, Outcome, PoolOutcome, RemoteOutcome, TaskOutcome, ToolOutcome};
@@ -23,6 +24,8 @@ pub(super) struct Observer {
     passed: Mark,
     /// Counts of each pool at the end of the warm-up.
     before: Vec<EngineCounts>,
+    /// What each remote had done by then.
+    remotes_before: Vec<RemoteUsage>,
     last_arrival: Time,
 }
 
@@ -41,6 +44,7 @@ impl Observer {
             horizon: Time(scenario.horizon.0),
             passed: Mark::None,
             before: vec![EngineCounts::default(); scenario.pools.len()],
+            remotes_before: Vec::new(),
             last_arrival: Time::ZERO,
         }
     }
@@ -58,6 +62,16 @@ impl Observer {
         self.window.finished += 1;
         self.window.latency_sum += u128::from(latency.0);
         self.window.preemptions += u64::from(preemptions);
+    }
+
+    /// A task ended well.
+    pub(super) fn succeeded(&mut self) {
+        self.window.succeeded += 1;
+    }
+
+    /// An attempt is offered to a backend.
+    pub(super) fn attempted(&mut self) {
+        self.window.attempts += 1;
     }
 
     pub(super) fn preempted(&mut self, preemptions: u32) {
@@ -131,6 +145,14 @@ impl<R: Recorder> Simulation<'_, R> {
                 pool.samples += 1;
             }
         }
+        for remote in &self.world.remotes {
+            window.waiting += remote.waiting() as u64;
+            window.running += u64::from(remote.in_flight());
+        }
+        for tool in &self.world.tools {
+            window.waiting += tool.waiting() as u64;
+            window.running += u64::from(tool.in_flight());
+        }
         self.outcome.series.windows.push(window);
         // Nobody looks at the drain window by window, and it may last long.
         let over = now >= self.observer.horizon;
@@ -145,10 +167,16 @@ impl<R: Recorder> Simulation<'_, R> {
             for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
                 self.observer.before[pool.index()] += replica.counts_at(now);
             }
+            self.observer.remotes_before =
+                self.world.remotes.iter().map(|remote| remote.usage(now)).collect();
             self.agenda.set(self.slots.mark, self.observer.horizon, RANK_OBSERVE);
             return;
         }
         self.observer.passed = Mark::Horizon;
+        let remotes = self.world.remotes.iter().zip(&self.observer.remotes_before);
+        for (outcome, (remote, before)) in self.outcome.remotes.iter_mut().zip(remotes) {
+            outcome.measured = remote.usage(now).since(before);
+        }
         for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
             self.outcome.pools[pool.index()].measured += replica.counts_at(now);
         }
@@ -177,6 +205,7 @@ impl<R: Recorder> Simulation<'_, R> {
         for (pool, account) in self.outcome.pools.iter_mut().zip(&self.outcome.ledger.gpu) {
             pool.gpu_time = account.gpu_time;
         }
+        self.count_breakers();
         self.count_unfinished();
         for (outcome, remote) in self.outcome.remotes.iter_mut().zip(&self.world.remotes) {
             outcome.whole_run = remote.usage(now);
@@ -189,6 +218,26 @@ impl<R: Recorder> Simulation<'_, R> {
             admitted: self.world.guards.iter().map(|guards| u64::from(guards.in_flight)).sum(),
         };
         self.outcome.audit = self.audit.findings(self.scenario, &self.outcome, &remains);
+    }
+
+    /// What the circuit breakers of each backend did.
+    fn count_breakers(&mut self) {
+        let breakers = self.world.guards.iter().flat_map(|guards| &guards.breakers);
+        for (backend, breaker) in breakers {
+            let Some(breaker) = breaker else { continue };
+            let (opens, rejected) = match backend {
+                Backend::Pool(pool) => {
+                    let pool = &mut self.outcome.pools[pool.index()];
+                    (&mut pool.breaker_opens, &mut pool.breaker_rejected)
+                }
+                Backend::Remote(remote) => {
+                    let remote = &mut self.outcome.remotes[remote.index()];
+                    (&mut remote.breaker_opens, &mut remote.breaker_rejected)
+                }
+            };
+            *opens += breaker.opens();
+            *rejected += breaker.rejected();
+        }
     }
 
     /// What the clock ran out on: possible only beyond 213 simulated days.

@@ -228,6 +228,10 @@ impl<R: Recorder> Simulation<'_, R> {
         let in_time = self.is_measured(now) && now.0 <= self.scenario.horizon.0;
         let outcome = &mut self.outcome.tasks[task.index()];
         outcome.completed += u64::from(success && in_time);
+        outcome.harmed += u64::from(ending == Ending::Harmful && in_time);
+        if success {
+            self.observer.succeeded();
+        }
         if measured {
             let counter = match ending {
                 Ending::Success => &mut outcome.succeeded,

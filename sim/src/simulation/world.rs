@@ -150,7 +150,7 @@ impl World {
             steps: scenario.tasks.iter().enumerate().map(kits).collect(),
             tenants: scenario.sources.iter().map(tenants).collect(),
             direct: (0..scenario.tasks.len())
-                .map(|task| direct(scenario, TaskId(task as u32)))
+                .map(|task| scenario.plain_call(TaskId(task as u32)))
                 .collect(),
         }
     }
@@ -180,40 +180,44 @@ impl StepKit {
     }
 }
 
-/// The model of a task that is one plain call on pools, where nothing but the engine acts.
-fn direct(scenario: &Scenario, task: TaskId) -> Option<ModelId> {
-    let spec = &scenario.tasks[task.index()];
-    let [step] = spec.graph.steps.as_slice() else { return None };
-    let Work::ModelCall(call) = &step.work else { return None };
-    let model = call.model?;
-    let on_pools = |model: &ModelSpec| {
-        model.served_by.iter().all(|serving| matches!(serving.backend, Backend::Pool(_)))
-            && model.choice == BackendChoice::Ordered
-            && model.guards == crate::resilience::GuardSpec::default()
-            && model.quality.is_empty()
-    };
-    let plain = call.lengths == CallLengths::Request
-        && !call.background
-        && !(call.cacheable && call.query.is_some())
-        && step.when.is_none()
-        && step.repeat == Repeat::Once
-        && step.required
-        && step.check.is_none()
-        && spec.budget == crate::tasks::TaskBudget::default()
-        && spec.observability == Money::ZERO;
-    // Rules do not matter to a call that names its model; what comes after it does.
-    let routing = &scenario.routing;
-    let stays = routing.escalations.is_empty()
-        && routing.fallbacks.get(model.index()).is_none_or(Vec::is_empty)
-        && routing.shares.iter().all(|share| share.of != model);
-    let limited = scenario.spend_limits.is_empty();
-    let alone = |source: &crate::workload::SourceSpec| {
-        source.task != task || source.people == crate::workload::People::default()
-    };
-    let fits = plain
-        && stays
-        && limited
-        && on_pools(&scenario.models[model.index()])
-        && scenario.sources.iter().all(alone);
-    fits.then_some(model)
+impl Scenario {
+    /// The model of a task that is one plain call on pools, where nothing but the engine acts; such
+    /// a task takes the short way through a simulation.
+    #[must_use]
+    pub fn plain_call(&self, task: TaskId) -> Option<ModelId> {
+        let spec = &self.tasks[task.index()];
+        let [step] = spec.graph.steps.as_slice() else { return None };
+        let Work::ModelCall(call) = &step.work else { return None };
+        let model = call.model?;
+        let on_pools = |model: &ModelSpec| {
+            model.served_by.iter().all(|serving| matches!(serving.backend, Backend::Pool(_)))
+                && model.choice == BackendChoice::Ordered
+                && model.guards == crate::resilience::GuardSpec::default()
+                && model.quality.is_empty()
+        };
+        let plain = call.lengths == CallLengths::Request
+            && !call.background
+            && !(call.cacheable && call.query.is_some())
+            && step.when.is_none()
+            && step.repeat == Repeat::Once
+            && step.required
+            && step.check.is_none()
+            && spec.budget == crate::tasks::TaskBudget::default()
+            && spec.observability == Money::ZERO;
+        // Rules do not matter to a call that names its model; what comes after it does.
+        let routing = &self.routing;
+        let stays = routing.escalations.is_empty()
+            && routing.fallbacks.get(model.index()).is_none_or(Vec::is_empty)
+            && routing.shares.iter().all(|share| share.of != model);
+        let limited = self.spend_limits.is_empty();
+        let alone = |source: &crate::workload::SourceSpec| {
+            source.task != task || source.people == crate::workload::People::default()
+        };
+        let fits = plain
+            && stays
+            && limited
+            && self.models.get(model.index()).is_none_or(on_pools)
+            && self.sources.iter().all(alone);
+        fits.then_some(model)
+    }
 }

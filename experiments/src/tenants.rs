@@ -1,0 +1,305 @@
+//! What tenants pay and what they cost.
+//!
+//! A tenant pays under the plan of the source that brings it, for the measured time: the monthly
+//! price and the tasks included are those of `measured time / 30.4375 days`. It costs what was
+//! metered for it, and its share of what is rented: of GPUs by the time its attempts spent in
+//! engines, of provisioned capacity by the time they spent there. What is rented and never used is
+//! nobody's.
+//!
+//! Invariants: amounts are integers, truncated where they are divided; sources with the same
+//! tenants and plan make one group.
+//!
+//! Deliberately absent: refunds, seats, discounts, and terms longer than the measured time.
+
+use crate::bill::{Bill, part};
+use crate::estimate::Estimate;
+use crate::money::{dollars, scaled};
+use crate::pooled::{Part, ratio};
+use crate::record::Record;
+use sim::outcome::{MONTH, TenantOutcome};
+use sim::price::{Beyond, PlanSpec};
+use sim::units::{Money, Span};
+use sim::workload::TenantSpec;
+use sim::{Outcome, Scenario};
+
+/// Per cent of the tenants, the most expensive first, of whom reports speak.
+pub const HEAVIEST: [u32; 2] = [1, 10];
+
+/// Reason for a missing margin.
+const NO_PLAN: &str = "the tenants pay under no plan";
+
+/// Tenants that the same sources bring.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TenantGroup {
+    /// Names of the sources, joined by `+`.
+    pub name: String,
+    /// Name of the plan they pay.
+    pub plan: Option<String>,
+    /// Tenants there are, those that sent nothing included.
+    pub tenants: u32,
+    /// Tasks that ended in the measured time, summed over replications.
+    pub tasks: u64,
+    /// Those of them that succeeded.
+    pub succeeded: u64,
+    /// What they paid, mean per replication.
+    pub revenue: Money,
+    /// What was metered for them, mean per replication.
+    pub metered: Money,
+    /// Their share of what is rented, mean per replication.
+    pub rented: Money,
+    /// Dollars of revenue minus cost per tenant and month.
+    pub margin_per_tenant_month_usd: Estimate,
+    /// Share of the tenants who cost more than they pay.
+    pub losing: Estimate,
+    /// The heaviest tenants of each replication, by [`HEAVIEST`].
+    pub heaviest: Vec<Heaviest>,
+}
+
+/// The most expensive tenants of a group.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Heaviest {
+    /// Tenants: the share of the group, rounded up.
+    pub tenants: u32,
+    /// Their share of the group's cost.
+    pub cost_share: Estimate,
+    /// Their dollars of revenue minus cost per tenant and month.
+    pub margin_per_tenant_month_usd: Estimate,
+}
+
+/// Revenue and cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Balance {
+    revenue: Money,
+    metered: Money,
+    rented: Money,
+}
+
+impl Balance {
+    fn cost(self) -> Money {
+        self.metered + self.rented
+    }
+
+    fn margin(self) -> Money {
+        self.revenue - self.cost()
+    }
+
+    fn add(&mut self, other: Balance) {
+        self.revenue += other.revenue;
+        self.metered += other.metered;
+        self.rented += other.rented;
+    }
+}
+
+/// One group in one replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Account {
+    tasks: u64,
+    succeeded: u64,
+    all: Balance,
+    losing: u32,
+    heaviest: [Balance; HEAVIEST.len()],
+}
+
+/// The different tenants of a scenario, in the order of its sources, with the sources' names.
+fn groups(scenario: &Scenario) -> Vec<(TenantSpec, String)> {
+    let mut groups: Vec<(TenantSpec, String)> = Vec::new();
+    for source in &scenario.sources {
+        let Some(tenants) = source.people.tenants else { continue };
+        match groups.iter_mut().find(|(known, _)| *known == tenants) {
+            Some((_, name)) => *name += &format!("+{}", source.name),
+            None => groups.push((tenants, source.name.clone())),
+        }
+    }
+    groups
+}
+
+/// The accounts of all groups in one replication.
+pub(crate) fn accounts(outcome: &Outcome, scenario: &Scenario, bill: &Bill) -> Vec<Account> {
+    let rents = Rents::of(outcome, bill);
+    let account = |(tenants, _): &(TenantSpec, String)| {
+        let plan = tenants.plan.and_then(|plan| scenario.plans.get(plan.index()));
+        let numbers = tenants.first..tenants.first.saturating_add(tenants.count);
+        let mut account = Account::default();
+        let mut balances = Vec::with_capacity(tenants.count as usize);
+        for number in numbers {
+            let nothing = TenantOutcome::default();
+            let tenant = outcome.tenants.get(number as usize).unwrap_or(&nothing);
+            let balance = Balance {
+                revenue: plan.map_or(Money::ZERO, |plan| paid(plan, tenant, outcome.measured)),
+                metered: tenant.spend,
+                rented: rents.share(tenant.engine_time, tenant.provisioned_time),
+            };
+            account.tasks += tenant.tasks;
+            account.succeeded += tenant.succeeded;
+            account.all.add(balance);
+            account.losing += u32::from(balance.margin() < Money::ZERO);
+            balances.push(balance);
+        }
+        // Stable: of equal costs the lower number comes first.
+        balances.sort_by_key(|balance| std::cmp::Reverse(balance.cost()));
+        for (sum, share) in account.heaviest.iter_mut().zip(HEAVIEST) {
+            balances.iter().take(heavy(tenants.count, share)).for_each(|b| sum.add(*b));
+        }
+        account
+    };
+    groups(scenario).iter().map(account).collect()
+}
+
+/// How many tenants are so many per cent of all, rounded up.
+fn heavy(count: u32, per_cent: u32) -> usize {
+    (u64::from(count) * u64::from(per_cent)).div_ceil(100) as usize
+}
+
+/// What is rented, and the time it was used for.
+pub(crate) struct Rents {
+    engines: (Money, u128),
+    provisioned: (Money, u128),
+}
+
+impl Rents {
+    pub(crate) fn of(outcome: &Outcome, bill: &Bill) -> Rents {
+        let engine_time = outcome.tasks.iter().map(|task| task.engine_time).sum();
+        let provisioned_time = outcome.tasks.iter().map(|task| task.provisioned_time).sum();
+        Rents {
+            engines: (bill.by.gpu, engine_time),
+            provisioned: (bill.by.provisioned, provisioned_time),
+        }
+    }
+
+    /// The share of what is rented of somebody who used it for so long.
+    pub(crate) fn share(&self, engine_time: u128, provisioned_time: u128) -> Money {
+        part(self.engines.0, engine_time, self.engines.1)
+            + part(self.provisioned.0, provisioned_time, self.provisioned.1)
+    }
+
+    /// What nobody used.
+    pub(crate) fn unused(&self) -> Money {
+        [self.engines, self.provisioned]
+            .iter()
+            .filter(|(_, time)| *time == 0)
+            .fold(Money::ZERO, |sum, (money, _)| sum + *money)
+    }
+}
+
+/// What a tenant pays under a plan for `measured` time.
+fn paid(plan: &PlanSpec, tenant: &TenantOutcome, measured: Span) -> Money {
+    let (time, month) = (i128::from(measured.0), i128::from(MONTH.0));
+    let flat = scaled(plan.per_month, time, month).unwrap_or_default();
+    let beyond = match (plan.included, plan.beyond) {
+        (Some(included), Beyond::Charged(price)) => {
+            let over = i128::from(tenant.tasks) * month - i128::from(included) * time;
+            scaled(price, over.max(0), month).unwrap_or_default()
+        }
+        _ => Money::ZERO,
+    };
+    let success = Money(plan.per_success.0 * i128::from(tenant.succeeded));
+    let premium = plan
+        .premium
+        .as_ref()
+        .map_or(Money::ZERO, |add_on| Money(add_on.per_task.0 * i128::from(tenant.premium)));
+    flat + beyond + success + premium
+}
+
+/// All groups over all replications.
+pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGroup> {
+    let group = |(at, (tenants, name)): (usize, (TenantSpec, String))| {
+        let accounts = || records.iter().filter_map(move |r| Some((r, r.accounts.get(at)?)));
+        let mean = |of: fn(&Account) -> Money| {
+            let sum: i128 = accounts().map(|(_, account)| of(account).0).sum();
+            Money(sum.checked_div(records.len() as i128).unwrap_or(0))
+        };
+        let pays = tenants.plan.is_some();
+        let monthly = |of: &dyn Fn(&Account) -> Balance, count: u32| {
+            if !pays {
+                return Estimate::absent(NO_PLAN);
+            }
+            let parts: Vec<Part> = accounts()
+                .map(|(r, account)| {
+                    let time = i128::from(r.outcome.measured.0);
+                    let month = scaled(of(account).margin(), i128::from(MONTH.0), time);
+                    (month.unwrap_or_default().0, i128::from(count))
+                })
+                .collect();
+            dollars(ratio(&parts, "there are no tenants"))
+        };
+        let heaviest = |(rank, share): (usize, u32)| {
+            let count = heavy(tenants.count, share) as u32;
+            let cost = |(_, a): (&Record, &Account)| (a.heaviest[rank].cost().0, a.all.cost().0);
+            let shares: Vec<Part> = accounts().map(cost).collect();
+            Heaviest {
+                tenants: count,
+                cost_share: ratio(&shares, "nothing was spent").held_within(0.0, 1.0),
+                margin_per_tenant_month_usd: monthly(&|account| account.heaviest[rank], count),
+            }
+        };
+        let losing: Vec<Part> =
+            accounts().map(|(_, a)| (a.losing.into(), tenants.count.into())).collect();
+        TenantGroup {
+            name,
+            plan: tenants
+                .plan
+                .and_then(|plan| scenario.plans.get(plan.index()))
+                .map(|plan| plan.name.clone()),
+            tenants: tenants.count,
+            tasks: accounts().map(|(_, account)| account.tasks).sum(),
+            succeeded: accounts().map(|(_, account)| account.succeeded).sum(),
+            revenue: mean(|account| account.all.revenue),
+            metered: mean(|account| account.all.metered),
+            rented: mean(|account| account.all.rented),
+            margin_per_tenant_month_usd: monthly(&|account| account.all, tenants.count),
+            losing: if pays {
+                ratio(&losing, "there are no tenants").held_within(0.0, 1.0)
+            } else {
+                Estimate::absent(NO_PLAN)
+            },
+            heaviest: HEAVIEST.into_iter().enumerate().map(heaviest).collect(),
+        }
+    };
+    groups(scenario).into_iter().enumerate().map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim::ids::ModelId;
+    use sim::price::Premium;
+
+    const CENT: Money = Money(Money::PICO_PER_DOLLAR / 100);
+
+    fn plan() -> PlanSpec {
+        PlanSpec {
+            name: "plan".into(),
+            per_month: Money::ZERO,
+            included: None,
+            beyond: Beyond::Charged(Money::ZERO),
+            per_success: Money::ZERO,
+            premium: None,
+        }
+    }
+
+    /// Half a month in which each kind of plan is paid for its half.
+    #[test]
+    fn plans_are_paid_for_the_measured_time() {
+        let half = Span(MONTH.0 / 2);
+        let mut tenant = TenantOutcome::default();
+        (tenant.tasks, tenant.succeeded, tenant.premium) = (70, 60, 5);
+        let cents = |plan: PlanSpec| paid(&plan, &tenant, half).0 * 100 / Money::PICO_PER_DOLLAR;
+        let flat = Money(20 * Money::PICO_PER_DOLLAR);
+        assert_eq!(cents(PlanSpec { per_month: flat, ..plan() }), 1_000);
+        let credits = PlanSpec { included: Some(100), beyond: Beyond::Charged(CENT), ..plan() };
+        assert_eq!(cents(credits.clone()), 20);
+        assert_eq!(cents(PlanSpec { included: Some(200), ..credits }), 0);
+        let cap =
+            PlanSpec { per_month: flat, included: Some(9), beyond: Beyond::Refused, ..plan() };
+        assert_eq!(cents(cap), 1_000);
+        assert_eq!(cents(PlanSpec { per_success: CENT, ..plan() }), 60);
+        let premium = Some(Premium { models: vec![ModelId(0)], per_task: CENT });
+        assert_eq!(cents(PlanSpec { premium, ..plan() }), 5);
+    }
+
+    #[test]
+    fn shares_are_rounded_up() {
+        assert_eq!([1, 10, 50, 100, 101, 1_000].map(|n| heavy(n, 1)), [1, 1, 1, 1, 2, 10]);
+        assert_eq!((heavy(0, 1), heavy(70, 10)), (0, 7));
+    }
+}

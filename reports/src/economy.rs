@@ -1,0 +1,109 @@
+//! Tables of money: what it is spent on and by whom.
+//!
+//! Invariant: what is shown as a list of parts sums to the whole; a part that is zero is left out.
+//!
+//! Deliberately absent: spend per day and month, which stand with the other sections.
+
+use crate::format::{Unit, money, number, shares};
+use crate::names::spend_words;
+use crate::table::{Cell, Table};
+use experiments::{CostPart, HEAVIEST, RunResult};
+
+/// Cost and margin of each kind of task.
+pub(crate) fn tasks(result: &RunResult) -> Table {
+    let headers = ["cost per success", "margin per task", "metered", "rented", "unused"];
+    let mut table = Table::new("Money by task", &headers);
+    for task in result.tasks.iter().filter(|task| task.work.is_some()) {
+        let found = &task.money;
+        let (cost, margin) = (&found.cost_per_success_usd, &found.margin_per_task_usd);
+        [cost, margin].into_iter().for_each(|estimate| table.explain(estimate));
+        let mut cells = vec![Cell::of(cost, Unit::Dollars), Cell::of(margin, Unit::Dollars)];
+        cells.extend(
+            [found.metered, found.rented, found.wasted].map(|amount| Cell::plain(money(amount))),
+        );
+        table.row(&task.name, cells);
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "metered, rented and unused per run; rented: its share of GPUs and provisioned \
+             capacity by the time its attempts spent there; unused: the part of metered whose \
+             results nobody used."
+                .into(),
+        );
+    }
+    table
+}
+
+/// What the cost of a successful task buys, and why.
+pub(crate) fn drivers(result: &RunResult) -> Vec<Table> {
+    let Some(drivers) = &result.cost_drivers else { return Vec::new() };
+    let mut items = parts("What a success pays for", &drivers.items, result);
+    let mut causes = parts("Why it is paid", &drivers.causes, result);
+    items.notes.push(
+        "tokens are those of answers that were used; GPU time of prompts, answers and unused \
+         attempts cannot be told apart."
+            .into(),
+    );
+    causes.notes.push(
+        "tokens, GPUs and provisioned capacity at work, divided evenly among all calls; the rest \
+         as it was metered."
+            .into(),
+    );
+    [items, causes].into_iter().filter(|table| table.rows.len() > 1).collect()
+}
+
+/// A list of parts and their total.
+fn parts(title: &str, list: &[CostPart], result: &RunResult) -> Table {
+    let mut table = Table::new(title, &["per success", "share"]);
+    let total = list.iter().map(|part| part.amount.0).sum::<i128>();
+    let of_total: Vec<f64> = list.iter().map(|part| part.amount.0 as f64 / total as f64).collect();
+    for (part, share) in list.iter().zip(shares(&of_total)) {
+        table.explain(&part.per_successful_task_usd);
+        let cost = Cell::of(&part.per_successful_task_usd, Unit::Dollars);
+        table.row(spend_words(part.key), vec![cost, Cell::plain(share)]);
+    }
+    let cost = Cell::of(&result.spend.per_successful_task_usd, Unit::Dollars);
+    table.row("total", vec![cost, Cell::plain(number(1.0, Unit::Share))]);
+    table
+}
+
+/// What tenants pay and cost.
+pub(crate) fn tenants(result: &RunResult) -> Table {
+    let headers = ["tenants", "paid", "cost", "margin each", "losing"];
+    let mut table = Table::new("Tenants", &headers);
+    for group in &result.tenants {
+        let margin = &group.margin_per_tenant_month_usd;
+        [margin, &group.losing].into_iter().for_each(|estimate| table.explain(estimate));
+        let name = match &group.plan {
+            Some(plan) => format!("{} ({plan})", group.name),
+            None => group.name.clone(),
+        };
+        let cells = vec![
+            Cell::plain(crate::format::count(group.tenants.into())),
+            Cell::plain(money(group.revenue)),
+            Cell::plain(money(group.metered + group.rented)),
+            Cell::of(margin, Unit::Dollars),
+            Cell::of(&group.losing, Unit::Share),
+        ];
+        table.row(name, cells);
+        for (heaviest, per_cent) in group.heaviest.iter().zip(HEAVIEST) {
+            table.explain(&heaviest.margin_per_tenant_month_usd);
+            let cells = vec![
+                Cell::plain(crate::format::count(heaviest.tenants.into())),
+                Cell::plain(""),
+                Cell::of(&heaviest.cost_share, Unit::Share),
+                Cell::of(&heaviest.margin_per_tenant_month_usd, Unit::Dollars),
+                Cell::plain(""),
+            ];
+            table.row(format!("  heaviest {per_cent} %"), cells);
+        }
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "paid and cost per run, of the heaviest their share of the cost; margin of a tenant in \
+             a month; losing: share of the tenants who cost more than they pay."
+                .into(),
+        );
+    }
+    table
+}

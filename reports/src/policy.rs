@@ -1,0 +1,236 @@
+//! Tables of what policies, backends and tools did.
+//!
+//! Invariant: each table is empty, and so left out, where the scenario has nothing of the kind.
+//!
+//! Deliberately absent: money, except what a backend or a tool costs (see `economy`).
+
+use crate::format::{Unit, addends, count, money, number, shares};
+use crate::names::{DRIVER_WORDS, ENDING_WORDS, FAILURE_WORDS, endings};
+use crate::table::{Cell, Table};
+use experiments::{RunResult, TaskResult, TaskWork};
+use sim::tasks::DRIVERS;
+use sim::units::Span;
+
+fn works(result: &RunResult) -> impl Iterator<Item = (&TaskResult, &TaskWork)> {
+    result.tasks.iter().filter_map(|task| Some((task, task.work.as_ref()?)))
+}
+
+/// Why tasks ended as they did.
+pub(crate) fn endings_table(result: &RunResult) -> Table {
+    let mut table = Table::new("How tasks ended", &["tasks", "share"]);
+    for (task, work) in works(result) {
+        let counts = endings(&work.endings);
+        let total: u64 = counts.iter().sum();
+        let share = |part: u64| number(part as f64 / total.max(1) as f64, Unit::Share);
+        let cells = |n: u64| vec![Cell::plain(count(n)), Cell::plain(share(n))];
+        table.row(&task.name, cells(total));
+        for (word, &part) in ENDING_WORDS.iter().zip(&counts).filter(|(_, part)| **part > 0) {
+            table.row(format!("  {word}"), cells(part));
+        }
+    }
+    table
+}
+
+/// What a task asked for.
+pub(crate) fn work(result: &RunResult) -> Table {
+    let headers = ["submissions", "calls", "escalated", "cache hits", "wrong hits"];
+    let mut table = Table::new("Work", &headers);
+    for (task, work) in works(result) {
+        let (asked, calls) = (&work.submissions_per_task, &work.calls_per_submission);
+        [asked, calls].into_iter().for_each(|ratio| table.explain(ratio));
+        let mut cells = vec![Cell::of(asked, Unit::Plain), Cell::of(calls, Unit::Plain)];
+        let hits = work.exact_hits + work.semantic_hits;
+        cells.extend([work.escalations, hits, work.wrong_hits].map(|n| Cell::plain(count(n))));
+        table.row(&task.name, cells);
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "submissions per task and calls per submission; what the answer caches answer is no \
+             call, and wrong if the answer belongs to another question."
+                .into(),
+        );
+    }
+    table
+}
+
+/// Rungs of the ladder and actions that were not taken.
+pub(crate) fn rungs(result: &RunResult) -> Table {
+    let headers = ["shorter", "smaller", "cached", "partial", "refine", "blocked"];
+    let mut table = Table::new("Budgets and checks", &headers);
+    for (task, work) in works(result) {
+        let counts = work.rungs.iter().chain([&work.actions_blocked]);
+        let cells: Vec<Cell> = counts.clone().map(|&n| Cell::plain(count(n))).collect();
+        if counts.sum::<u64>() > 0 {
+            table.row(&task.name, cells);
+        }
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "uses of each rung of the ladder; blocked: actions left undone because no check could \
+             say that they are safe."
+                .into(),
+        );
+    }
+    table
+}
+
+/// Where calls went and what the guards did.
+pub(crate) fn models(result: &RunResult) -> Table {
+    let headers = ["share", "attempts/answer", "retries", "hedges", "fallbacks", "unused tokens"];
+    let mut table = Table::new("Routes", &headers);
+    for model in &result.models {
+        let Some(work) = &model.work else { continue };
+        [&work.share, &work.attempts_per_call].into_iter().for_each(|ratio| table.explain(ratio));
+        let unused = work.wasted_input_tokens + work.wasted_output_tokens;
+        let mut cells = vec![
+            Cell::of(&work.share, Unit::Share),
+            Cell::of(&work.attempts_per_call, Unit::Plain),
+        ];
+        let counts = [work.retries, work.hedges, work.fallbacks, unused];
+        cells.extend(counts.map(|n| Cell::plain(count(n))));
+        table.row(&model.name, cells);
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "share of the answered calls; unused tokens: computed or written by pools for answers \
+             that nobody used."
+                .into(),
+        );
+    }
+    table
+}
+
+/// Why attempts failed.
+pub(crate) fn failures(result: &RunResult) -> Table {
+    let mut table = Table::new("Failed attempts", &FAILURE_WORDS);
+    for model in &result.models {
+        let Some(work) = &model.work else { continue };
+        if work.failures.iter().any(|&n| n > 0) {
+            table.row(&model.name, work.failures.map(|n| Cell::plain(count(n))).into());
+        }
+    }
+    table
+}
+
+/// Backends that are no pools.
+pub(crate) fn backends(result: &RunResult) -> Table {
+    let headers = ["attempts", "failed", "429", "refused", "utilised", "cold starts", "cost"];
+    let mut table = Table::new("Backends", &headers);
+    for remote in &result.remotes {
+        let utilised = remote.utilisation.as_ref().map_or_else(
+            || Cell::plain("–"),
+            |ratio| {
+                table.explain(ratio);
+                Cell::of(ratio, Unit::Share)
+            },
+        );
+        let refused: u64 = remote.refused.iter().skip(1).sum();
+        let counts = [remote.attempts, remote.failed, remote.refused[0], refused];
+        let mut cells: Vec<Cell> = counts.map(|n| Cell::plain(count(n))).into();
+        cells.extend([
+            utilised,
+            Cell::plain(count(remote.cold_starts)),
+            Cell::plain(money(remote.spend)),
+        ]);
+        table.row(&remote.name, cells);
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "attempts that got a place, and those refused for rate limits (429) or otherwise; \
+             utilised: share of the places taken, – where there are any number; cost per run."
+                .into(),
+        );
+    }
+    table
+}
+
+/// What their meters counted.
+pub(crate) fn tokens(result: &RunResult) -> Table {
+    let headers = ["input", "cached", "written", "output", "unused in", "unused out"];
+    let mut table = Table::new("Tokens", &headers);
+    for remote in result.remotes.iter().filter(|remote| remote.tokens.input > 0) {
+        let (all, unused) = (&remote.tokens, &remote.wasted);
+        let plain = all.input - all.cached_input - all.cache_write;
+        let counts =
+            [plain, all.cached_input, all.cache_write, all.output, unused.input, unused.output];
+        table.row(&remote.name, counts.map(|n| Cell::plain(count(n))).into());
+    }
+    table
+}
+
+/// Circuit breakers.
+pub(crate) fn breakers(result: &RunResult) -> Table {
+    let mut table = Table::new("Circuit breakers", &["opened", "refused"]);
+    let pools = result.pools.iter().map(|pool| (&pool.name, pool.breaker));
+    let remotes = result.remotes.iter().map(|remote| (&remote.name, remote.breaker));
+    for (name, breaker) in pools.chain(remotes) {
+        if let Some(counts) = breaker {
+            table.row(name, [counts.opens, counts.rejected].map(|n| Cell::plain(count(n))).into());
+        }
+    }
+    table
+}
+
+/// Tools, retrieval and reviewers.
+pub(crate) fn tools(result: &RunResult) -> Table {
+    let headers = ["uses", "failed", "cache hits", "mean", "p95", "cost"];
+    let mut table = Table::new("Tools", &headers);
+    for tool in &result.tools {
+        [&tool.time.mean, &tool.time.p95].into_iter().for_each(|time| table.explain(time));
+        let mut cells: Vec<Cell> =
+            [tool.uses, tool.failed, tool.cache_hits].map(|n| Cell::plain(count(n))).into();
+        cells.extend([
+            Cell::of(&tool.time.mean, Unit::Seconds),
+            Cell::of(&tool.time.p95, Unit::Seconds),
+            Cell::plain(money(tool.spend)),
+        ]);
+        table.row(&tool.name, cells);
+    }
+    table
+}
+
+/// What the latency of each kind of task is made of.
+pub(crate) fn latencies(result: &RunResult) -> Table {
+    let mut table = Table::new("What tasks wait for", &["mean", "share", "p95", "share"]);
+    for task in &result.tasks {
+        let Some(drivers) = &task.drivers else { continue };
+        let columns = [Some(&drivers.mean), drivers.p95.as_ref()].map(|parts| parts.map(column));
+        let cells = |of: &dyn Fn(&Column) -> [String; 2]| {
+            let of = |column: &Option<Column>| column.as_ref().map_or_else(Default::default, of);
+            columns.iter().flat_map(of).map(Cell::plain).collect::<Vec<Cell>>()
+        };
+        let whole = number(1.0, Unit::Share);
+        table.row(&task.name, cells(&|column| [column.total.clone(), whole.clone()]));
+        for (at, word) in DRIVER_WORDS.iter().enumerate() {
+            let spent = drivers.mean[at].max(drivers.p95.map_or(Span::ZERO, |parts| parts[at]));
+            if spent > Span::ZERO {
+                let part = |column: &Column| [column.parts[at].clone(), column.shares[at].clone()];
+                table.row(format!("  {word}"), cells(&part));
+            }
+        }
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "of tasks that succeeded; the p95 as those with latencies next to it spent their time. \
+             Shares have no interval."
+                .into(),
+        );
+    }
+    table
+}
+
+/// One latency in parts.
+struct Column {
+    parts: Vec<String>,
+    shares: Vec<String>,
+    total: String,
+}
+
+/// Parts of a latency, their shares and the total, such that the parts shown sum to it.
+fn column(parts: &[Span; DRIVERS]) -> Column {
+    let seconds = parts.map(Span::as_secs_f64);
+    let whole: f64 = seconds.iter().sum();
+    let (parts, total) = addends(&seconds, whole, Unit::Seconds);
+    let of_whole = seconds.map(|part| if whole > 0.0 { part / whole } else { 0.0 });
+    Column { parts, shares: shares(&of_whole), total }
+}
