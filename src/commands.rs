@@ -47,11 +47,7 @@ fn load(source: &Source) -> Result<Resolved, Error> {
     if !source.scenario.exists()
         && let Some(shipped) = source.scenario.to_str().and_then(library::find)
     {
-        if source.policy.is_some() {
-            let advice = "--policy works with a scenario file; see `surgeline init`";
-            return Err(Error::Usage(advice.to_owned()));
-        }
-        return Ok(scenarios::load_library(shipped, &source.set)?);
+        return Ok(scenarios::load_library(shipped, source.policy.as_deref(), &source.set)?);
     }
     if !source.scenario.exists() {
         let shipped: Vec<&str> = library::all().iter().map(|shipped| shipped.name).collect();
