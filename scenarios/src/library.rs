@@ -1,8 +1,8 @@
 //! Scenarios, policies and recorded traffic that ship inside the program.
 //!
-//! Invariants: the first line of each scenario is the question it answers, that of each policy what
-//! it does; a scenario names shipped data as `library:NAME` and its policy by the file beside it,
-//! and runs from any folder.
+//! Invariants: a scenario begins with the question it answers and a policy with what it does,
+//! after the `#:schema` line that tells editors its keys; a scenario names shipped data as
+//! `library:NAME` and its policy by the file beside it, and runs from any folder.
 //!
 //! Deliberately absent: results; a scenario's objectives say what it should show.
 
@@ -109,17 +109,26 @@ pub fn find_policy(name: &str) -> Option<&'static Shipped> {
     POLICIES.iter().find(|shipped| shipped.name == stem)
 }
 
-/// A commented scenario to start from.
+/// The shipped scenario that a misspelt name was probably meant for.
 #[must_use]
-pub fn starter() -> &'static str {
-    include_str!("../library/starter.toml")
+pub fn meant(name: &str) -> Option<&'static Shipped> {
+    find(crate::problem::nearest(name, ALL.iter().map(|shipped| shipped.name))?)
+}
+
+/// A commented scenario to start from, in any folder: its `#:schema` line names a file beside it,
+/// which `surgeline schema scenario` writes, in place of the one beside the library.
+#[must_use]
+pub fn starter() -> String {
+    let text = include_str!("../library/starter.toml");
+    text.replacen("#:schema ../schema/scenario.json", "#:schema scenario.schema.json", 1)
 }
 
 impl Shipped {
-    /// The question it answers, or what it does: its first line.
+    /// The question it answers, or what it does: its first line of prose.
     #[must_use]
     pub fn question(&self) -> &'static str {
-        self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
+        let prose = self.text.lines().find(|line| !line.starts_with("#:"));
+        prose.unwrap_or_default().trim_start_matches('#').trim()
     }
 
     /// The name under which problems and provenance show it.

@@ -73,8 +73,7 @@ fn given_policy(path: &Path) -> Result<(String, String), Problem> {
     }
     let known: Vec<&str> = library::policies().iter().map(|policy| policy.name).collect();
     let message = format!("{name} is neither a file nor a shipped policy");
-    let help = Some(did_you_mean(&name, &known));
-    Err(Problem { help, ..Problem::new(ProblemKind::File, &site, message) })
+    Err(Problem::new(ProblemKind::File, &site, message).help(did_you_mean(&name, &known)))
 }
 
 /// A file's text, or the problem at `site`.
