@@ -14,6 +14,9 @@
 //!    what is completed per second in the last quarter, where the backlog is largest, by more
 //!    than 2 %.
 //!
+//! With five replications or more, half a per cent is enough in the second and the third if the
+//! lower end of the t interval of that excess is above it.
+//!
 //! The first quarter is the start-up from empty and is left out. The third condition keeps a load
 //! that only rises towards the end, or a hump that is draining, from counting as unstable: the
 //! same pattern repeated would be carried.
@@ -26,8 +29,8 @@
 //! decides. `D` is taken from differences of successive windows, so that a slow change of the rate
 //! does not count (von Neumann, Ann. Math. Statist. 12, 1941).
 //!
-//! Deliberately absent: systems less than about 2 % overloaded, which no run of reasonable length
-//! tells from a critical one.
+//! Deliberately absent: systems less than about half a per cent overloaded, which no run of
+//! reasonable length tells from a critical one.
 
 use crate::CONFIDENCE;
 use crate::warm_up::whole_windows;
@@ -39,6 +42,8 @@ use sim::units::Span;
 const MIN_WINDOWS: usize = 16;
 /// Share of the arrivals that a rise, and share of the demand that a shortfall, must exceed.
 const MATERIAL: f64 = 0.02;
+/// The same where the replications are sure that it is exceeded.
+const SURELY_MATERIAL: f64 = 0.005;
 /// Share of the arrivals still in the system at the end from which a run too short to be judged
 /// says nothing about latency.
 const LEFT_AT_THE_END: f64 = 0.25;
@@ -201,8 +206,11 @@ pub fn judge(flows: &[Flow]) -> Stability {
     let completed = mean(&|f| f.completed_per_s);
     let (second, last) = (mean(&|f| f.second_quarter), mean(&|f| f.last_quarter));
     let arrived_between = mean(&|f| f.arrived as f64) / 2.0;
-    let material = last - second > MATERIAL * arrived_between;
-    let would_not_drain = demand - completed > MATERIAL * demand;
+    let rise = |f: &Flow| f.rise() / (f.arrived as f64 / 2.0).max(1.0);
+    let shortfall = |f: &Flow| 1.0 - f.completed_per_s * f.seconds / (f.arrived as f64).max(1.0);
+    let material = last - second > MATERIAL * arrived_between || surely_exceeds(flows, rise);
+    let would_not_drain =
+        demand - completed > MATERIAL * demand || surely_exceeds(flows, shortfall);
     let grows = rises(flows, arrived_between);
     if grows && material && would_not_drain {
         Stability {
@@ -241,6 +249,13 @@ pub fn judge(flows: &[Flow]) -> Stability {
             capacity_per_s: None,
         }
     }
+}
+
+/// Whether the replications are sure that a share exceeds [`SURELY_MATERIAL`].
+fn surely_exceeds(flows: &[Flow], of: impl Fn(&Flow) -> f64) -> bool {
+    let values: Vec<f64> = flows.iter().map(of).collect();
+    flows.len() >= MIN_FOR_T
+        && t_interval(&values, CONFIDENCE).is_some_and(|t| t.mean - t.half_width > SURELY_MATERIAL)
 }
 
 /// Whether the rise is more than chance.
