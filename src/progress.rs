@@ -101,7 +101,7 @@ mod tests {
     fn nothing_is_counted_or_foretold_before_it_is_known() {
         assert!(!BEFORE.contains("{len}") && !BEFORE.contains("{pos}"));
         assert_eq!(left(0, Duration::ZERO), "");
-        assert_eq!(left(1, Duration::from_secs(90)), ", 90 seconds left");
+        assert_eq!(left(1, Duration::from_secs(30)), ", 30 seconds left");
         for template in [BEFORE, WITHIN] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }

@@ -14,6 +14,20 @@ use std::sync::Arc;
 /// Problems kept; the rest is only counted.
 const KEPT: usize = 100;
 
+/// Keys of features that are planned and not there: whoever writes one has not misspelt anything.
+/// An entry goes when its key comes.
+pub(crate) const PLANNED: [&str; 9] = [
+    "autoscaling",
+    "data_parallel",
+    "faults",
+    "outages",
+    "pipeline_parallel",
+    "regions",
+    "speculative_config",
+    "spot",
+    "zones",
+];
+
 /// A position in a text a user wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -134,6 +148,12 @@ impl Problem {
 
     /// A key that nobody asked for, beside those that are known.
     pub(crate) fn unknown_key(site: &Site, parent: &str, key: &str, known: &[&str]) -> Problem {
+        if PLANNED.contains(&key) {
+            let message = format!("`{key}` is not simulated yet");
+            let help =
+                "leave it out; the roadmap says what comes, and nothing is ignored in silence";
+            return Problem::new(ProblemKind::UnknownKey, site, message).help(help);
+        }
         let message = format!("unknown key `{}`", shortened(key));
         let meant = nearest(key, known.iter().copied()).map(|meant| join(parent, meant));
         let help = Some(did_you_mean(key, known));

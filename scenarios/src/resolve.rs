@@ -148,9 +148,11 @@ pub(crate) fn resolve(
     let sources = resolver.sources(horizon.unwrap_or(Span::from_secs(86_400)), &traces);
     let objectives = resolver.objectives();
     resolver.check_use(&sources);
-    let offered_load = resolver.offered_load(&sources);
+    let offered_load = resolver.offered_load(&sources, horizon.unwrap_or(Span::from_secs(86_400)));
 
     let (settings, horizon) = (settings?, horizon?);
+    let site = settings.horizon.as_ref().map_or(&settings.site, |horizon| &horizon.site);
+    resolver.check_size(&sources, horizon, site);
     let times = resolver.times(settings, horizon);
     let plan = plan(settings);
     if context.sink.is_empty() && !resolver.is_complete() {

@@ -26,3 +26,29 @@ pub fn schema(kind: SchemaKind) -> Value {
     schema["title"] = json!(title);
     schema
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::PLANNED;
+
+    fn has_key(schema: &Value, key: &str) -> bool {
+        match schema {
+            Value::Object(map) => {
+                map.get("properties").is_some_and(|properties| !properties[key].is_null())
+                    || map.values().any(|below| has_key(below, key))
+            }
+            Value::Array(items) => items.iter().any(|item| has_key(item, key)),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn what_is_planned_is_not_there() {
+        let scenario = schema(SchemaKind::Scenario);
+        assert!(has_key(&scenario, "replicas"));
+        for key in PLANNED {
+            assert!(!has_key(&scenario, key), "`{key}` came: take it off the list");
+        }
+    }
+}

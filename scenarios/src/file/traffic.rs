@@ -337,34 +337,49 @@ fn profile(r: &mut Reader<'_>) -> Option<Profile> {
     Some(Profile { points, period, site: r.site().clone() })
 }
 
-/// Hourly multipliers of the named curves, from midnight; scaled to mean 1 when used. They are
-/// shapes to plan with, not measurements: quiet nights, an office day with a lunch dip, and a
-/// consumer day that peaks after work.
-const PROFILES: Choice<[f64; 24]> = Choice(&[
-    ("flat", [1.0; 24]),
-    (
-        "weekday-office",
-        [
-            0.15, 0.12, 0.10, 0.10, 0.12, 0.20, 0.40, 0.80, 1.40, 1.90, 2.10, 2.10, 1.70, 1.80,
-            2.10, 2.10, 1.90, 1.50, 1.00, 0.70, 0.55, 0.45, 0.30, 0.20,
-        ],
-    ),
+/// Hourly multipliers of an office day, from midnight.
+const OFFICE: [f64; 24] = [
+    0.15, 0.12, 0.10, 0.10, 0.12, 0.20, 0.40, 0.80, 1.40, 1.90, 2.10, 2.10, 1.70, 1.80, 2.10, 2.10,
+    1.90, 1.50, 1.00, 0.70, 0.55, 0.45, 0.30, 0.20,
+];
+/// The days of a week of offices, from Monday.
+const DAYS: [f64; 7] = [1.0, 1.0, 1.0, 1.0, 0.9, 0.2, 0.2];
+/// The hours of that week.
+const WEEK: [f64; 168] = {
+    let mut hours = [0.0; 168];
+    let mut at = 0;
+    while at < hours.len() {
+        hours[at] = OFFICE[at % 24] * DAYS[at / 24];
+        at += 1;
+    }
+    hours
+};
+
+/// Hourly multipliers of the named curves, from midnight, scaled to mean 1 when used; a curve
+/// repeats when its hours are over. They are shapes to plan with, assumed and not measured: quiet
+/// nights, an office day with a lunch dip, a week of such days with a shorter Friday and a fifth
+/// of the traffic at weekends, and a consumer day that peaks after work.
+const PROFILES: Choice<&[f64]> = Choice(&[
+    ("flat", &[1.0; 24]),
+    ("weekday-office", &OFFICE),
+    ("business-week", &WEEK),
     (
         "evening-peak",
-        [
+        &[
             0.60, 0.35, 0.22, 0.18, 0.18, 0.25, 0.45, 0.70, 0.85, 0.90, 0.95, 1.00, 1.10, 1.05,
             1.00, 1.05, 1.15, 1.35, 1.65, 2.00, 2.20, 2.00, 1.50, 1.00,
         ],
     ),
 ]);
 
-fn named_profile(hours: At<[f64; 24]>) -> Profile {
+fn named_profile(hours: At<&[f64]>) -> Profile {
+    let count = hours.value.len();
     // The curve is periodic with equal steps, so its mean is the mean of its points.
-    let mean = hours.value.iter().sum::<f64>() / 24.0;
+    let mean = hours.value.iter().sum::<f64>() / count as f64;
     let hour = |i: usize| Span::from_secs(3_600 * i as u64);
-    let point = |i: usize| (hour(i), hours.value[i % 24] / mean);
-    let points = (0..=24).map(point).collect();
-    Profile { points, period: Some(hour(24)), site: hours.site }
+    let point = |i: usize| (hour(i), hours.value[i % count] / mean);
+    let points = (0..=count).map(point).collect();
+    Profile { points, period: Some(hour(count)), site: hours.site }
 }
 
 fn spike(r: &mut Reader<'_>) -> Option<Spike> {
@@ -404,9 +419,20 @@ mod tests {
         for &(name, hours) in PROFILES.0 {
             let site = crate::document::start_of("t");
             let curve = named_profile(At { value: hours, site });
-            let area: f64 =
-                curve.points.windows(2).map(|w| (w[0].1 + w[1].1) / 2.0).sum::<f64>() / 24.0;
+            let area: f64 = curve.points.windows(2).map(|w| (w[0].1 + w[1].1) / 2.0).sum::<f64>();
+            let area = area / hours.len() as f64;
             assert!((area - 1.0).abs() < 1e-12, "{name}: {area}");
         }
+    }
+
+    #[test]
+    fn a_business_week_is_quiet_at_its_end_and_repeats() {
+        let site = crate::document::start_of("t");
+        let week = named_profile(At { value: &WEEK, site });
+        assert_eq!(week.period, Some(Span::from_secs(7 * 86_400)));
+        let noon = |day: usize| week.points[24 * day + 12].1;
+        assert_eq!((noon(0), noon(7 - 1)), (noon(3), noon(5)));
+        assert!((noon(5) / noon(0) - 0.2).abs() < 1e-12 && noon(4) < noon(3));
+        assert_eq!(week.points[0].1, week.points[168].1);
     }
 }

@@ -104,10 +104,7 @@ impl Resolver<'_> {
         let calibrated = match calibrated {
             Ok(calibrated) => calibrated,
             Err(error) => {
-                let site = self.site_of(file, &error);
-                let problem = Problem::new(ProblemKind::DoesNotFit, &site, error.to_string());
-                // Any of the arguments may be the one that would have made it fit.
-                self.push(problem.rests_on([name.site.child("engine_args").key]));
+                self.does_not_fit(name, file, &error);
                 return None;
             }
         };
@@ -257,6 +254,18 @@ impl Resolver<'_> {
         settings: Result<EngineDefaults, E>,
     ) -> Option<EngineDefaults> {
         settings.map_err(|e| self.refuse(ProblemKind::BadValue, &file.site, e.to_string())).ok()
+    }
+
+    fn does_not_fit(
+        &self,
+        name: &At<String>,
+        file: &PoolFile,
+        error: &calibrate::CalibrationError,
+    ) {
+        let site = self.site_of(file, error);
+        let problem = Problem::new(ProblemKind::DoesNotFit, &site, error.to_string());
+        // Any of the arguments may be the one that would have made it fit.
+        self.push(problem.rests_on([name.site.child("engine_args").key]));
     }
 
     /// The key that a calibration error is about, where there is one.

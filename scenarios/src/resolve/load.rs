@@ -8,6 +8,7 @@
 //! Deliberately absent: queueing, prefix hits, padding. The simulation decides; this only warns.
 
 use super::{Resolver, traffic::Source};
+use crate::problem::{Problem, ProblemKind, Site};
 use crate::resolved::Origin;
 use sim::engine::Work;
 use sim::fleet::PoolSpec;
@@ -20,18 +21,19 @@ use sim::workload::{RateCurve, ScaleHow};
 const SAMPLES: u64 = 240;
 /// An estimate this far above one is worth a warning.
 const OVERLOADED: f64 = 1.0;
+/// Calls of one replication, at most.
+const MOST_CALLS: f64 = 1e10;
+/// Calls that one thread simulates in a second, at best.
+const CALLS_PER_SECOND: f64 = 2e6;
 
 impl Resolver<'_> {
     /// Offered load of each pool, from the calls that tasks make for certain; what a condition
     /// decides, retries and repetitions after a check come on top.
-    pub(super) fn offered_load(&self, sources: &[Source]) -> Vec<Option<f64>> {
+    pub(super) fn offered_load(&self, sources: &[Source], horizon: Span) -> Vec<Option<f64>> {
         let mut load: Vec<Option<f64>> = vec![Some(0.0); self.pools.len()];
+        let mut calls_of_pool = vec![0.0; self.pools.len()];
         for source in sources {
-            let factor = match source.spec.scaling.how {
-                ScaleHow::Burstier => 1.0,
-                ScaleHow::MoreUsers | ScaleHow::FasterUsers => source.spec.scaling.factor,
-            };
-            let demand = source.demand;
+            let (demand, factor) = (source.demand, factor(source));
             for call in self.expected_calls(source.spec.task) {
                 let (input, output) = call.lengths.unwrap_or((demand.input, demand.output));
                 for (pool_id, share) in self.shares(call.model) {
@@ -44,18 +46,24 @@ impl Resolver<'_> {
                     if let Some(slot) = load.get_mut(pool_id.index()) {
                         *slot = slot.zip(offered).map(|(sum, more)| sum + more);
                     }
+                    if let Some(slot) = calls_of_pool.get_mut(pool_id.index()) {
+                        *slot += demand.rate.unwrap_or(0.0) * factor * call.times * share;
+                    }
                 }
             }
         }
-        for ((name, _), load) in self.file.pools.iter().zip(&load) {
+        for (((name, _), load), calls) in self.file.pools.iter().zip(&load).zip(calls_of_pool) {
             let Some(load) = load else { continue };
             let key = format!("{}.offered_load", name.site.key);
             let how = "mean demand over mean capacity, an estimate".to_owned();
             self.note(key, format!("{load:.3}"), Origin::Derived(how));
             if *load > OVERLOADED {
+                let waiting = calls * (1.0 - 1.0 / load) * horizon.as_secs_f64();
                 let message = format!(
                     "offered load is about {load:.2} of capacity: the queue will grow without end \
-                     while requests arrive"
+                     while requests arrive; {} calls will wait at the horizon unless they are \
+                     rejected or given up",
+                    rounded(waiting)
                 );
                 self.warn(&name.site, message);
             }
@@ -65,6 +73,33 @@ impl Resolver<'_> {
 }
 
 impl Resolver<'_> {
+    /// Refuses what no machine would finish, from the same estimate: more calls than
+    /// [`MOST_CALLS`]. Closed loops, whose rate follows from the run, do not count.
+    pub(super) fn check_size(&self, sources: &[Source], horizon: Span, site: &Site) {
+        let calls = |source: &Source| {
+            let each: f64 = self.expected_calls(source.spec.task).iter().map(|c| c.times).sum();
+            let rate = source.demand.rate.unwrap_or(0.0) * factor(source);
+            rate * each.max(1.0) * horizon.as_secs_f64()
+        };
+        let each: Vec<f64> = sources.iter().map(calls).collect();
+        let total: f64 = each.iter().sum();
+        if total <= MOST_CALLS {
+            return;
+        }
+        let largest = each.iter().zip(sources).max_by(|a, b| a.0.total_cmp(b.0));
+        let largest = largest.map_or("", |(_, source)| source.spec.name.as_str());
+        let message = format!(
+            "one replication would make {} calls; at most {} are allowed",
+            rounded(total),
+            rounded(MOST_CALLS)
+        );
+        let time = lasting(total / CALLS_PER_SECOND);
+        self.push(Problem::new(ProblemKind::BadValue, site, message).help(format!(
+            "at two million calls a second, the most a thread simulates, it would take {time}; \
+             lower the horizon, or rate and scale of traffic.{largest}, which sends most"
+        )));
+    }
+
     /// Pools that get a model's calls first, and their shares of them.
     fn shares(&self, model: ModelId) -> Vec<(PoolId, f64)> {
         let Some(model) = self.models.get(model.index()) else { return Vec::new() };
@@ -83,6 +118,34 @@ impl Resolver<'_> {
                 model.served_by.iter().filter_map(share).collect()
             }
         }
+    }
+}
+
+/// What scaling makes of a source's mean rate.
+fn factor(source: &Source) -> f64 {
+    match source.spec.scaling.how {
+        ScaleHow::Burstier => 1.0,
+        ScaleHow::MoreUsers | ScaleHow::FasterUsers => source.spec.scaling.factor,
+    }
+}
+
+/// A large number in words.
+fn rounded(number: f64) -> String {
+    match number {
+        n if n >= 1e9 => format!("{:.0} billion", n / 1e9),
+        n if n >= 1e6 => format!("{:.1} million", n / 1e6),
+        n => format!("about {n:.0}"),
+    }
+}
+
+/// A long time in words.
+fn lasting(seconds: f64) -> String {
+    const HOUR: f64 = 3_600.0;
+    const YEAR: f64 = 365.25 * 24.0 * HOUR;
+    match seconds {
+        s if s >= YEAR => format!("{:.1} years", s / YEAR),
+        s if s >= 48.0 * HOUR => format!("{:.1} days", s / (24.0 * HOUR)),
+        s => format!("{:.1} hours", s / HOUR),
     }
 }
 

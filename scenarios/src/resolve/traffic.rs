@@ -339,7 +339,7 @@ impl Resolver<'_> {
                 distinct: prefix.distinct,
                 zipf: prefix.zipf,
             }),
-            session: file.sessions.as_ref().map(session),
+            session: file.sessions.as_ref().and_then(session),
             scaling: common.scaling,
             people: common.people.clone(),
         };

@@ -158,3 +158,48 @@ fn an_override_invents_no_name() {
     }
     assert!(tables > 8, "{tables}");
 }
+
+#[test]
+fn planned_features_are_refused_as_such() {
+    for change in ["autoscaling.h100.min=1", "faults=[]", "pools.h100.zones=2", "outages={}"] {
+        let problems = refused(&[change]);
+        let [problem] = problems.list.as_slice() else { panic!("{change}: {problems}") };
+        assert!(problem.message.ends_with("is not simulated yet"), "{problems}");
+        assert_eq!(problem.kind, Kind::UnknownKey);
+    }
+}
+
+#[test]
+fn a_run_beyond_all_bounds_is_refused_before_it_starts() {
+    let hopeless = ["traffic.web.arrivals.rate=1000000000/s", "scenario.horizon=100d"];
+    let problems = refused(&hopeless);
+    let [problem] = problems.list.as_slice() else { panic!("{problems}") };
+    assert!(problem.message.contains("8640000 billion calls"), "{problems}");
+    assert_eq!(problem.site.key, "scenario.horizon");
+    let help = problem.help.as_deref().unwrap_or_default();
+    assert!(help.contains("traffic.web") && help.contains("136.9 years"), "{problems}");
+    small(&["traffic.web.arrivals.rate=1000/s", "scenario.horizon=100d"]).expect("8.6 billion");
+    let turns = "traffic.web.sessions={ turns = { kind = 'fixed', tokens = 2 }, \
+                 think = { kind = 'fixed', length = '1s' } }";
+    refused(&["traffic.web.arrivals.rate=1000/s", "scenario.horizon=100d", turns]);
+}
+
+#[test]
+fn a_backlog_that_must_come_is_foretold() {
+    let resolved = small(&["traffic.web.arrivals.rate=2000/s"]).expect("a bad idea, but allowed");
+    let warned = |text: &str| resolved.warnings.iter().any(|w| w.message.contains(text));
+    assert!(warned("of capacity") && warned("million calls will wait"), "{:?}", resolved.warnings);
+}
+
+#[test]
+fn a_conversation_of_one_turn_is_no_conversation() {
+    let turns = |n: u32| {
+        format!(
+            "traffic.web.sessions={{ turns = {{ kind = 'fixed', tokens = {n} }}, think = {{ kind = \
+             'fixed', length = '1s' }} }}"
+        )
+    };
+    let plain = small(&[]).expect("valid").scenario;
+    assert_eq!(small(&[&turns(1)]).expect("valid").scenario, plain);
+    assert_ne!(small(&[&turns(2)]).expect("valid").scenario, plain);
+}

@@ -34,8 +34,8 @@ impl Resolver<'_> {
     }
 }
 
-/// A source's conversations.
-pub(super) fn session(file: &SessionsFile) -> SessionSpec {
+/// A source's conversations; those of a single turn are requests like any other.
+pub(super) fn session(file: &SessionsFile) -> Option<SessionSpec> {
     let memory = file.memory.as_ref().and_then(|memory| {
         Some(MemorySpec {
             after_tokens: memory.after_tokens.as_ref().map(|most| most.value),
@@ -43,5 +43,7 @@ pub(super) fn session(file: &SessionsFile) -> SessionSpec {
             ratio: memory.ratio.as_ref()?.value,
         })
     });
-    SessionSpec { turns: file.turns.cut_at(MOST_TURNS), think: file.think.clone(), memory }
+    let turns = file.turns.cut_at(MOST_TURNS);
+    let single = file.turns.law_max() == Some(1) || turns.max == 1;
+    (!single || memory.is_some()).then(|| SessionSpec { turns, think: file.think.clone(), memory })
 }
