@@ -32,7 +32,10 @@ impl Histogram {
     /// Counts one value.
     pub fn record(&mut self, value: Span) {
         let (page, part) = bucket(value.0);
-        *self.slot(page * PARTS + part) += 1;
+        match self.pages.get_mut(page) {
+            Some(Some(counts)) => counts[part] += 1,
+            _ => *self.slot(page * PARTS + part) += 1,
+        }
         self.count += 1;
         self.sum += u128::from(value.0);
         self.least = Some(self.least.map_or(value, |least| least.min(value)));
@@ -243,7 +246,8 @@ fn bucket(value: u64) -> (usize, usize) {
         return (0, value as usize);
     }
     let shift = 63 - value.leading_zeros() - PARTS_LOG2;
-    (shift as usize + 1, (value >> shift) as usize - PARTS)
+    // The leading one falls away.
+    (shift as usize + 1, (value >> shift) as usize % PARTS)
 }
 
 /// First value and width of a bucket.
