@@ -52,7 +52,7 @@ pub(crate) enum Command {
 pub(crate) struct Source {
     /// Scenario file, or the name of a shipped one (see `surgeline list`).
     pub(crate) scenario: PathBuf,
-    /// Policy file, instead of the one the scenario names.
+    /// Policy file or the name of a shipped policy, instead of the one the scenario names.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// Change one value: --set pools.h100.replicas=4 (repeatable).

@@ -29,7 +29,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
             if file.exists() {
                 return Err(Error::Usage(format!("{} exists already", file.display())));
             }
-            output::write_file(&file, library::starter())?;
+            output::write_file(&file, &library::starter())?;
             eprintln!("wrote {}; next: surgeline run {}", file.display(), file.display());
             Ok(0)
         }
@@ -47,18 +47,19 @@ fn load(source: &Source) -> Result<Resolved, Error> {
     if !source.scenario.exists()
         && let Some(shipped) = source.scenario.to_str().and_then(library::find)
     {
-        if source.policy.is_some() {
-            let advice = "--policy works with a scenario file; see `surgeline init`";
-            return Err(Error::Usage(advice.to_owned()));
-        }
-        return Ok(scenarios::load_library(shipped, &source.set)?);
+        return Ok(scenarios::load_library(shipped, source.policy.as_deref(), &source.set)?);
     }
     if !source.scenario.exists() {
-        let shipped: Vec<&str> = library::all().iter().map(|shipped| shipped.name).collect();
+        let name = source.scenario.to_string_lossy();
+        let advice = match library::meant(&name) {
+            Some(shipped) => format!("did you mean `{}`?", shipped.name),
+            None => {
+                let all: Vec<&str> = library::all().iter().map(|shipped| shipped.name).collect();
+                format!("shipped are: {}", all.join(", "))
+            }
+        };
         return Err(Error::Usage(format!(
-            "{} is neither a file nor a shipped scenario; shipped are: {}",
-            source.scenario.display(),
-            shipped.join(", ")
+            "{name} is neither a file nor a shipped scenario; {advice}"
         )));
     }
     Ok(scenarios::load_file(&source.scenario, source.policy.as_deref(), &source.set)?)

@@ -1,10 +1,19 @@
 //! A progress bar on a terminal, and Ctrl-C that keeps what is finished.
 
 use experiments::{Phase, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_millis(250);
+/// What is shown before the first batch.
+const BEFORE: &str = "starting, {elapsed}";
+/// What is shown from then on.
+const WITHIN: &str = "{msg} {bar:30} {pos}/{len} replications, {elapsed}{left}";
 
 /// A bar on stderr, if that is a terminal.
 pub(crate) struct Bar {
@@ -17,11 +26,10 @@ impl Bar {
         if quiet || !std::io::stderr().is_terminal() {
             return Bar { bar: ProgressBar::hidden() };
         }
+        // Before the first batch is announced nobody knows how many replications there will be.
         let bar = ProgressBar::no_length();
-        let template = "{msg} {bar:30} {pos}/{len} replications, {elapsed}, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        set_style(&bar, BEFORE);
+        bar.enable_steady_tick(TICK);
         Bar { bar }
     }
 
@@ -31,6 +39,20 @@ impl Bar {
     }
 }
 
+fn set_style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.with_key("left", |state: &ProgressState, out: &mut dyn Write| {
+            // The bar is a comfort: what could not be written is left out.
+            let _ = out.write_str(&left(state.pos(), state.eta()));
+        }));
+    }
+}
+
+/// The time left, once a first replication says how long one takes.
+fn left(done: u64, eta: Duration) -> String {
+    if done == 0 { String::new() } else { format!(", {} left", HumanDuration(eta)) }
+}
+
 impl Progress for Bar {
     fn batch(&self, phase: Phase, replications: u32, most: u32) {
         let what = match phase {
@@ -38,6 +60,7 @@ impl Progress for Bar {
             Phase::Measure if replications < most => "until precise",
             Phase::Measure => "simulating",
         };
+        set_style(&self.bar, WITHIN);
         self.bar.set_message(what);
         self.bar.set_length(self.bar.position() + u64::from(replications));
     }
@@ -68,4 +91,19 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
         let _ = ctrlc::set_handler(handler);
         &FLAG
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_counted_or_foretold_before_it_is_known() {
+        assert!(!BEFORE.contains("{len}") && !BEFORE.contains("{pos}"));
+        assert_eq!(left(0, Duration::ZERO), "");
+        assert_eq!(left(1, Duration::from_secs(90)), ", 90 seconds left");
+        for template in [BEFORE, WITHIN] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
 }

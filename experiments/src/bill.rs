@@ -100,10 +100,14 @@ impl Bill {
 /// The price of a reading by kind of token.
 fn token_spend(meter: &Meter, used: &MeterReading) -> TokenSpend {
     let of = |count: u64, price: Money| Money(i128::from(count) * price.0);
+    let uncached = of(used.input - used.cached_input - used.cache_write, meter.input);
+    let written = of(used.cache_write, meter.cache_write);
+    // Where writing to the cache costs nothing of its own, what is written is ordinary input.
+    let plain = meter.cache_write == meter.input;
     TokenSpend {
-        input: of(used.input - used.cached_input - used.cache_write, meter.input),
+        input: if plain { uncached + written } else { uncached },
         cached_input: of(used.cached_input, meter.cached_input),
-        cache_write: of(used.cache_write, meter.cache_write),
+        cache_write: if plain { Money::ZERO } else { written },
         output: of(used.output, meter.output),
         calls: of(used.attempts, meter.call),
     }

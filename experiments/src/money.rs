@@ -126,17 +126,19 @@ fn harm(record: &Record, tasks: &[TaskSpec]) -> Money {
     Money(each.sum())
 }
 
-/// What all replications earn.
-pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec]) -> Margin {
+/// What all replications earn. A task that traffic does not start earns nothing by itself.
+pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec], started: &[bool]) -> Margin {
     let harm_mean = mean(records, |r| harm(r, tasks));
-    if let Some(task) = tasks.iter().find(|task| task.value.is_none()) {
+    let mut asked = tasks.iter().zip(started).filter(|(_, started)| **started);
+    if let Some((task, _)) = asked.find(|(task, _)| task.value.is_none()) {
         let reason = format!("the task {} has no value", task.name);
         let per_task_usd = Estimate::absent(reason);
         return Margin { per_task_usd, per_month: None, harm: harm_mean };
     }
     let earned = |r: &Record| -> i128 {
-        let values = tasks.iter().filter_map(|task| task.value);
-        r.outcome.tasks.iter().zip(values).map(|(t, value)| i128::from(t.completed) * value.0).sum()
+        let value = |task: &TaskSpec| task.value.unwrap_or(Money::ZERO).0;
+        let outcomes = r.outcome.tasks.iter().zip(tasks);
+        outcomes.map(|(t, task)| i128::from(t.completed) * value(task)).sum()
     };
     let left = |r: &Record| earned(r) - harm(r, tasks).0 - spent(r).0;
     let parts: Vec<Part> = records.iter().map(|r| (left(r), completed(r))).collect();

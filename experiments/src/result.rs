@@ -39,7 +39,8 @@ pub struct RunResult {
     pub warm_up: Span,
     /// Time measured in each replication: horizon minus warm-up.
     pub measured: Span,
-    /// One per `Scenario::tasks`, in that order.
+    /// One per kind of task that is not merely a part of others, in the order of
+    /// `Scenario::tasks`.
     pub tasks: Vec<TaskResult>,
     /// One per `Scenario::models`, in that order.
     pub models: Vec<ModelResult>,

@@ -71,6 +71,7 @@ pub fn summarise(
     let general = work::is_general(scenario);
     let of_task = |at, spec: &TaskSpec| task(records, scenario, (at, spec), withheld);
     let tasks = each(&scenario.tasks, of_task);
+    let started: Vec<bool> = (0..tasks.len()).map(|at| !work::is_part(scenario, at)).collect();
     let mut result = RunResult {
         seed,
         replications: records.len() as u32,
@@ -78,7 +79,7 @@ pub fn summarise(
         horizon: scenario.horizon,
         warm_up: replications.removed,
         measured,
-        warnings: warnings(replications, &tasks, &stability.verdict),
+        warnings: warnings(replications, those(&tasks, &started), &stability.verdict),
         tasks,
         models: each(&scenario.models, |at, spec| model(records, general, (at, spec), withheld)),
         pools: each(&scenario.pools, |at, spec| pool(records, scenario, at, &spec.name)),
@@ -87,7 +88,7 @@ pub fn summarise(
         tenants: tenants::summarise(records, scenario),
         spend: spend(records, scenario),
         cost_drivers: general.then(|| drivers::cost(records, scenario)),
-        margin: margin(records, &scenario.tasks),
+        margin: margin(records, &scenario.tasks, &started),
         stability,
         amplification: general.then(|| storm::amplified(records, scenario)),
         objectives: Vec::new(),
@@ -96,7 +97,15 @@ pub fn summarise(
         log_hashes: records.iter().map(|r| r.outcome.log_hash).collect(),
     };
     result.objectives = objectives.iter().map(|objective| objective.judge(&result)).collect();
+    // Objectives count tasks as the scenario does; what only runs as a part of others has no row.
+    let mut started = started.into_iter();
+    result.tasks.retain(|_| started.next().unwrap_or(true));
     result
+}
+
+/// The tasks that are no mere parts of others.
+fn those<'a>(tasks: &'a [TaskResult], started: &'a [bool]) -> impl Iterator<Item = &'a TaskResult> {
+    tasks.iter().zip(started).filter_map(|(task, &started)| started.then_some(task))
 }
 
 /// The verdict on the replications so far.
@@ -343,9 +352,9 @@ fn pool(records: &[Record], scenario: &Scenario, at: usize, name: &str) -> PoolR
 }
 
 /// In the order a reader should meet them: what voids the result first.
-fn warnings(
+fn warnings<'a>(
     replications: &Replications,
-    tasks: &[TaskResult],
+    tasks: impl Iterator<Item = &'a TaskResult>,
     verdict: &Option<Verdict>,
 ) -> Vec<Warning> {
     let count = replications.records.len() as u32;

@@ -14,6 +14,7 @@ use sim::backends::{MeterReading, RemoteKind, RemoteSpec, RemoteUsage, ToolCost,
 use sim::ids::{Backend, RemoteId, TaskId};
 use sim::outcome::{Endings, ModelOutcome, RemoteOutcome, TaskOutcome, ToolOutcome};
 use sim::resilience::FAILURES;
+use sim::tasks::{Step, Work};
 use sim::units::{Money, Span};
 
 /// What the tasks of one kind did.
@@ -129,6 +130,13 @@ pub struct ToolResult {
 /// Whether a task is one plain call on pools.
 pub(crate) fn is_plain(scenario: &Scenario, task: usize) -> bool {
     scenario.plain_call(TaskId(task as u32)).is_some()
+}
+
+/// Whether a kind of task is only ever a part of others: no traffic starts it.
+pub(crate) fn is_part(scenario: &Scenario, task: usize) -> bool {
+    let is_this = |step: &Step| matches!(step.work, Work::SubTask(of) if of.index() == task);
+    scenario.sources.iter().all(|source| source.task.index() != task)
+        && scenario.tasks.iter().any(|spec| spec.graph.steps.iter().any(is_this))
 }
 
 /// Whether any task is more than one plain call.

@@ -257,29 +257,41 @@ fn multiplied(amplification: &Amplification) -> String {
         plain(&amplification.submissions_per_task),
         plain(&amplification.attempts_per_task),
     );
+    let mut recovering = Vec::new();
     for load in &amplification.models {
         let Some(worst) = load.worst else {
             text += &format!(" Nothing limits the attempts of a call to {}.", load.model);
             continue;
         };
-        text += &format!(
+        if worst <= 1.0 {
+            continue;
+        }
+        let per_second = |rate| number(rate, Unit::PerSecond);
+        let becomes = format!(
             " While every attempt fails, a call to {} becomes {} attempts",
             load.model,
             number(worst, Unit::Plain)
         );
-        let per_second = |rate| number(rate, Unit::PerSecond);
         match (load.capacity_per_s, load.safe_per_s) {
+            (_, Some(safe)) if load.demand_per_s < safe => recovering.push(load.model.as_str()),
             (Some(capacity), Some(safe)) => {
                 text += &format!(
-                    ": its backends can work on {}, so it recovers for sure only below {}, and \
-                     {} are asked for.",
+                    "{becomes}: its backends can work on {}, so it recovers for sure only below \
+                     {}, and {} are asked for.",
                     per_second(capacity),
                     per_second(safe),
                     per_second(load.demand_per_s)
                 );
             }
-            _ => text += ".",
+            _ => text += &format!("{becomes}."),
         }
+    }
+    if !recovering.is_empty() {
+        text += &format!(
+            " Even if every attempt failed for a while, retries could not keep {} down at this \
+             load.",
+            recovering.join(", ")
+        );
     }
     text
 }

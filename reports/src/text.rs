@@ -97,7 +97,9 @@ impl Page {
         self.wrapped("", &sections.sentence);
         self.line("");
         sections.headlines.iter().for_each(|headline| self.headline(headline));
-        self.line("");
+        if !sections.calibration.is_empty() {
+            self.line("");
+        }
         for statement in &sections.calibration {
             self.styled("Calibration: ", statement, OPEN);
         }

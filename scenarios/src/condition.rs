@@ -135,5 +135,5 @@ fn placed(fault: Fault, text: &str, plain: bool, site: &Site) -> Problem {
         let line = if text.contains('\n') { format!("line {line}, ") } else { String::new() };
         message = format!("{line}column {column} of the condition: {message}");
     }
-    Problem { kind: fault.kind, site, message, help: fault.help }
+    Problem::refused(&site, (fault.kind, message, fault.help))
 }

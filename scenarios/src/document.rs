@@ -166,7 +166,11 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problems> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problem = |error: &toml::de::Error| {
-            lines.problem(error.span().map_or(0, |span| span.start), error.message().to_owned())
+            let span = error.span().unwrap_or_default();
+            match repeated(&lines, error, &span) {
+                Some(problem) => problem,
+                None => lines.problem(span.start, error.message().to_owned()),
+            }
         };
         let list = errors.iter().take(SYNTAX_PROBLEMS).map(problem).collect::<Vec<_>>();
         let left_out = errors.len() - list.len();
@@ -174,6 +178,46 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problems> {
     }
     let value = Value::Table(tree_of_table(table.get_ref(), &lines));
     Ok(Node { value, place: lines.place(0), plain: false })
+}
+
+/// A key of no file, put in the place of a repeated one to find the table it belongs to.
+const STAND_IN: &str = "\"surgeline: a repeated key\"";
+
+/// What to say of a key that its table has already: which one, and where it was first.
+fn repeated(
+    lines: &Lines<'_>,
+    error: &toml::de::Error,
+    span: &std::ops::Range<usize>,
+) -> Option<Problem> {
+    let key = lines.text.get(span.clone()).filter(|_| error.message() == "duplicate key")?;
+    let name = key.trim_matches(['"', '\'']);
+    let shown = crate::problem::shortened(name);
+    let problem = lines.problem(span.start, format!("the key `{shown}` is written twice"));
+    let before = lines.text.get(..span.start)?;
+    let patched = format!("{before}{STAND_IN}{}", lines.text.get(span.end..)?);
+    let (root, _) = DeTable::parse_recoverable(&patched);
+    let first = first_of(root.get_ref(), name)?;
+    let first = lines.place(first);
+    Some(problem.help(format!("it is first at {first}; leave one of the two")))
+}
+
+/// Where `name` stands in the table that holds the stand-in.
+fn first_of(table: &DeTable<'_>, name: &str) -> Option<usize> {
+    let start = |key: &str| {
+        table.iter().find(|(known, _)| known.get_ref().as_ref() == key).map(|(k, _)| k.span().start)
+    };
+    if start(STAND_IN.trim_matches('"')).is_some() {
+        return start(name);
+    }
+    table.iter().find_map(|(_, value)| first_in(value.get_ref(), name))
+}
+
+fn first_in(value: &DeValue<'_>, name: &str) -> Option<usize> {
+    match value {
+        DeValue::Table(table) => first_of(table, name),
+        DeValue::Array(items) => items.iter().find_map(|item| first_in(item.get_ref(), name)),
+        _ => None,
+    }
 }
 
 /// A problem when brackets or dotted keys nest deeper than any scenario does.
@@ -254,7 +298,19 @@ pub(crate) fn bare_value(text: &str, place: &Place) -> Node {
 }
 
 /// Tables whose keys users name: an override may change such a name's settings, not invent one.
-const NAMED: [&str; 4] = ["traffic", "tasks", "models", "pools"];
+const NAMED: [&str; 11] = [
+    "traffic",
+    "tasks",
+    "models",
+    "pools",
+    "providers",
+    "provisioned",
+    "devices",
+    "tools",
+    "intents",
+    "attributes",
+    "plans",
+];
 
 /// Applies `key.path=value` to a document.
 pub(crate) fn set(root: &mut Node, text: &str, sink: &Sink) {
@@ -406,6 +462,23 @@ mod tests {
     fn several_syntax_problems_come_at_once() {
         let problems = parse("t", "a = \nb = 1\nc = ]\n").expect_err("refused");
         assert!(problems.list.len() >= 2, "{problems}");
+    }
+
+    #[test]
+    fn a_repeated_key_is_named_with_its_first_place() {
+        for (text, line, key, first) in [
+            ("a = 1\nb = { a = 2 }\na = 3\n", 3, "`a`", "t:1:1"),
+            ("[t]\nx = 1\n[u]\nx = 1\n[t]\ny = 2\n", 5, "`t`", "t:1:2"),
+            ("[u.x]\n[t]\nx = 1\n\"x\" = 2\n", 4, "`x`", "t:3:1"),
+            ("l = [{ p = 1 }, { q = 1, q = 2 }]\n", 1, "`q`", "t:1:19"),
+        ] {
+            let problems = parse("t", text).expect_err("refused");
+            let [problem] = problems.list.as_slice() else { panic!("{text}: {problems}") };
+            assert_eq!(problem.site.place.line, line, "{problems}");
+            assert!(problem.message.contains(key), "{problems}");
+            let help = problem.help.as_deref().unwrap_or_default();
+            assert!(help.contains(&format!("first at {first};")), "{problems}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Scenarios and recorded traffic that ship inside the program.
+//! Scenarios, policies and recorded traffic that ship inside the program.
 //!
-//! Invariants: the first line of each scenario is the question it answers; a scenario names
-//! shipped data as `library:NAME`, so it runs from any folder.
+//! Invariants: a scenario begins with the question it answers and a policy with what it does,
+//! after the `#:schema` line that tells editors its keys; a scenario names shipped data as
+//! `library:NAME` and its policy by the file beside it, and runs from any folder.
 //!
 //! Deliberately absent: results; a scenario's objectives say what it should show.
 
 use crate::trace::TraceFormat;
 
-/// A shipped scenario.
+/// A shipped scenario or policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shipped {
     /// Name on the command line.
@@ -24,15 +25,15 @@ pub(crate) struct Data {
 }
 
 macro_rules! shipped {
-    ($($name:literal),* $(,)?) => {
+    ($folder:literal: $($name:literal),* $(,)?) => {
         &[$(Shipped {
             name: $name,
-            text: include_str!(concat!("../library/", $name, ".toml")),
+            text: include_str!(concat!("../library/", $folder, $name, ".toml")),
         }),*]
     };
 }
 
-const ALL: &[Shipped] = shipped![
+const ALL: &[Shipped] = shipped!["":
     "azure-conversation",
     "azure-code-bursts",
     "mooncake-prefix-cache",
@@ -41,6 +42,26 @@ const ALL: &[Shipped] = shipped![
     "million",
     "million-prefix",
     "starter",
+    "support-reply",
+    "hosted-api",
+    "serverless-gpu",
+    "self-hosted",
+    "hybrid-routing",
+    "on-device",
+    "retry-storm",
+    "provider-outage",
+    "agent-fanout",
+    "semantic-cache",
+    "long-context-vs-memory",
+    "flat-pricing-heavy-users",
+];
+
+const POLICIES: &[Shipped] = shipped!["policies/":
+    "support-reply.main",
+    "support-reply.good",
+    "support-reply.bad",
+    "provider-outage.main",
+    "provider-outage.bad",
 ];
 
 /// Recorded traffic; sources and licences are in `data/traces/README.md`.
@@ -74,17 +95,40 @@ pub fn find(name: &str) -> Option<&'static Shipped> {
     ALL.iter().find(|shipped| shipped.name == name)
 }
 
-/// A commented scenario to start from.
+/// Every shipped policy.
 #[must_use]
-pub fn starter() -> &'static str {
-    include_str!("../library/starter.toml")
+pub fn policies() -> &'static [Shipped] {
+    POLICIES
+}
+
+/// The shipped policy of that name, or of its file in the library.
+#[must_use]
+pub fn find_policy(name: &str) -> Option<&'static Shipped> {
+    let stem = name.strip_prefix("policies/").unwrap_or(name);
+    let stem = stem.strip_suffix(".toml").unwrap_or(stem);
+    POLICIES.iter().find(|shipped| shipped.name == stem)
+}
+
+/// The shipped scenario that a misspelt name was probably meant for.
+#[must_use]
+pub fn meant(name: &str) -> Option<&'static Shipped> {
+    find(crate::problem::nearest(name, ALL.iter().map(|shipped| shipped.name))?)
+}
+
+/// A commented scenario to start from, in any folder: its `#:schema` line names a file beside it,
+/// which `surgeline schema scenario` writes, in place of the one beside the library.
+#[must_use]
+pub fn starter() -> String {
+    let text = include_str!("../library/starter.toml");
+    text.replacen("#:schema ../schema/scenario.json", "#:schema scenario.schema.json", 1)
 }
 
 impl Shipped {
-    /// The question it answers: its first line.
+    /// The question it answers, or what it does: its first line of prose.
     #[must_use]
     pub fn question(&self) -> &'static str {
-        self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
+        let prose = self.text.lines().find(|line| !line.starts_with("#:"));
+        prose.unwrap_or_default().trim_start_matches('#').trim()
     }
 
     /// The name under which problems and provenance show it.

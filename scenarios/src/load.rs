@@ -6,8 +6,8 @@
 
 use crate::document::{self, Node, Value};
 use crate::file::{self, POLICY_KEYS, PolicyFile, ScenarioFile};
-use crate::library::Shipped;
-use crate::problem::{Problem, ProblemKind, Problems, Site};
+use crate::library::{self, Shipped};
+use crate::problem::{Problem, ProblemKind, Problems, Site, did_you_mean};
 use crate::reader::{Context, Reader, read_table};
 use crate::resolve::resolve;
 use crate::resolved::Resolved;
@@ -30,14 +30,7 @@ pub fn load_file(
 ) -> Result<Resolved, Problems> {
     let name = path.display().to_string();
     let text = read_text(path, &document::start_of(&name))?;
-    let policy = match policy {
-        Some(path) => {
-            let name = path.display().to_string();
-            let text = read_text(path, &document::start_of(&name))?;
-            Some((name, text))
-        }
-        None => None,
-    };
+    let policy = policy.map(given_policy).transpose()?;
     // A bare file name has the empty path as its parent, which means the working folder.
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -54,12 +47,33 @@ pub fn load_str(name: &str, text: &str, overrides: &[String]) -> Result<Resolved
     load(name, text, None, overrides, &SourceFiles::default())
 }
 
-/// Resolves a shipped scenario.
+/// Resolves a shipped scenario. A `policy` given here, a file or a shipped one, replaces its own.
 ///
 /// # Errors
-/// Every problem; without overrides there are none.
-pub fn load_library(shipped: &Shipped, overrides: &[String]) -> Result<Resolved, Problems> {
-    load(&shipped.file_name(), shipped.text, None, overrides, &SourceFiles::default())
+/// Every problem; without policy and overrides there are none.
+pub fn load_library(
+    shipped: &Shipped,
+    policy: Option<&Path>,
+    overrides: &[String],
+) -> Result<Resolved, Problems> {
+    let policy = policy.map(given_policy).transpose()?;
+    load(&shipped.file_name(), shipped.text, policy, overrides, &SourceFiles::default())
+}
+
+/// The name and text of a policy that the caller names: a file, or else a shipped one.
+fn given_policy(path: &Path) -> Result<(String, String), Problem> {
+    let name = path.display().to_string();
+    let site = document::start_of(&name);
+    if path.exists() {
+        let text = read_text(path, &site)?;
+        return Ok((name, text));
+    }
+    if let Some(shipped) = library::find_policy(&name) {
+        return Ok((name, shipped.text.to_owned()));
+    }
+    let known: Vec<&str> = library::policies().iter().map(|policy| policy.name).collect();
+    let message = format!("{name} is neither a file nor a shipped policy");
+    Err(Problem::new(ProblemKind::File, &site, message).help(did_you_mean(&name, &known)))
 }
 
 /// A file's text, or the problem at `site`.
@@ -140,6 +154,9 @@ fn named_policy(root: &Node, files: &SourceFiles, context: &Context) -> Option<(
     let entry = table.get("policy")?;
     let Value::Text(file) = &entry.node.value else { return None };
     let site = Site { place: entry.node.place.clone(), key: "policy".to_owned() };
+    if let (None, Some(shipped)) = (&files.folder, library::find_policy(file)) {
+        return Some((file.clone(), shipped.text.to_owned()));
+    }
     let text = files
         .inside(file)
         .map_err(|message| Problem::new(ProblemKind::File, &site, message))

@@ -1,11 +1,12 @@
 //! What is wrong with a file, where, and what would be right.
 //!
 //! Invariants: every problem names a file, a line and a column (both from 1); reading never stops
-//! at the first problem; the list is in the order of the file and capped, so that a hostile file cannot
-//! fill a terminal.
+//! at the first problem; what another problem already explains is not reported besides; the list is
+//! in the order of the file and capped, so that a hostile file cannot fill a terminal.
 //!
 //! Deliberately absent: colours and terminal width; the command line adds those.
 
+use crate::kinds::Refusal;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -76,6 +77,17 @@ pub struct Problem {
     pub message: String,
     /// What would be right, when that is known.
     pub help: Option<String>,
+    tie: Option<Box<Tie>>,
+}
+
+/// How a problem hangs together with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tie {
+    /// Of an unknown key, the key path that was probably meant.
+    Meant(String),
+    /// Key paths this problem follows from: when one of them, or a key below it, has a problem of
+    /// its own, this one says nothing new and is left out.
+    RestsOn(Vec<String>),
 }
 
 /// Everything that is wrong, in the order of the file; never empty when returned as an error.
@@ -111,7 +123,52 @@ impl Problem {
     /// A problem without advice.
     #[must_use]
     pub fn new(kind: ProblemKind, site: &Site, message: impl Into<String>) -> Problem {
-        Problem { kind, site: site.clone(), message: message.into(), help: None }
+        let (site, message) = (site.clone(), message.into());
+        Problem { kind, site, message, help: None, tie: None }
+    }
+
+    /// A refusal of the value at `site`.
+    pub(crate) fn refused(site: &Site, (kind, message, help): Refusal) -> Problem {
+        Problem { help, ..Problem::new(kind, site, message) }
+    }
+
+    /// A key that nobody asked for, beside those that are known.
+    pub(crate) fn unknown_key(site: &Site, parent: &str, key: &str, known: &[&str]) -> Problem {
+        let message = format!("unknown key `{}`", shortened(key));
+        let meant = nearest(key, known.iter().copied()).map(|meant| join(parent, meant));
+        let help = Some(did_you_mean(key, known));
+        let tie = meant.map(|meant| Box::new(Tie::Meant(meant)));
+        Problem { help, tie, ..Problem::new(ProblemKind::UnknownKey, site, message) }
+    }
+
+    /// Names the keys this problem follows from: a problem of theirs explains it.
+    pub(crate) fn rests_on(mut self, keys: impl IntoIterator<Item = String>) -> Problem {
+        self.tie = Some(Box::new(Tie::RestsOn(keys.into_iter().collect())));
+        self
+    }
+
+    /// Whether this problem is about `key` or something below it.
+    fn concerns(&self, key: &str) -> bool {
+        let below = |path: &str| {
+            path.strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        below(&self.site.key) || self.meant().is_some_and(below)
+    }
+
+    fn meant(&self) -> Option<&str> {
+        match self.tie.as_deref() {
+            Some(Tie::Meant(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether another problem says what is behind this one.
+    fn follows_from(&self, other: &Problem) -> bool {
+        match self.tie.as_deref() {
+            Some(Tie::RestsOn(keys)) => keys.iter().any(|key| other.concerns(key)),
+            _ => false,
+        }
     }
 
     /// Adds what would be right.
@@ -147,16 +204,19 @@ impl Sink {
     /// Everything collected, file by file from top to bottom, overrides last.
     pub(crate) fn into_problems(self) -> Problems {
         let mut problems = self.0.into_inner();
-        // A value that is wrong is not missing besides.
-        let wrong: Vec<String> = problems
-            .list
-            .iter()
-            .filter(|problem| problem.kind != ProblemKind::MissingKey)
-            .map(|problem| problem.site.key.clone())
-            .collect();
-        problems.list.retain(|problem| {
-            problem.kind != ProblemKind::MissingKey || !wrong.contains(&problem.site.key)
-        });
+        // A value that is wrong, or whose key is misspelt, is not missing besides.
+        let missing = |problem: &Problem| problem.kind == ProblemKind::MissingKey;
+        let all = problems.list.clone();
+        let explained = |problem: &Problem| {
+            all.iter().any(|other| {
+                let is_missing = missing(problem) && !missing(other) && {
+                    let key = &problem.site.key;
+                    other.site.key == *key || other.meant() == Some(key)
+                };
+                is_missing || (other != problem && problem.follows_from(other))
+            })
+        };
+        problems.list.retain(|problem| !explained(problem));
         problems.list.sort_by_cached_key(|problem| {
             let place = &problem.site.place;
             (place.file.starts_with("--set"), place.file.clone(), place.line, place.column)
@@ -251,7 +311,7 @@ pub(crate) fn did_you_mean(given: &str, known: &[&str]) -> String {
 }
 
 /// At most twenty names, comma-separated.
-fn listed(names: &[&str]) -> String {
+pub(crate) fn listed(names: &[&str]) -> String {
     let mut text = names.iter().take(20).map(|n| shortened(n)).collect::<Vec<_>>().join(", ");
     if names.len() > 20 {
         text.push_str(", …");
@@ -269,6 +329,25 @@ mod tests {
         assert_eq!(nearest("zebra", ["horizon", "seed"]), None);
         assert_eq!(nearest(&"x".repeat(10_000), ["horizon"]), None);
         assert_eq!(did_you_mean("b", &["alpha", "beta"]), "known: alpha, beta");
+    }
+
+    #[test]
+    fn what_another_problem_explains_is_left_out() {
+        let site = |key: &str| Site { key: key.to_owned(), ..crate::document::start_of("t") };
+        let wrong = |key: &str| Problem::new(ProblemKind::BadValue, &site(key), "wrong");
+        let told = |list: Vec<Problem>| {
+            let sink = Sink::default();
+            list.into_iter().for_each(|problem| sink.push(problem));
+            let problems = sink.into_problems().list;
+            problems.into_iter().map(|problem| problem.site.key).collect::<Vec<_>>()
+        };
+        let follows = || wrong("t").rests_on(["t.input".to_owned()]);
+        assert_eq!(told(vec![follows()]), ["t"]);
+        assert_eq!(told(vec![follows(), wrong("t.inputs"), wrong("t.in")]).len(), 3);
+        assert_eq!(told(vec![follows(), wrong("t.input.cv")]), ["t.input.cv"]);
+        let slip = Problem::unknown_key(&site("t.inptu"), "t", "inptu", &["input"]);
+        let missing = Problem::new(ProblemKind::MissingKey, &site("t.input"), "missing");
+        assert_eq!(told(vec![follows(), missing, slip]), ["t.inptu"]);
     }
 
     #[test]

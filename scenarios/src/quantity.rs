@@ -92,6 +92,9 @@ fn split(text: &str) -> Result<(&str, &str), QuantityError> {
         .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+'))
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
+    if number.is_empty() {
+        return Err(QuantityError::NotANumber(text.to_owned()));
+    }
     let unit = unit.strip_prefix(' ').unwrap_or(unit);
     Ok((number, unit))
 }
@@ -271,8 +274,8 @@ mod tests {
             ("-1s", Negative),
             ("-0s", Negative),
             ("1e308s", UnknownUnit("e308s".into())),
-            ("infs", NotANumber(String::new())),
-            ("NaN", NotANumber(String::new())),
+            ("infs", NotANumber("infs".into())),
+            ("NaN", NotANumber("NaN".into())),
             ("1.2.3s", NotANumber("1.2.3".into())),
             ("0.0001ns", TooFine("a picosecond")),
             ("18446744073709551616ps", TooLarge),
@@ -286,7 +289,8 @@ mod tests {
         assert_eq!(money("$2.99", "/h"), Err(NoUnit));
         assert_eq!(money("$0.0000000000001", ""), Err(TooFine("a pico-dollar")));
         assert_eq!(bytes("0.5B"), Err(TooFine("a byte")));
-        assert_eq!(money("$٣", ""), Err(UnknownUnit("٣".into())));
+        assert_eq!(money("$٣", ""), Err(NotANumber("٣".into())));
+        assert_eq!(rate("nan/s"), Err(NotANumber("nan/s".into())));
     }
 
     #[test]

@@ -94,6 +94,13 @@ impl<'a> Reader<'a> {
         self.context.sink.push(Problem::new(kind, &self.site, message));
     }
 
+    /// Reports what follows from these keys, unless one of them is wrong or misspelt itself.
+    pub(crate) fn refuse_keys(&self, keys: &[&str], kind: ProblemKind, message: &str) {
+        let problem = Problem::new(kind, &self.site, message);
+        let keys = keys.iter().map(|key| join(&self.site.key, key));
+        self.context.sink.push(problem.rests_on(keys));
+    }
+
     /// Whether the key is written here.
     pub(crate) fn has(&self, key: &str) -> bool {
         matches!(self.source, Source::Table(table) if table.get(key).is_some())
@@ -135,8 +142,8 @@ impl<'a> Reader<'a> {
                 self.note(site.key.clone(), shown, Origin::Written(site.place.clone()));
                 Some(At { value, site })
             }
-            Err((kind, message, help)) => {
-                self.context.sink.push(Problem { kind, site, message, help });
+            Err(refusal) => {
+                self.context.sink.push(Problem::refused(&site, refusal));
                 None
             }
         }
@@ -203,8 +210,8 @@ impl<'a> Reader<'a> {
                 self.note(site.key.clone(), default.to_owned(), Origin::Default);
                 Some(At { value, site })
             }
-            Err((kind, message, help)) => {
-                self.context.sink.push(Problem { kind, site, message, help });
+            Err(refusal) => {
+                self.context.sink.push(Problem::refused(&site, refusal));
                 None
             }
         }
@@ -292,9 +299,9 @@ impl<'a> Reader<'a> {
     /// Reads without a line of provenance: a list of thousands has one for the whole.
     fn read_quietly<K: Kind>(&self, kind: &K, node: &Node, site: &Site) -> Option<K::Value> {
         kind.read(node)
-            .map_err(|(kind, message, help)| {
+            .map_err(|refusal| {
                 let site = Site { place: node.place.clone(), key: site.key.clone() };
-                self.context.sink.push(Problem { kind, site, message, help });
+                self.context.sink.push(Problem::refused(&site, refusal));
             })
             .ok()
     }
@@ -430,9 +437,7 @@ impl<'a> Reader<'a> {
                 self.context.sink.push_with(|| {
                     let key = join(&self.site.key, &entry.key);
                     let site = Site { place: entry.place.clone(), key };
-                    let message = format!("unknown key `{}`", shortened(&entry.key));
-                    let problem = Problem::new(ProblemKind::UnknownKey, &site, message);
-                    problem.help(did_you_mean(&entry.key, &self.keys))
+                    Problem::unknown_key(&site, &self.site.key, &entry.key, &self.keys)
                 });
             }
         }

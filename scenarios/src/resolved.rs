@@ -5,7 +5,7 @@
 
 use crate::problem::{Place, Site};
 use sim::Scenario;
-use sim::ids::{PoolId, TaskId};
+use sim::ids::{ModelId, PoolId, TaskId};
 use sim::units::{Money, Span};
 
 /// A scenario with every number filled in.
@@ -89,6 +89,19 @@ pub enum Subject {
     SloAttainment(TaskId),
     /// Successful tasks within their latency target, per second.
     Goodput(TaskId),
+    /// Attributed spend of a task divided by its successes.
+    TaskCost(TaskId),
+    /// Value earned by a task less its attributed spend, per success.
+    TaskMargin(TaskId),
+    /// A quantile, in thousandths, of one of the times of a model's calls.
+    Call {
+        /// The model.
+        model: ModelId,
+        /// Which time.
+        time: CallTime,
+        /// Thousandths: 500, 900, 950 or 990.
+        per_mille: u32,
+    },
     /// Spend of the whole fleet per day.
     SpendPerDay,
     /// Spend of the whole fleet per month of 30.4375 days.
@@ -110,6 +123,19 @@ pub enum TaskTime {
     Ttft,
     /// Mean time per output token after the first.
     Tpot,
+}
+
+/// A time of a model's call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallTime {
+    /// Time to first token.
+    Ttft,
+    /// Mean time per output token after the first.
+    Tpot,
+    /// From arrival to the last token.
+    EndToEnd,
+    /// In the engine's queue.
+    Queue,
 }
 
 /// Side of a limit.

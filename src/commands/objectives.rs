@@ -30,6 +30,11 @@ fn one(scenario: &Scenario, stated: &resolved::Objective) -> Result<Objective, S
         Subject::SuccessRate(task) => Metric::SuccessRate(task),
         Subject::SloAttainment(task) => Metric::SloAttainment(task),
         Subject::Goodput(task) => Metric::Goodput(task),
+        Subject::TaskCost(task) => Metric::TaskCost(task),
+        Subject::TaskMargin(task) => Metric::TaskMargin(task),
+        Subject::Call { model, time, per_mille } => {
+            Metric::Call(model, call_time(time), quantile(per_mille))
+        }
         Subject::SpendPerDay => Metric::SpendPerDay,
         Subject::SpendPerMonth => Metric::SpendPerMonth,
         Subject::SpendPerSuccessfulTask => Metric::CostPerSuccessfulTask,
@@ -71,11 +76,50 @@ fn call(
     Ok(Metric::Call(model, time, quantile))
 }
 
+fn call_time(time: resolved::CallTime) -> CallTime {
+    match time {
+        resolved::CallTime::Ttft => CallTime::Ttft,
+        resolved::CallTime::Tpot => CallTime::Tpot,
+        resolved::CallTime::EndToEnd => CallTime::E2e,
+        resolved::CallTime::Queue => CallTime::Queue,
+    }
+}
+
 fn quantile(per_mille: u32) -> Quantile {
     match per_mille {
         500 => Quantile::P50,
         900 => Quantile::P90,
         990 => Quantile::P99,
         _ => Quantile::P95,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scenarios::library;
+
+    /// Files can state every number that an experiment judges, and mean that one.
+    #[test]
+    fn every_metric_can_be_an_objective() {
+        let starter = library::find("starter").expect("it is shipped");
+        let plain = scenarios::load_library(starter, None, &[]).expect("valid").scenario;
+        for (path, metric) in Metric::all(&plain) {
+            let limit = match metric.unit() {
+                "s" => "1s",
+                "1/s" => "1/s",
+                "USD" => "$1",
+                _ => "0.5",
+            };
+            let (owner, name) = path.rsplit_once('.').unwrap_or(("", &path));
+            let owner = if owner.is_empty() { String::new() } else { format!(".\"{owner}\"") };
+            let set = [format!("objectives{owner}.{name}=<= {limit}")];
+            let resolved = scenarios::load_library(starter, None, &set)
+                .unwrap_or_else(|problems| panic!("{path}: {problems}"));
+            let judged = translate(&resolved.scenario, &resolved.objectives).expect("translated");
+            let stated = judged.iter().find(|objective| objective.name == path);
+            let stated = stated.unwrap_or_else(|| panic!("{path} is not judged"));
+            assert_eq!(stated.metric, metric, "{path}");
+        }
     }
 }

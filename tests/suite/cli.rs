@@ -183,6 +183,15 @@ fn what_ships_is_listed_and_described() {
 }
 
 #[test]
+fn a_misspelt_scenario_is_recognised() {
+    let folder = Folder::new("misspelt");
+    let ended = folder.run("run starteer").expect(2);
+    assert!(ended.err.contains("did you mean `starter`?"), "{}", ended.err);
+    let ended = folder.run("run nothing-like-it").expect(2);
+    assert!(ended.err.contains("shipped are: "), "{}", ended.err);
+}
+
+#[test]
 fn a_starter_is_written_once_and_works() {
     let folder = Folder::new("init");
     folder.run("init").expect(0);
@@ -196,6 +205,10 @@ fn a_starter_is_written_once_and_works() {
     let files = ["chat.toml", "other.toml", "scenario.toml"];
     assert_eq!(folder.list(), files.map(str::to_owned).into());
     folder.run("validate scenario.toml").expect(0);
+    // The line by which editors find the schema names what the comment says to write.
+    let schema = starter.lines().next().and_then(|line| line.strip_prefix("#:schema "));
+    let schema = schema.expect("the first line names a schema");
+    assert!(starter.contains(&format!("surgeline schema scenario > {schema}")), "{starter}");
     let ended = folder.run("run scenario.toml --replications 2 --set scenario.horizon=2m");
     assert!(matches!(ended.code, Some(0 | 1 | 3)), "{}", ended.err);
     assert!(!ended.out.is_empty());

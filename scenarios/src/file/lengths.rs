@@ -163,7 +163,7 @@ fn report(r: &mut Reader<'_>, law: Result<(f64, f64), &'static str>) -> Option<(
     match law {
         Ok(law) => Some(law),
         Err(message) => {
-            r.refuse(ProblemKind::Conflict, message);
+            r.refuse_keys(&["p50", "p95", "mean", "cv"], ProblemKind::Conflict, message);
             None
         }
     }
@@ -229,7 +229,8 @@ fn empirical(r: &mut Reader<'_>) -> Option<Lengths> {
     let table_len = values.len();
     let law = Empirical::new(values).map(LengthLaw::Empirical);
     if law.is_none() {
-        r.refuse(ProblemKind::BadValue, "`values` needs at least one positive weight");
+        let message = "`values` needs at least one positive weight";
+        r.refuse_keys(&["values"], ProblemKind::BadValue, message);
     }
     clamped(r, law).map(|lengths| Lengths { table_len, ..lengths })
 }

@@ -135,7 +135,7 @@ pub(super) fn attribute(r: &mut Reader<'_>) -> AttributeFile {
         _ => {
             let message = "an attribute has either `values` with a positive weight or \
                            `uniform = [low, high]`";
-            r.refuse(ProblemKind::Conflict, message);
+            r.refuse_keys(&["values", "uniform"], ProblemKind::Conflict, message);
             None
         }
     };

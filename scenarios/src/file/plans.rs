@@ -44,10 +44,11 @@ pub(super) fn plan(r: &mut Reader<'_>) -> PlanFile {
     match (r.has("included"), r.has("beyond")) {
         (true, false) => {
             let message = "`included` needs `beyond`: a price like \"$0.02\", or \"refuse\"";
-            r.refuse(ProblemKind::MissingKey, message);
+            r.refuse_keys(&["beyond"], ProblemKind::MissingKey, message);
         }
         (false, true) => {
-            r.refuse(ProblemKind::Conflict, "`beyond` has no effect without `included`");
+            let message = "`beyond` has no effect without `included`";
+            r.refuse_keys(&["included"], ProblemKind::Conflict, message);
         }
         _ => {}
     }
@@ -56,7 +57,7 @@ pub(super) fn plan(r: &mut Reader<'_>) -> PlanFile {
 
 fn premium(r: &mut Reader<'_>) -> PremiumFile {
     if !r.has("models") {
-        r.refuse(ProblemKind::MissingKey, "say which `models` are premium");
+        r.refuse_keys(&["models"], ProblemKind::MissingKey, "say which `models` are premium");
     }
     PremiumFile {
         models: r.values("models", NAME, "Models that count as premium."),

@@ -156,7 +156,10 @@ pub(super) fn traffic(r: &mut Reader<'_>) -> TrafficFile {
     let begins = [r.has("arrivals"), r.has("trace"), traffic.mix.is_some()];
     if begins.iter().filter(|&&begins| begins).count() != 1 {
         let message = "a source has one of `arrivals`, `trace` and `clients = { file = … }`";
-        r.refuse(ProblemKind::Conflict, message);
+        // Too many are a conflict whatever else is wrong with them; none may be a slip.
+        let none = !begins.contains(&true);
+        let keys: &[&str] = if none { &["arrivals", "trace", "clients"] } else { &[] };
+        r.refuse_keys(keys, ProblemKind::Conflict, message);
     }
     traffic
 }
@@ -197,7 +200,8 @@ fn weibull(r: &mut Reader<'_>) -> Option<ArrivalsFile> {
         (Some(shape), None) => Some(shape.value),
         (None, Some(cv)) => Some(weibull_shape(cv.value)),
         _ => {
-            r.refuse(ProblemKind::Conflict, "weibull arrivals take either `shape` or `cv`");
+            let message = "weibull arrivals take either `shape` or `cv`";
+            r.refuse_keys(&["shape", "cv"], ProblemKind::Conflict, message);
             None
         }
     };
@@ -239,7 +243,7 @@ fn mmpp(r: &mut Reader<'_>) -> Option<ArrivalsFile> {
     });
     let states: Vec<_> = states.into_iter().flatten().collect();
     if states.is_empty() {
-        r.refuse(ProblemKind::MissingKey, "`states` has no complete state");
+        r.refuse_keys(&["states"], ProblemKind::MissingKey, "`states` has no complete state");
         return None;
     }
     Some(ArrivalsFile::Modulated { states })
@@ -313,7 +317,7 @@ fn profile(r: &mut Reader<'_>) -> Option<Profile> {
     );
     let points: Vec<_> = points.into_iter().flatten().collect();
     if points.is_empty() {
-        r.refuse(ProblemKind::MissingKey, "`points` has no complete point");
+        r.refuse_keys(&["points"], ProblemKind::MissingKey, "`points` has no complete point");
         return None;
     }
     if points.windows(2).any(|pair| pair[1].0 < pair[0].0) {

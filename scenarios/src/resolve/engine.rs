@@ -105,7 +105,9 @@ impl Resolver<'_> {
             Ok(calibrated) => calibrated,
             Err(error) => {
                 let site = self.site_of(file, &error);
-                self.refuse(ProblemKind::DoesNotFit, &site, error.to_string());
+                let problem = Problem::new(ProblemKind::DoesNotFit, &site, error.to_string());
+                // Any of the arguments may be the one that would have made it fit.
+                self.push(problem.rests_on([name.site.child("engine_args").key]));
                 return None;
             }
         };

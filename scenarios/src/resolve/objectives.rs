@@ -1,6 +1,6 @@
 //! Objectives: names of numbers and the limits they have to keep.
 //!
-//! Invariants: every objective names a task or pool that exists and a limit with the right unit;
+//! Invariants: every objective names a number that the results have and a limit with its unit;
 //! a task's `p95_latency_slo` is an objective unless the file states that objective itself.
 //!
 //! Deliberately absent: judging (see `experiments`).
@@ -9,8 +9,8 @@ use super::Resolver;
 use crate::file::ObjectiveFile;
 use crate::problem::{Problem, ProblemKind, did_you_mean};
 use crate::quantity;
-use crate::resolved::{Comparison, Limit, Objective, Subject, TaskTime};
-use sim::ids::{PoolId, TaskId};
+use crate::resolved::{CallTime, Comparison, Limit, Objective, Subject, TaskTime};
+use sim::ids::{ModelId, PoolId, TaskId};
 
 /// The unit a limit has to have.
 #[derive(Clone, Copy)]
@@ -23,13 +23,29 @@ enum Unit {
 
 /// Quantiles by name, in thousandths.
 const QUANTILES: [(&str, u32); 4] = [("p50", 500), ("p90", 900), ("p95", 950), ("p99", 990)];
-/// Times by name.
+/// Times of a task by name.
 const TIMES: [(&str, TaskTime); 3] =
     [("latency", TaskTime::Latency), ("ttft", TaskTime::Ttft), ("tpot", TaskTime::Tpot)];
-/// Other numbers of a task.
-const OF_TASKS: [&str; 3] = ["success_rate", "slo_attainment", "goodput"];
-/// Numbers about money.
-const OF_SPEND: [&str; 3] = ["per_day", "per_month", "per_successful_task"];
+/// Times of a model's calls by name.
+const CALL_TIMES: [(&str, CallTime); 4] = [
+    ("ttft", CallTime::Ttft),
+    ("tpot", CallTime::Tpot),
+    ("e2e", CallTime::EndToEnd),
+    ("queue", CallTime::Queue),
+];
+/// Numbers of the whole scenario, by owner and name.
+const OF_ALL: [(&str, &str, Subject); 6] = [
+    ("spend", "per_day", Subject::SpendPerDay),
+    ("spend", "per_month", Subject::SpendPerMonth),
+    ("spend", "per_successful_task", Subject::SpendPerSuccessfulTask),
+    ("margin", "per_task", Subject::MarginPerTask),
+    // The same two as reports name them.
+    ("", "cost_per_successful_task", Subject::SpendPerSuccessfulTask),
+    ("", "margin_per_task", Subject::MarginPerTask),
+];
+
+/// A number of the results: its name below its owner, what it is, and the unit of its limits.
+type Number = (String, Subject, Unit);
 
 impl Resolver<'_> {
     /// Stated objectives, then the implied ones.
@@ -75,79 +91,106 @@ impl Resolver<'_> {
         })
     }
 
-    fn unknown(&self, file: &ObjectiveFile, given: &str, known: &[&str]) {
-        self.context.sink.push_with(|| {
-            let message = format!("`{}` is no number of the results", file.name);
-            Problem::new(ProblemKind::UnknownName, &file.target.site, message)
-                .help(did_you_mean(given, known))
-        });
-    }
-
     /// The number that a name such as `support_reply.p95_latency` stands for.
     fn subject(&self, file: &ObjectiveFile) -> Option<(Subject, Unit)> {
         let (owner, metric) = file.name.rsplit_once('.').unwrap_or(("", &file.name));
-        let money = match (owner, metric) {
-            ("spend", "per_day") => Some(Subject::SpendPerDay),
-            ("spend", "per_month") => Some(Subject::SpendPerMonth),
-            ("spend", "per_successful_task") => Some(Subject::SpendPerSuccessfulTask),
-            ("margin", "per_task") => Some(Subject::MarginPerTask),
-            _ => None,
+        let numbers = self.numbers(owner);
+        let found = numbers.iter().find(|(name, ..)| name == metric);
+        let Some(&(_, subject, unit)) = found else {
+            self.context.sink.push_with(|| {
+                let message = format!("`{}` is no number of the results", file.name);
+                let known: Vec<&str> = numbers.iter().map(|(name, ..)| name.as_str()).collect();
+                let help = match (owner, known.as_slice()) {
+                    ("", _) => self.whole_names(metric),
+                    (_, []) => did_you_mean(owner, &self.owners()),
+                    (_, known) => did_you_mean(metric, known),
+                };
+                Problem::new(ProblemKind::UnknownName, &file.target.site, message).help(help)
+            });
+            return None;
         };
-        if let Some(subject) = money {
-            return Some((subject, Unit::Money));
+        if let Some(message) = self.cannot_hold(subject) {
+            self.refuse(ProblemKind::Conflict, &file.target.site, message);
         }
-        match owner {
-            "spend" => self.unknown(file, metric, &OF_SPEND),
-            "margin" => self.unknown(file, metric, &["per_task"]),
-            _ => {
-                if let Some(at) = position(&self.task_names, owner) {
-                    return self.of_task(file, TaskId(at), metric);
-                }
-                if let Some(at) = position(&self.pool_names, owner) {
-                    if metric == "utilisation" {
-                        return Some((Subject::Utilisation(PoolId(at)), Unit::Share));
-                    }
-                    self.unknown(file, metric, &["utilisation"]);
-                    return None;
-                }
-                let names = self.task_names.keys().chain(self.pool_names.keys()).copied();
-                self.unknown(file, owner, &names.chain(["spend", "margin"]).collect::<Vec<_>>());
-            }
-        }
-        None
+        Some((subject, unit))
     }
 
-    fn of_task(&self, file: &ObjectiveFile, task: TaskId, metric: &str) -> Option<(Subject, Unit)> {
-        match metric {
-            "success_rate" => return Some((Subject::SuccessRate(task), Unit::Share)),
-            "goodput" => return Some((Subject::Goodput(task), Unit::Rate)),
-            "slo_attainment" => {
-                if self.policy.slos.get(task.index()).is_some_and(Option::is_none) {
-                    let message = "the task has no p95_latency_slo to attain";
-                    self.refuse(ProblemKind::Conflict, &file.target.site, message);
-                }
-                return Some((Subject::SloAttainment(task), Unit::Share));
-            }
-            _ => {}
+    /// Advice for a name without an owner: the numbers of the whole, or who has others.
+    fn whole_names(&self, given: &str) -> String {
+        let whole: Vec<&str> = OF_ALL.iter().map(|(.., name, _)| *name).collect();
+        let near = crate::problem::nearest(given, whole.iter().copied());
+        let full = OF_ALL.iter().find(|(.., name, _)| Some(*name) == near);
+        match full {
+            Some(("", name, _)) => format!("did you mean `{name}`?"),
+            Some((owner, name, _)) => format!("did you mean `{owner}.{name}`?"),
+            None => format!(
+                "write OWNER.NUMBER, where OWNER is one of {}",
+                crate::problem::listed(&self.owners())
+            ),
         }
-        let parts = metric.split_once('_').and_then(|(quantile, time)| {
-            let quantile = QUANTILES.iter().find(|(name, _)| *name == quantile)?;
-            let time = TIMES.iter().find(|(name, _)| *name == time)?;
-            Some((quantile.1, time.1))
-        });
-        match parts {
-            Some((per_mille, time)) => {
-                Some((Subject::Quantile { task, time, per_mille }, Unit::Time))
+    }
+
+    /// Whatever has numbers.
+    fn owners(&self) -> Vec<&str> {
+        let names = [&self.task_names, &self.model_names, &self.pool_names];
+        names
+            .into_iter()
+            .flat_map(|names| names.keys().copied())
+            .chain(["spend", "margin"])
+            .collect()
+    }
+
+    /// Every number of an owner. A task, a model and a pool may share a name; none of their
+    /// numbers do.
+    fn numbers(&self, owner: &str) -> Vec<Number> {
+        let whole = OF_ALL.iter().filter(|(of, ..)| *of == owner);
+        let mut all: Vec<Number> =
+            whole.map(|&(_, name, subject)| (name.to_owned(), subject, Unit::Money)).collect();
+        if let Some(task) = position(&self.task_names, owner).map(TaskId) {
+            for (quantile, per_mille) in QUANTILES {
+                all.extend(TIMES.map(|(time, which)| {
+                    let subject = Subject::Quantile { task, time: which, per_mille };
+                    (format!("{quantile}_{time}"), subject, Unit::Time)
+                }));
             }
-            None => {
-                let quantiles = QUANTILES.iter().flat_map(|(quantile, _)| {
-                    TIMES.iter().map(move |(time, _)| format!("{quantile}_{time}"))
-                });
-                let quantiles: Vec<String> = quantiles.collect();
-                let known = quantiles.iter().map(String::as_str).chain(OF_TASKS);
-                self.unknown(file, metric, &known.collect::<Vec<_>>());
-                None
+            all.extend([
+                ("success_rate".to_owned(), Subject::SuccessRate(task), Unit::Share),
+                ("slo_attainment".to_owned(), Subject::SloAttainment(task), Unit::Share),
+                ("goodput".to_owned(), Subject::Goodput(task), Unit::Rate),
+                ("cost_per_successful_task".to_owned(), Subject::TaskCost(task), Unit::Money),
+                ("margin_per_task".to_owned(), Subject::TaskMargin(task), Unit::Money),
+            ]);
+        }
+        if let Some(model) = position(&self.model_names, owner).map(ModelId) {
+            for (time, which) in CALL_TIMES {
+                all.extend(QUANTILES.map(|(quantile, per_mille)| {
+                    let subject = Subject::Call { model, time: which, per_mille };
+                    (format!("{time}_{quantile}"), subject, Unit::Time)
+                }));
             }
+        }
+        if let Some(pool) = position(&self.pool_names, owner).map(PoolId) {
+            all.push(("utilisation".to_owned(), Subject::Utilisation(pool), Unit::Share));
+        }
+        all
+    }
+
+    /// Why a number cannot have a value in this scenario, whatever happens.
+    fn cannot_hold(&self, subject: Subject) -> Option<&'static str> {
+        let worthless = |task: TaskId| {
+            self.file.tasks.get(task.index()).is_some_and(|(_, file)| file.value.is_none())
+        };
+        match subject {
+            Subject::SloAttainment(task) => self
+                .policy
+                .slos
+                .get(task.index())
+                .is_some_and(Option::is_none)
+                .then_some("the task has no p95_latency_slo to attain"),
+            Subject::TaskMargin(task) => {
+                worthless(task).then_some("the task has no `value`, so it has no margin")
+            }
+            _ => None,
         }
     }
 

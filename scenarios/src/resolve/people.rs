@@ -82,18 +82,18 @@ impl Resolver<'_> {
         Some(People { tenants, attributes: self.attribute_specs(&file.people), client })
     }
 
-    /// First tenant of each `[traffic.NAME]`. Traffic without tenants is tenant 0's, so that the
-    /// others begin at 1 where there is such traffic.
+    /// First tenant of each `[traffic.NAME]`. Tenant 0 stands for traffic without tenants, so the
+    /// others begin at 1, and no two groups share one.
     pub(super) fn first_tenants(&self) -> Vec<u32> {
         let traffic = &self.file.traffic;
-        let mut next = u32::from(traffic.iter().any(|(_, file)| file.people.tenants.is_none()));
+        let mut next = 1_u32;
         let mut first = Vec::with_capacity(traffic.len());
         for (_, file) in traffic {
             first.push(next);
             let Some(tenants) = &file.people.tenants else { continue };
             let before = next;
             next = next.saturating_add(tenants.count.value);
-            if before <= MOST_TENANTS && next > MOST_TENANTS {
+            if before <= MOST_TENANTS + 1 && next > MOST_TENANTS + 1 {
                 let message = format!("more than {MOST_TENANTS} tenants in all");
                 self.refuse(ProblemKind::BadValue, &tenants.count.site, message);
             }

@@ -18,6 +18,10 @@ use sim::predicate::Predicate;
 use sim::tasks::{CallLengths, Check, Finding, Flaw, ModelCallSpec, Repeat, ToolUse, Work};
 use sim::workload::PrefixSpec;
 
+/// Keys of what a step may do.
+const WORKS: [&str; 7] =
+    ["model_call", "tool", "retrieval", "safety_check", "formatting", "human_review", "sub_task"];
+
 /// A step among the steps of its task.
 pub(super) struct Place<'a> {
     pub(super) steps: &'a [StepFile],
@@ -104,10 +108,11 @@ impl Resolver<'_> {
                 "the step does more than one thing"
             };
             let problem = Problem::new(ProblemKind::MissingKey, &file.site, message);
-            self.push(problem.help(
-                "a step has one of model_call, tool, retrieval, safety_check, formatting, \
-                 human_review and sub_task",
-            ));
+            let problem = problem.help(format!("a step has one of {}", WORKS.join(", ")));
+            // A misspelt key, or work that could not be read, is what there is to say.
+            let none = file.work.is_empty();
+            let keys = WORKS.iter().filter(|_| none).map(|key| file.site.child(key).key);
+            self.push(problem.rests_on(keys));
             return None;
         };
         match work {

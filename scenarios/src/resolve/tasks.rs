@@ -62,7 +62,8 @@ impl Resolver<'_> {
                 format!("{} steps; at most {MOST_STEPS} are allowed", steps.len())
             };
             let problem = Problem::new(ProblemKind::MissingKey, &file.site, message);
-            self.push(problem.help("write steps = [{ model_call = { … } }]"));
+            let problem = problem.help("write steps = [{ model_call = { … } }]");
+            self.push(problem.rests_on([file.site.child("steps").key]));
             return None;
         }
         let names = self.step_names(steps);

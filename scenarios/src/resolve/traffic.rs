@@ -275,7 +275,13 @@ impl Resolver<'_> {
             (Some(input), Some(output)) => Some(LengthSource::Drawn { input, output, correlation }),
             _ => {
                 let message = "its task has no `input` or no `output` length to draw from";
-                let problem = Problem::new(ProblemKind::MissingKey, site, message);
+                // A law that is written and wrong has been reported where it stands.
+                let places = [Some(site), Some(&file.site), call.map(|call| &call.site)];
+                let laws = places
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|at| ["input", "output"].map(|key| at.child(key).key));
+                let problem = Problem::new(ProblemKind::MissingKey, site, message).rests_on(laws);
                 self.push(problem.help(match call {
                     Some(call) => format!("add both to the model_call at {}", call.site.place),
                     None => "add both here: calls of the task leave them to the request".to_owned(),

@@ -9,9 +9,11 @@
 
 use super::open::{Line, Lines};
 use super::problem::{Fault, Problems, TraceFault, shown};
+use crate::problem::nearest;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The most tokens one prompt, answer or segment may have.
@@ -51,6 +53,29 @@ impl Layout {
 
     fn index(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// The column that an unknown name is most like.
+    fn meant(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.columns.iter().map(|c| c.name))
+    }
+
+    /// That a name is unknown, where it matters.
+    fn unknown(&self, name: &str) -> Option<TraceFault> {
+        self.closed.then(|| {
+            let (found, meant) = (shown(name), self.meant(name));
+            TraceFault::UnknownName { found, meant, known: self.names() }
+        })
+    }
+
+    /// The unknown one of these names that is most like a column.
+    fn slip<'n>(
+        &self,
+        column: &'static str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Option<&'n str> {
+        let mut names = names.into_iter();
+        names.find(|name| self.index(name).is_none() && self.meant(name) == Some(column))
     }
 }
 
@@ -230,14 +255,11 @@ fn csv_header(
     match Splitter::default().split(line.text) {
         Err(fault) => faults.push(fault),
         Ok(cells) => {
-            for cell in cells {
+            for cell in &cells {
                 let index = layout.index(&cell.text);
                 let kind = match index {
                     Some(i) if order.contains(&Some(i)) => Some(TraceFault::Twice),
-                    None if layout.closed => Some(TraceFault::UnknownName {
-                        found: shown(&cell.text),
-                        known: layout.names(),
-                    }),
+                    None => layout.unknown(&cell.text),
                     _ => None,
                 };
                 let field = index.and_then(|i| layout.columns.get(i)).map(|c| c.name.into());
@@ -246,8 +268,13 @@ fn csv_header(
             }
             for (i, column) in layout.columns.iter().enumerate() {
                 if column.required && !order.contains(&Some(i)) {
-                    let expected = layout.names();
-                    let kind = TraceFault::NoColumn { column: column.name, expected };
+                    let slip = layout.slip(column.name, cells.iter().map(|cell| &*cell.text));
+                    // Where unknown names are refused, the slip has been reported as one.
+                    if layout.closed && slip.is_some() {
+                        continue;
+                    }
+                    let (slip, expected) = (slip.map(shown), layout.names());
+                    let kind = TraceFault::NoColumn { column: column.name, slip, expected };
                     faults.push(Fault { offset: 0, field: None, kind });
                 }
             }
@@ -322,8 +349,16 @@ fn json_row<'l>(line: &'l str, layout: &Layout) -> Row<'l> {
     } else {
         for (i, column) in layout.columns.iter().enumerate() {
             if column.required && row.cells.get(i).is_some_and(Option::is_none) {
+                // Another look at the line, for the few that need one.
+                let keys: BTreeMap<String, IgnoredAny> =
+                    serde_json::from_str(line).unwrap_or_default();
+                let slip = layout.slip(column.name, keys.keys().map(String::as_str));
+                if layout.closed && slip.is_some() {
+                    continue;
+                }
+                let slip = slip.map(shown);
                 let expected = format!("an object with the keys {}", layout.names()).into();
-                row.fault(i, 0, TraceFault::Missing { expected });
+                row.fault(i, 0, TraceFault::Missing { slip, expected });
             }
         }
     }
@@ -360,11 +395,9 @@ impl<'l> Visitor<'l> for ObjectVisitor<'l, '_> {
     fn visit_map<A: MapAccess<'l>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Cow<'l, str>>()? {
             let Some(index) = self.layout.index(&key) else {
-                if self.layout.closed {
+                if let Some(kind) = self.layout.unknown(&key) {
                     // An owned key has no place in the line; its value has.
                     let value = map.next_value::<&'l RawValue>()?;
-                    let known = self.layout.names();
-                    let kind = TraceFault::UnknownName { found: shown(&key), known };
                     let offset = offset_in(self.line, value.get());
                     self.row.faults.push(Fault { offset, field: None, kind });
                 } else {

@@ -87,18 +87,28 @@ pub enum TraceFault {
     #[error("not UTF-8 text; convert the file to UTF-8")]
     NotUtf8,
     /// A first line that does not name the columns needed.
-    #[error("the first line must name the column `{column}`; expected the columns {expected}")]
+    #[error(
+        "the first line must name the column `{column}`{}; expected the columns {expected}",
+        .slip.as_ref().map(|slip| format!(" (is it `{slip}`?)")).unwrap_or_default()
+    )]
     NoColumn {
         /// The column that is missing.
         column: &'static str,
+        /// A column of the file that may be meant for it.
+        slip: Option<String>,
         /// All columns needed.
         expected: String,
     },
     /// A column or key that means nothing here.
-    #[error("unknown name `{found}`; known are {known}")]
+    #[error(
+        "unknown name `{found}`{}; known are {known}",
+        .meant.map(|meant| format!(", did you mean `{meant}`?")).unwrap_or_default()
+    )]
     UnknownName {
         /// As written, shortened.
         found: String,
+        /// The known name most like it.
+        meant: Option<&'static str>,
         /// The names known.
         known: String,
     },
@@ -123,8 +133,13 @@ pub enum TraceFault {
         why: String,
     },
     /// A key that a row must have.
-    #[error("missing; expected {expected}")]
+    #[error(
+        "missing{}; expected {expected}",
+        .slip.as_ref().map(|slip| format!(" (is it `{slip}`?)")).unwrap_or_default()
+    )]
     Missing {
+        /// A key of the row that may be meant for it.
+        slip: Option<String>,
         /// What would be right.
         expected: Cow<'static, str>,
     },

@@ -150,7 +150,7 @@ fn read_lengths(
         json_rows(&mut lines, &LENGTHS, &mut problems, |row| {
             if row.cell(kind).is_none() {
                 let expected = format!("an object with `{}` and `token_length`", PARTS[kind].2);
-                row.fault(kind, 0, TraceFault::Missing { expected: expected.into() });
+                row.fault(kind, 0, TraceFault::Missing { slip: None, expected: expected.into() });
             }
             let id = row.read(kind, WHAT_ID, |text| whole(text, MOST_ID));
             let tokens = row.tokens(TOKEN_LENGTH);

@@ -186,6 +186,23 @@ fn bad_rows_are_found_where_they_are() {
 }
 
 #[test]
+fn a_misspelt_name_is_recognised_and_reported_once() {
+    use TraceFormat::{Azure2023, GenericCsv, GenericJsonl, Mooncake};
+    for (format, sample, from, to, message) in [
+        (GenericCsv, CSV, "input", "inptu", "unknown name `inptu`, did you mean `input`?"),
+        (GenericJsonl, JSONL, "\"input\"", "\"inptu\"", "`inptu`, did you mean `input`?"),
+        (Azure2023, AZURE, "TIMESTAMP", "TIMESTMP", "`TIMESTAMP` (is it `TIMESTMP`?)"),
+        (Mooncake, MOONCAKE, "input_length", "inptu_length", "missing (is it `inptu_length`?)"),
+    ] {
+        let text = sample.replacen(from, to, 1);
+        assert_ne!(&text, sample, "{from}");
+        let problems = read_bytes(format, "f", text.as_bytes()).unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{to}: {problems:?}") };
+        assert!(problem.to_string().contains(message), "{problem}");
+    }
+}
+
+#[test]
 fn no_number_is_read_wrong() {
     let hostile = [
         "",

@@ -149,7 +149,11 @@ fn numeric_fields(schema: &Value, path: &str, setup: &[String], found: &mut Vec<
             path if path.ends_with("models") => "small",
             _ => "h100",
         };
-        numeric_fields(&schema["additionalProperties"], &format!("{path}.{name}"), setup, found);
+        // An override may not invent a name, so the table is written as a whole first.
+        let there = path.contains('.') || ["traffic", "tasks", "models", "pools"].contains(&path);
+        let table = format!("{path}={{ {name} = {{}} }}");
+        let setup = if there { setup.to_vec() } else { with(table) };
+        numeric_fields(&schema["additionalProperties"], &format!("{path}.{name}"), &setup, found);
     }
 }
 

@@ -77,3 +77,84 @@ fn a_drawn_length_is_cut_with_a_warning() {
     assert_eq!(resolved.scenario.sources[0].lengths.input.max, 8_192 - 100);
     assert!(resolved.warnings.iter().any(|w| w.message.contains("are cut at 8092")));
 }
+
+#[test]
+fn an_unknown_number_is_told_what_there_is() {
+    for (objective, help) in [
+        ("chat.cost_per_succesful_task", "did you mean `cost_per_successful_task`?"),
+        ("chat.price", "cost_per_successful_task, margin_per_task"),
+        ("small.ttfp_p95", "did you mean `ttft_p95`?"),
+        ("h100.load", "known: utilisation"),
+        ("spend.per_week", "known: per_day, per_month, per_successful_task"),
+        ("chit.p95_latency", "did you mean `chat`?"),
+        ("margn_per_task", "did you mean `margin_per_task`?"),
+        ("per_month", "did you mean `spend.per_month`?"),
+        ("speed", "OWNER is one of chat, small, h100, spend, margin"),
+    ] {
+        let problems = refused(&[&format!("objectives.{objective}=<= 1s")]);
+        let found = problems.list.iter().any(|problem| {
+            problem.kind == Kind::UnknownName
+                && problem.help.as_ref().is_some_and(|given| given.contains(help))
+        });
+        assert!(found, "{objective}: {problems}");
+    }
+    let worthless = SMALL.replace("value = \"$0.12\"", "");
+    let problems = load(&worthless, &["objectives.chat.margin_per_task=>= $0"]);
+    let problems = problems.expect_err("refused");
+    assert!(problems.to_string().contains("has no `value`"), "{problems}");
+}
+
+#[test]
+fn one_mistake_gives_one_problem() {
+    let step = "tasks.chat.steps.0.model_call";
+    let call = |rest: &str| format!("{step}={{ model = 'small', {rest} }}");
+    let output = "output = { kind = 'fixed', tokens = 5 }";
+    for (change, message) in [
+        (call(&format!("input = {{ kind = 'lognormal', mean = 5, cv = nan }}, {output}")), "NaN"),
+        (call(&format!("input = {{ kind = 'lognormal', p05 = 5, p95 = 9 }}, {output}")), "`p05`"),
+        (call(&format!("inptu = {{ kind = 'fixed', tokens = 5 }}, {output}")), "`inptu`"),
+        (call(&format!("input = {{ kind = 'empirical', values = 7 }}, {output}")), "list"),
+        ("traffic.web.arrivals.rate=nan/s".to_owned(), "`nan/s` is not a plain decimal number"),
+        ("traffic.web.arrivals={ kind = 'weibull', rate = '2/s', shap = 2 }".to_owned(), "`shap`"),
+        ("traffic.web.arrivals={ kind = 'mmpp', states = 5 }".to_owned(), "a list"),
+        ("traffic.web.profile={ points = [{ at = '0h', factr = 1 }] }".to_owned(), "`factr`"),
+        ("tasks.chat.steps=[{ model_cal = {} }]".to_owned(), "`model_cal`"),
+        ("traffic.web.input={ kind = 'gamma', mean = 5, cv = nan }".to_owned(), "NaN"),
+    ] {
+        let problems = refused(&[&change]);
+        let [problem] = problems.list.as_slice() else { panic!("{change}: {problems}") };
+        assert!(problem.message.contains(message), "{change}: {problems}");
+    }
+    let starter = scenarios::library::find("starter").expect("shipped");
+    let slip =
+        ["pools.h100-small.engine_args={ max_modle_len = 16384, gpu_memory_utilization = 0.3 }"
+            .to_owned()];
+    let problems = scenarios::load_library(starter, None, &slip).map(|_| ()).expect_err("refused");
+    let [problem] = problems.list.as_slice() else { panic!("{problems}") };
+    assert!(problem.message.contains("max_modle_len"), "{problems}");
+    // Without the slip the default length does not fit, which is then worth saying.
+    let without = ["pools.h100-small.engine_args={ gpu_memory_utilization = 0.3 }".to_owned()];
+    let problems =
+        scenarios::load_library(starter, None, &without).map(|_| ()).expect_err("refused");
+    assert!(problems.list.iter().any(|p| p.kind == Kind::DoesNotFit), "{problems}");
+}
+
+#[test]
+fn an_override_invents_no_name() {
+    let schema = scenarios::schema(scenarios::SchemaKind::Scenario);
+    let policy = scenarios::schema(scenarios::SchemaKind::Policy);
+    let root = schema["properties"].as_object().expect("keys");
+    let named = |(key, table): &(&String, &serde_json::Value)| {
+        table["additionalProperties"]["type"] == "object"
+            && key.as_str() != "objectives"
+            && policy["properties"][key.as_str()].is_null()
+    };
+    let mut tables = 0;
+    for (key, _) in root.iter().filter(named) {
+        tables += 1;
+        let problems = refused(&[&format!("{key}.invented.x=1")]);
+        let [problem] = problems.list.as_slice() else { panic!("{key}: {problems}") };
+        assert!(problem.message.contains("nothing is called `invented`"), "{problems}");
+    }
+    assert!(tables > 8, "{tables}");
+}

@@ -3,6 +3,7 @@
 use crate::support::{DESK, SMALL};
 use scenarios::{SchemaKind, library, schema};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 /// Whether the schema admits a TOML value, as far as keys, choices and types go.
 fn admits(schema: &Value, value: &toml::Value) -> bool {
@@ -35,6 +36,46 @@ fn admits(schema: &Value, value: &toml::Value) -> bool {
         (Some("boolean"), toml::Value::Boolean(_)) => true,
         _ => false,
     }
+}
+
+/// The crate's folder.
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The shipped schemas are what the program prints; `surgeline schema scenario >
+/// scenarios/schema/scenario.json` writes them anew, and likewise for `policy`.
+#[test]
+fn the_shipped_schemas_are_current() {
+    for (kind, name) in [(SchemaKind::Scenario, "scenario"), (SchemaKind::Policy, "policy")] {
+        let path = here("schema").join(format!("{name}.json"));
+        let shipped = std::fs::read_to_string(&path).expect("the schema is there");
+        let current = shipped == format!("{:#}\n", schema(kind));
+        assert!(current, "surgeline schema {name} > scenarios/schema/{name}.json");
+    }
+}
+
+/// Editors find the schema of every shipped file by its first line.
+#[test]
+fn every_shipped_file_names_its_schema() {
+    let mut seen = 0;
+    for (folder, schema) in [("library", "scenario.json"), ("library/policies", "policy.json")] {
+        let Ok(entries) = std::fs::read_dir(here(folder)) else { continue };
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a text");
+            let first = text.lines().next().unwrap_or_default();
+            let named = first.strip_prefix("#:schema ").map(|to| here(folder).join(to));
+            let wanted = here("schema").join(schema).canonicalize().expect("the schema is there");
+            let found = named.and_then(|to| to.canonicalize().ok());
+            assert_eq!(found, Some(wanted), "{}: {first}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= library::all().len(), "{seen}");
+    assert!(library::starter().starts_with("#:schema scenario.schema.json\n# "));
 }
 
 #[test]

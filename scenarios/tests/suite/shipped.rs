@@ -6,7 +6,7 @@ use sim::workload::Arrivals;
 #[test]
 fn every_shipped_scenario_resolves_with_its_question() {
     for shipped in library::all() {
-        let resolved = load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let resolved = load_library(shipped, None, &[]).unwrap_or_else(|e| panic!("{e}"));
         assert!(shipped.question().ends_with('?'), "{}", shipped.name);
         assert_eq!(resolved.question.as_deref(), Some(shipped.question()), "{}", shipped.name);
         assert_eq!(resolved.name, shipped.name);
@@ -19,7 +19,7 @@ fn every_shipped_scenario_resolves_with_its_question() {
 fn the_million_is_a_million_at_seventy_percent() {
     for name in ["million", "million-prefix"] {
         let shipped = library::find(name).expect("shipped");
-        let resolved = load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let resolved = load_library(shipped, None, &[]).unwrap_or_else(|e| panic!("{e}"));
         let Arrivals::Renewal { rate, .. } = &resolved.scenario.sources[0].arrivals else {
             panic!("a renewal process")
         };
@@ -30,7 +30,7 @@ fn the_million_is_a_million_at_seventy_percent() {
     }
     let load = |name: &str| {
         let shipped = library::find(name).expect("shipped");
-        load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}")).offered_load[0]
+        load_library(shipped, None, &[]).unwrap_or_else(|e| panic!("{e}")).offered_load[0]
     };
     let share = load("million").expect("a rate");
     assert!((0.65..0.75).contains(&share), "{share}");
@@ -39,7 +39,7 @@ fn the_million_is_a_million_at_seventy_percent() {
 #[test]
 fn the_catalogue_explains_what_it_filled_in() {
     let shipped = library::find("llama70b-h100-tp4").expect("shipped");
-    let resolved = load_library(shipped, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let resolved = load_library(shipped, None, &[]).unwrap_or_else(|e| panic!("{e}"));
     let keys: Vec<&str> = resolved.provenance.iter().map(|line| line.key.as_str()).collect();
     for key in [
         "pools.h100-tp4.engine_args.enable_prefix_caching",
@@ -94,7 +94,7 @@ fn what_nobody_measured_is_flagged() {
     let load = |changes: &[&str]| {
         let full: Vec<String> =
             changes.iter().map(|change| format!("pools.h100-tp4.{change}")).collect();
-        load_library(shipped, &full).unwrap_or_else(|e| panic!("{e}"))
+        load_library(shipped, None, &full).unwrap_or_else(|e| panic!("{e}"))
     };
     let row = |resolved: &scenarios::Resolved, key: &str| {
         let key = format!("pools.h100-tp4.{key}");
@@ -136,7 +136,7 @@ fn engine_arguments_are_in_force() {
     let load = |args: &[&str]| {
         let full = |arg: &&str| format!("pools.h100-tp4.engine_args.{arg}");
         let changes: Vec<String> = args.iter().map(full).collect();
-        load_library(shipped, &changes)
+        load_library(shipped, None, &changes)
     };
     let plain = load(&[]).unwrap_or_else(|e| panic!("{e}"));
     let row = |resolved: &scenarios::Resolved, key: &str| {
@@ -171,6 +171,23 @@ fn engine_arguments_are_in_force() {
     }
     let trace = ["traffic.chat.trace.file=/somewhere/day.csv".to_owned()];
     let replayed = library::find("azure-conversation").expect("shipped");
-    let problems = load_library(replayed, &trace).expect_err("no such place");
+    let problems = load_library(replayed, None, &trace).expect_err("no such place");
     assert!(problems.to_string().contains("`library:azure-conv-2023`"), "{problems}");
+}
+
+#[test]
+fn every_shipped_policy_goes_with_the_scenario_it_is_named_after() {
+    for policy in library::policies() {
+        let scenario = policy.name.split('.').next().and_then(library::find).expect("a scenario");
+        let path = format!("policies/{}.toml", policy.name);
+        for name in [policy.name, &path] {
+            let found = load_library(scenario, Some(name.as_ref()), &[]);
+            let resolved = found.unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_ne!(resolved.scenario.routing.default_model, None, "{name}");
+        }
+        assert!(policy.question().len() > 20, "{} says what it does", policy.name);
+    }
+    let scenario = library::find("support-reply").expect("shipped");
+    let problems = load_library(scenario, Some("support-reply.godo".as_ref()), &[]).expect_err("?");
+    assert!(problems.to_string().contains("did you mean `support-reply.good`?"), "{problems}");
 }

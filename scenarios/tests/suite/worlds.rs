@@ -160,7 +160,9 @@ fn places_outside_have_their_prices_limits_and_sources() {
 fn users_have_tenants_attributes_and_patience() {
     let resolved = desk(&[]).expect("a good scenario");
     let people = &resolved.scenario.sources[0].people;
-    assert_eq!(people.tenants.expect("tenants").count, 50);
+    let tenants = people.tenants.expect("tenants");
+    // Tenant 0 is traffic without tenants, whether there is any or not.
+    assert_eq!((tenants.first, tenants.count), (1, 50));
     assert_eq!(people.client.resubmit.as_ref().expect("they ask again").max_submissions, 2);
     assert!(people.attributes[0].per_tenant && !people.attributes[1].per_tenant);
     let AttributeLaw::Words(words) = &people.attributes[0].law else { panic!("words") };
@@ -184,7 +186,7 @@ fn a_task_of_one_call_is_what_it_was() {
 
 #[test]
 fn mistakes_of_a_world_are_named() {
-    let cases: [(&str, Kind, &str); 46] = [
+    let cases: [(&str, Kind, &str); 47] = [
         ("tasks.reply.steps.1.after=['search']", Kind::Conflict, "search → triage → search"),
         ("tasks.research.steps.0.after=[\"thnk\"]", Kind::UnknownName, "no step is called `thnk`"),
         ("tasks.research.steps.1={ sub_task = 'reply' }", Kind::Conflict, "reply → research"),
@@ -206,6 +208,8 @@ fn mistakes_of_a_world_are_named() {
             Kind::Conflict,
             "that this step waits for",
         ),
+        // The draft comes after the triage, which therefore cannot look at it.
+        ("tasks.reply.steps.1.check={ of = 'draft' }", Kind::Conflict, "that this step waits for"),
         ("tasks.research.steps.0.model_call.model=", Kind::BadValue, "empty"),
         ("tasks.research.steps.0.model_call.model=bigger", Kind::UnknownName, "no model"),
         ("tasks.research.steps.0.model_call.input.tokens=40000", Kind::DoesNotFit, "not fit"),
@@ -224,7 +228,7 @@ fn mistakes_of_a_world_are_named() {
         ("traffic.web.tenants.count=1000001", Kind::BadValue, "out of range"),
         ("traffic.web.attributes={ mod = { uniform = [0, 1] } }", Kind::UnknownName, "attribute"),
         ("attributes.mood.uniform=[1, 0]", Kind::Conflict, "either `values`"),
-        ("attributes.confidence={ uniform = [0, 1] }", Kind::BadValue, "something else"),
+        ("attributes={ confidence = { uniform = [0, 1] } }", Kind::BadValue, "something else"),
         ("intents.draft.quality={ smal = { success = 1 } }", Kind::UnknownName, "no model"),
         ("intents.draft.consistency=1.5", Kind::BadValue, "out of range"),
         (

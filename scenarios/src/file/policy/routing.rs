@@ -82,7 +82,8 @@ fn rule(r: &mut Reader<'_>) -> RuleFile {
             );
         }
         (false, false) => {
-            r.refuse(ProblemKind::MissingKey, "the rule has no condition; write it under `when`");
+            let message = "the rule has no condition; write it under `when`";
+            r.refuse_keys(&["when", "condition"], ProblemKind::MissingKey, message);
         }
         _ => {}
     }
