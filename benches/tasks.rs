@@ -2,8 +2,8 @@
 //!
 //! Two hosted models with errors, slow answers and rate limits; rules, escalation, fallbacks,
 //! retries with a budget, hedges, breakers, admission, a task budget with its ladder, both caches of
-//! answers, patience and resubmission. Throughput counts tasks; nothing of it is spent in engines,
-//! which have a benchmark of their own.
+//! answers, patience and resubmission. Throughput counts tasks; nothing of it is spent in engines.
+//! The same tasks once more on pools of GPUs show what engines add.
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use sim::backends::{
@@ -12,7 +12,9 @@ use sim::backends::{
 };
 use sim::cache::{Eviction, ExactCacheSpec, QuerySpec, SemanticCacheSpec};
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
-use sim::ids::{Backend, IntentId, ModelId, RemoteId, TaskId, ToolId};
+use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::ids::{Backend, IntentId, ModelId, PoolId, RemoteId, TaskId, ToolId};
 use sim::predicate::{Op, Predicate, Signal, Value};
 use sim::price::{LimitReached, SpendLimit, SpendScope};
 use sim::resilience::{
@@ -25,7 +27,7 @@ use sim::tasks::{
     CallLengths, Check, Finding, Flaw, Graph, IntentSpec, Join, ModelCallSpec, Quality, Repeat,
     Rung, Step, TaskBudget, TaskSpec, ToolUse, Work,
 };
-use sim::units::{Money, Span};
+use sim::units::{Blocks, Money, Span, Tokens};
 use sim::workload::{
     Arrivals, ClientSpec, Gaps, People, RateCurve, ResubmitSpec, Scaling, SourceSpec, TenantSpec,
 };
@@ -314,19 +316,71 @@ fn scenario() -> Scenario {
     }
 }
 
+/// Twelve replicas, the engine that the fleet benchmark runs.
+fn pool() -> PoolSpec {
+    let linear = vec![
+        (0, 5_500_000_000),
+        (64, 5_700_000_000),
+        (256, 6_000_000_000),
+        (8_192, 150_000_000_000),
+    ];
+    let step_time = StepTime::new(1_000_000_000, 0, linear, 50_000, 900_000, Vec::new());
+    PoolSpec {
+        name: "pool".into(),
+        replicas: 12,
+        gpus_per_replica: 1,
+        price_per_gpu_hour: Money(2_990_000_000_000),
+        engine: EngineSpec {
+            kv_blocks: Blocks(27_062),
+            block_size: Tokens(16),
+            max_num_batched_tokens: Tokens(8_192),
+            max_num_seqs: 1_024,
+            max_model_len: Tokens(32_768),
+            prefix_caching: true,
+            policy: SchedulingPolicy::Fcfs,
+            watermark: Blocks(0),
+            reserve_full_isl: true,
+            long_prefill_token_threshold: Tokens(0),
+            chunked_prefill: true,
+            async_scheduling: true,
+            max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
+        },
+        step_time: step_time.expect("rising knots"),
+        balancing: Balancing {
+            strategy: Strategy::PowerOfTwo,
+            signal_age: Span::ZERO,
+            count_own_dispatches: true,
+        },
+    }
+}
+
+/// The same tasks with a pool for each model.
+fn on_pools() -> Scenario {
+    let mut scenario = scenario();
+    scenario.pools = vec![pool(), pool()];
+    for (number, model) in scenario.models.iter_mut().enumerate() {
+        let backend = Backend::Pool(PoolId(number as u32));
+        model.served_by = vec![Serving { backend, weight: 1.0 }];
+    }
+    scenario
+}
+
 fn tasks(criterion: &mut Criterion) {
-    let scenario = scenario();
-    let outcome = Simulation::new(&scenario, 1, 0).run();
-    assert!(outcome.audit.is_empty(), "{:?}", outcome.audit);
-    let task = &outcome.tasks[0];
-    assert!(task.calls > 4 * task.arrived && task.succeeded * 2 > task.arrived, "{task:?}");
-    let mut group = criterion.benchmark_group("tasks");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    group.throughput(Throughput::Elements(task.arrived));
-    group.bench_function("50k tasks of five calls under every policy", |bencher| {
-        bencher.iter(|| black_box(Simulation::new(&scenario, 1, 0).run()));
-    });
-    group.finish();
+    for (name, scenario) in [("tasks", scenario()), ("tasks on pools", on_pools())] {
+        let outcome = Simulation::new(&scenario, 1, 0).run();
+        assert!(outcome.audit.is_empty(), "{:?}", outcome.audit);
+        let task = &outcome.tasks[0];
+        assert!(task.calls > 4 * task.arrived && task.succeeded * 2 > task.arrived, "{task:?}");
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10).sampling_mode(SamplingMode::Flat);
+        group.throughput(Throughput::Elements(task.arrived));
+        group.bench_function("50k tasks of five calls under every policy", |bencher| {
+            bencher.iter(|| black_box(Simulation::new(&scenario, 1, 0).run()));
+        });
+        group.finish();
+    }
 }
 
 fn main() {

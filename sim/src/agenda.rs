@@ -38,14 +38,14 @@ pub enum Next<T> {
 
 #[derive(Clone, Copy, Debug)]
 struct OneOff<T> {
-    at: Time,
-    sequence: u64,
+    /// `time << 64 | sequence`: one comparison of integers.
+    key: Key,
     what: T,
 }
 
 impl<T> PartialEq for OneOff<T> {
     fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
+        self.key == other.key
     }
 }
 impl<T> Eq for OneOff<T> {}
@@ -56,7 +56,7 @@ impl<T> PartialOrd for OneOff<T> {
 }
 impl<T> Ord for OneOff<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+        self.key.cmp(&other.key)
     }
 }
 
@@ -90,21 +90,22 @@ impl<T: Copy> Agenda<T> {
 
     /// Adds a one-off event at the rank of arrivals.
     pub fn push(&mut self, at: Time, what: T) {
-        self.one_offs.push(Reverse(OneOff { at, sequence: self.sequence, what }));
+        let key = Key::from(at.0) << 64 | Key::from(self.sequence);
+        self.one_offs.push(Reverse(OneOff { key, what }));
         self.sequence += 1;
     }
 
     /// When the next event is, whatever it is.
     #[must_use]
     pub fn next_time(&self) -> Time {
-        let one_off = self.one_offs.peek().map_or(Time::NEVER, |one_off| one_off.0.at);
+        let one_off = self.one_offs.peek().map_or(Time::NEVER, |one_off| time_of(one_off.0.key));
         time_of(self.tree[1]).min(one_off)
     }
 
     /// When the next event other than the given slot's is.
     #[must_use]
     pub fn next_time_besides(&self, slot: u32) -> Time {
-        let mut least = self.one_offs.peek().map_or(Time::NEVER, |one_off| one_off.0.at);
+        let mut least = self.one_offs.peek().map_or(Time::NEVER, |one_off| time_of(one_off.0.key));
         let mut node = self.leaves + slot as usize;
         while node > 1 {
             least = least.min(time_of(self.tree[node ^ 1]));
@@ -117,9 +118,9 @@ impl<T: Copy> Agenda<T> {
     pub fn take_next(&mut self) -> Option<(Time, Next<T>)> {
         let first = self.tree[1];
         if let Some(Reverse(one_off)) = self.one_offs.peek() {
+            let (at, what) = (time_of(one_off.key), one_off.what);
             // After every slot of the same time and rank.
-            if key(one_off.at, RANK_ARRIVE, u32::MAX) < first {
-                let (at, what) = (one_off.at, one_off.what);
+            if key(at, RANK_ARRIVE, u32::MAX) < first {
                 self.one_offs.pop();
                 return Some((at, Next::OneOff(what)));
             }

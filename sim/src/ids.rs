@@ -129,6 +129,16 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// Drops the value where it is; nothing when it was already removed.
+    pub fn discard(&mut self, handle: Handle) {
+        let Some(entry) = self.slots.get_mut(handle.slot as usize) else { return };
+        if entry.0 == handle.generation && entry.1.is_some() {
+            entry.1 = None;
+            entry.0 = entry.0.wrapping_add(1);
+            self.free.push(handle.slot);
+        }
+    }
+
     /// Takes the value out of a slot whatever its generation; `None` when the slot is free.
     pub fn remove_slot(&mut self, slot: u32) -> Option<T> {
         let generation = self.slots.get(slot as usize)?.0;
@@ -174,7 +184,13 @@ mod tests {
         assert_eq!(second.slot, first.slot);
         assert_eq!(arena.get(first), None);
         assert_eq!(arena.remove(first), None);
+        arena.discard(first);
         assert_eq!(arena.get(second), Some(&"b"));
         assert_eq!(arena.len(), 1);
+        arena.discard(second);
+        arena.discard(second);
+        assert_eq!((arena.get(second), arena.len()), (None, 0));
+        assert_ne!(arena.insert("c"), second);
+        assert_ne!(arena.insert("d").slot, second.slot);
     }
 }

@@ -8,7 +8,7 @@ mod progress;
 
 pub use answer::{Answer, draw as draw_answer};
 pub use path::{ALL_DRIVERS, DRIVERS, Driver, Path};
-pub use progress::{Phase, Progress, Turn, Turns};
+pub use progress::{Phase, Progress, Shape, Turn, Turns};
 
 use crate::cache::{ExactCacheSpec, QuerySpec};
 use crate::dist::{LengthDist, LengthsSpec};

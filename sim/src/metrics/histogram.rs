@@ -20,7 +20,7 @@ const PARTS: usize = 1 << PARTS_LOG2;
 pub struct Histogram {
     /// One page of counts per octave, made when first needed. Page 0 holds values below 2^10 ps
     /// exactly; page `k` holds `[2^(9+k), 2^(10+k))`.
-    pages: Vec<Option<Box<[u64; PARTS]>>>,
+    pages: Vec<Option<Page>>,
     count: u64,
     /// Sum of the values in picoseconds.
     sum: u128,
@@ -28,11 +28,74 @@ pub struct Histogram {
     largest: Span,
 }
 
+/// The counts of one octave. Four bytes a counter while they suffice, because a counter is usually
+/// far away when it is needed, and half the memory is nearer.
+///
+/// Invariant: wide only once some count did not fit, so pages to which the same was added are
+/// equal, in whatever order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Page {
+    Narrow(Box<[u32; PARTS]>),
+    Wide(Box<[u64; PARTS]>),
+}
+
+impl Page {
+    fn new() -> Page {
+        Page::Narrow(Box::new([0; PARTS]))
+    }
+
+    fn add(&mut self, part: usize, count: u64) {
+        if let Page::Narrow(counts) = self
+            && let Ok(sum) = u32::try_from(u64::from(counts[part]) + count)
+        {
+            counts[part] = sum;
+        } else {
+            self.add_widely(part, count);
+        }
+    }
+
+    #[cold]
+    fn add_widely(&mut self, part: usize, count: u64) {
+        if let Page::Narrow(counts) = self {
+            let mut wide = Box::new([0; PARTS]);
+            wide.iter_mut().zip(counts.iter()).for_each(|(to, &from)| *to = u64::from(from));
+            *self = Page::Wide(wide);
+        }
+        if let Page::Wide(counts) = self {
+            counts[part] += count;
+        }
+    }
+
+    /// Takes out what was added before; `None` when it was not.
+    fn take(&mut self, part: usize, count: u32) -> Option<()> {
+        match self {
+            Page::Narrow(counts) => counts[part] = counts[part].checked_sub(count)?,
+            Page::Wide(counts) => counts[part] = counts[part].checked_sub(u64::from(count))?,
+        }
+        Some(())
+    }
+
+    fn get(&self, part: usize) -> u64 {
+        match self {
+            Page::Narrow(counts) => u64::from(counts[part]),
+            Page::Wide(counts) => counts[part],
+        }
+    }
+
+    /// The parts that hold something, rising, with their counts.
+    fn filled(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        (0..PARTS).map(|part| (part, self.get(part))).filter(|&(_, count)| count > 0)
+    }
+}
+
 impl Histogram {
     /// Counts one value.
     pub fn record(&mut self, value: Span) {
         let (page, part) = bucket(value.0);
-        *self.slot(page * PARTS + part) += 1;
+        match self.pages.get_mut(page) {
+            Some(Some(page)) => page.add(part, 1),
+            _ => self.page(page).add(part, 1),
+        }
         self.count += 1;
         self.sum += u128::from(value.0);
         self.least = Some(self.least.map_or(value, |least| least.min(value)));
@@ -41,14 +104,9 @@ impl Histogram {
 
     /// Adds all values of `other`.
     pub fn merge(&mut self, other: &Histogram) {
-        if self.pages.len() < other.pages.len() {
-            self.pages.resize_with(other.pages.len(), || None);
-        }
-        for (mine, theirs) in self.pages.iter_mut().zip(&other.pages) {
-            if let Some(theirs) = theirs {
-                let mine = mine.get_or_insert_with(|| Box::new([0; PARTS]));
-                mine.iter_mut().zip(theirs.iter()).for_each(|(a, b)| *a += b);
-            }
+        for (at, theirs) in other.filled_pages() {
+            let mine = self.page(at);
+            theirs.filled().for_each(|(part, count)| mine.add(part, count));
         }
         self.count += other.count;
         self.sum += other.sum;
@@ -70,7 +128,7 @@ impl Histogram {
             largest: self.largest,
         };
         for (page, parts) in self.filled_pages() {
-            for (part, &count) in parts.iter().enumerate() {
+            for (part, count) in parts.filled() {
                 counts.push((page * PARTS + part) as u32, count);
             }
         }
@@ -80,7 +138,7 @@ impl Histogram {
     /// Adds all values of a list: the same as merging the histogram it came from.
     pub fn add(&mut self, part: &BucketCounts) {
         for &(bucket, count) in &part.entries {
-            *self.slot(bucket as usize) += u64::from(count);
+            self.page(bucket as usize / PARTS).add(bucket as usize % PARTS, u64::from(count));
         }
         self.count += part.count;
         self.sum += part.sum;
@@ -101,8 +159,7 @@ impl Histogram {
         rest.count = self.count.checked_sub(part.count)?;
         rest.sum = self.sum.checked_sub(part.sum)?;
         for &(bucket, count) in &part.entries {
-            let slot = rest.slot(bucket as usize);
-            *slot = slot.checked_sub(u64::from(count))?;
+            rest.page(bucket as usize / PARTS).take(bucket as usize % PARTS, count)?;
         }
         if part.least == self.least {
             let first = rest.buckets().next().map(|(from, ..)| Span(from));
@@ -160,7 +217,7 @@ impl Histogram {
         let (page, part) = bucket(limit.0);
         let mut below = 0.0;
         for (at, counts) in self.filled_pages() {
-            for (index, &count) in counts.iter().enumerate().filter(|c| *c.1 > 0) {
+            for (index, count) in counts.filled() {
                 if (at, index) < (page, part) {
                     below += count as f64;
                 } else if (at, index) == (page, part) {
@@ -175,24 +232,23 @@ impl Histogram {
     /// All non-empty buckets as `(from, width, count)` in picoseconds, rising.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
         self.filled_pages().flat_map(|(page, counts)| {
-            counts.iter().enumerate().filter(|c| *c.1 > 0).map(move |(part, &count)| {
+            counts.filled().map(move |(part, count)| {
                 let (from, width) = bounds(page, part);
                 (from, width, count)
             })
         })
     }
 
-    /// The count of a bucket, its page made when first needed.
-    fn slot(&mut self, bucket: usize) -> &mut u64 {
-        let (page, part) = (bucket / PARTS, bucket % PARTS);
+    /// A page, made when first needed.
+    fn page(&mut self, page: usize) -> &mut Page {
         if self.pages.len() <= page {
             self.pages.resize_with(page + 1, || None);
         }
-        &mut self.pages[page].get_or_insert_with(|| Box::new([0; PARTS]))[part]
+        self.pages[page].get_or_insert_with(Page::new)
     }
 
-    fn filled_pages(&self) -> impl Iterator<Item = (usize, &[u64; PARTS])> {
-        self.pages.iter().enumerate().filter_map(|(at, page)| page.as_deref().map(|p| (at, p)))
+    fn filled_pages(&self) -> impl Iterator<Item = (usize, &Page)> {
+        self.pages.iter().enumerate().filter_map(|(at, page)| page.as_ref().map(|p| (at, p)))
     }
 
     /// Estimated value (picoseconds) of the given rank, counted from 0.
@@ -243,7 +299,8 @@ fn bucket(value: u64) -> (usize, usize) {
         return (0, value as usize);
     }
     let shift = 63 - value.leading_zeros() - PARTS_LOG2;
-    (shift as usize + 1, (value >> shift) as usize - PARTS)
+    // The leading one falls away.
+    (shift as usize + 1, (value >> shift) as usize % PARTS)
 }
 
 /// First value and width of a bucket.
@@ -337,6 +394,32 @@ mod tests {
         let small = super::tests::histogram(&[3, 3, 7]);
         assert_eq!(small.count_at_most(Span(3)), 2.0);
         assert_eq!(small.count_at_most(Span(2)), 0.0);
+    }
+
+    #[test]
+    fn a_count_beyond_four_bytes_is_kept_exactly_and_in_any_order() {
+        let many = {
+            let mut counts = BucketCounts { count: u64::from(u32::MAX), ..Default::default() };
+            counts.entries = vec![(7, u32::MAX)];
+            (counts.least, counts.sum) = (Some(Span(7)), 7 * u128::from(u32::MAX));
+            counts
+        };
+        let few = histogram(&[7, 8, 7]);
+        let mut after = Histogram::default();
+        after.add(&many);
+        after.merge(&few);
+        let mut before = few.clone();
+        before.add(&many);
+        assert_eq!((before.count(), after.count()), (1 << 32 | 2, 1 << 32 | 2));
+        let buckets = |of: &Histogram| of.buckets().collect::<Vec<_>>();
+        assert_eq!(buckets(&after), [(7, 1, (1 << 32) + 1), (8, 1, 1)]);
+        assert_eq!(buckets(&before), buckets(&after));
+        assert_eq!(before, after);
+        after.record(Span(7));
+        after.merge(&before);
+        assert_eq!(buckets(&after), [(7, 1, (1 << 33) + 3), (8, 1, 2)]);
+        let rest = before.without(&many).expect("it is a part");
+        assert_eq!(buckets(&rest), buckets(&few));
     }
 
     #[test]

@@ -191,11 +191,22 @@ impl<R: Recorder> Simulation<'_, R> {
             root.let_in = true;
         }
         let guards = &self.scenario.models[model.index()].guards;
-        if let Some(timeout) = guards.timeout {
+        // Where the end is known, what would come after it, or at the same instant behind it, is
+        // not planned at all.
+        let ends = self.flow.attempts.get(attempt).map_or(Time::NEVER, |sent| match sent.place {
+            Place::Remote(course) => course.ends,
+            _ => Time::NEVER,
+        });
+        if let Some(timeout) = guards.timeout
+            && ends > now.after(timeout)
+        {
             self.agenda.push(now.after(timeout), Timer::AttemptTimeout(attempt));
         }
+        // An attempt that is not alone may fail and leave the others waiting for the hedge.
+        let alone = launched == 1;
         if let Some(spec) = &guards.hedge
             && let Some(at) = hedge::next_at(spec, first_sent, launched)
+            && !(alone && ends <= at)
         {
             self.agenda.push(at, Timer::Hedge(handle, turn));
         }

@@ -364,12 +364,14 @@ impl<'a, R: Recorder> Simulation<'a, R> {
 
     /// The call has its answer.
     fn deliver(&mut self, handle: Handle, answer: Answer, now: Time) {
-        let Some(call) = self.flow.calls.remove(handle) else { return };
-        let Some(execution) = call.execution else { return };
+        let Some(call) = self.flow.calls.get(handle) else { return };
+        let (execution, path) = (call.execution, call.path);
+        self.flow.calls.discard(handle);
+        let Some(execution) = execution else { return };
         if let Some(run) = self.flow.runs.get_mut(execution.run) {
             run.live.retain(|live| *live != Live::Call(handle));
         }
-        self.executed(execution, call.path, answer, None, now);
+        self.executed(execution, path, answer, None, now);
     }
 
     /// The call failed for good.

@@ -76,14 +76,20 @@ impl<R: Recorder> Simulation<'_, R> {
             self.end_task(handle, ending, now);
             return;
         }
-        let people = &scenario.sources[source.index()].people;
-        if let Some(patience) = &people.client.patience {
+        let client = &scenario.sources[source.index()].people.client;
+        let leaves = client.patience.as_ref().map_or(Time::NEVER, |patience| {
             let coin = mix(request_key, u64::from(submission));
-            let wait = patience.sample(&mut Dice::of(coin, Purpose::Patience));
-            self.agenda.push(now.after(wait), Timer::Patience(handle, submission));
+            now.after(patience.sample(&mut Dice::of(coin, Purpose::Patience)))
+        });
+        let limit = scenario.tasks[task.index()].budget.max_latency;
+        let deadline = limit.map_or(Time::NEVER, |limit| now.after(limit));
+        // Either ends the submission, so the later one never comes; unless the work goes on
+        // without its user, who goes first at one instant.
+        if leaves != Time::NEVER && leaves <= deadline {
+            self.agenda.push(leaves, Timer::Patience(handle, submission));
         }
-        if let Some(limit) = scenario.tasks[task.index()].budget.max_latency {
-            self.agenda.push(now.after(limit), Timer::Deadline(handle, submission));
+        if deadline != Time::NEVER && (deadline < leaves || client.abandoned_work_goes_on) {
+            self.agenda.push(deadline, Timer::Deadline(handle, submission));
         }
         self.begin_run(handle, task, request_key, None, now);
     }

@@ -25,7 +25,7 @@ impl<R: Recorder> Simulation<'_, R> {
         now: Time,
     ) -> Handle {
         let mut turns = Turns::new();
-        let progress = Progress::new(&self.scenario.tasks[task.index()].graph, now, &mut turns);
+        let progress = Progress::new(&self.world.shapes[task.index()], now, &mut turns);
         let live = SmallVec::new();
         let handle = self.flow.runs.insert(Run { root, task, key, parent, progress, live });
         if let Some(root) = self.flow.roots.get_mut(root)
@@ -284,7 +284,8 @@ impl<R: Recorder> Simulation<'_, R> {
             }
         }
         let Some(run) = self.flow.runs.get_mut(handle) else { return };
-        run.progress.finish(graph, number, phase, path, &mut turns);
+        let shape = &self.world.shapes[run.task.index()];
+        run.progress.finish(shape, number, phase, path, &mut turns);
         if run.progress.is_over() {
             self.run_over(handle, now);
         } else {
@@ -366,8 +367,10 @@ impl<R: Recorder> Simulation<'_, R> {
 
     /// Removes a run and cancels whatever it still does.
     pub(super) fn drop_run(&mut self, handle: Handle, now: Time) {
-        let Some(run) = self.flow.runs.remove(handle) else { return };
-        for live in run.live {
+        let Some(run) = self.flow.runs.get_mut(handle) else { return };
+        let live = std::mem::take(&mut run.live);
+        self.flow.runs.discard(handle);
+        for live in live {
             self.cancel_live(live, now);
         }
     }

@@ -10,7 +10,7 @@ use crate::ids::{Backend, ModelId, SymbolId, TaskId};
 use crate::price::SpendLimit;
 use crate::resilience::{Admission, Breaker, RetryBudget};
 use crate::scenario::{BackendChoice, ModelSpec, Scenario};
-use crate::tasks::{CallLengths, Repeat, Step, Work};
+use crate::tasks::{CallLengths, Repeat, Shape, Step, Work};
 use crate::units::{Money, Time};
 use crate::workload::Prompts;
 
@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) intent_words: Vec<SymbolId>,
     /// One list for each kind of task, one entry for each step.
     pub(super) steps: Vec<Vec<StepKit>>,
+    /// What waits for what, for each kind of task.
+    pub(super) shapes: Vec<Shape>,
     /// Popularity of the tenants of each source.
     pub(super) tenants: Vec<Option<Zipf>>,
     /// Whether each kind of task takes the short way: one plain call on pools.
@@ -148,6 +150,7 @@ impl World {
                 .collect(),
             intent_words: intent_words(&scenario.symbols, &scenario.intents),
             steps: scenario.tasks.iter().enumerate().map(kits).collect(),
+            shapes: scenario.tasks.iter().map(|task| Shape::of(&task.graph)).collect(),
             tenants: scenario.sources.iter().map(tenants).collect(),
             direct: (0..scenario.tasks.len())
                 .map(|task| scenario.plain_call(TaskId(task as u32)))

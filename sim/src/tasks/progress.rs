@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 /// A step under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct State {
     /// Where it stands.
     pub phase: Phase,
@@ -62,11 +62,21 @@ pub struct Turn(pub u32);
 /// Steps whose turn it is.
 pub type Turns = SmallVec<[Turn; 4]>;
 
-impl Progress {
-    /// A task that begins at `at`; `turns` gets the steps that wait for nobody.
+/// What waits for what in a graph, worked out once.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Every step before the task begins.
+    fresh: Vec<State>,
+    /// The steps that wait for each step, rising.
+    followers: Vec<SmallVec<[u32; 4]>>,
+    /// Steps nobody waits for.
+    ends: u32,
+}
+
+impl Shape {
+    /// The shape of a graph.
     #[must_use]
-    pub fn new(graph: &Graph, at: Time, turns: &mut Turns) -> Progress {
-        let path = Path::starting(at);
+    pub fn of(graph: &Graph) -> Shape {
         let state = |step: &Step| State {
             phase: Phase::Waiting,
             missing: if step.join == Join::Any {
@@ -74,21 +84,39 @@ impl Progress {
             } else {
                 step.after.len() as u32
             },
-            path,
+            path: Path::starting(Time::ZERO),
             wanted: 0,
             done: 0,
             round: 0,
             right: true,
             harmful: false,
         };
-        let states: SmallVec<[State; 6]> = graph.steps.iter().map(state).collect();
-        for (number, state) in states.iter().enumerate() {
+        let followers = |step: usize| -> SmallVec<[u32; 4]> {
+            let waits = |later: &usize| graph.steps[*later].after.contains(&(step as u32));
+            (step + 1..graph.steps.len()).filter(waits).map(|later| later as u32).collect()
+        };
+        let followers: Vec<_> = (0..graph.steps.len()).map(followers).collect();
+        Shape {
+            fresh: graph.steps.iter().map(state).collect(),
+            ends: followers.iter().filter(|later| later.is_empty()).count() as u32,
+            followers,
+        }
+    }
+}
+
+impl Progress {
+    /// A task that begins at `at`; `turns` gets the steps that wait for nobody.
+    #[must_use]
+    pub fn new(shape: &Shape, at: Time, turns: &mut Turns) -> Progress {
+        let path = Path::starting(at);
+        let mut states: SmallVec<[State; 6]> = SmallVec::from_slice(&shape.fresh);
+        for (number, state) in states.iter_mut().enumerate() {
             if state.missing == 0 {
+                state.path = path;
                 turns.push(Turn(number as u32));
             }
         }
-        let ends = (0..graph.steps.len()).filter(|&step| graph.is_end(step)).count();
-        Progress { states, ends_left: ends as u32, last: path }
+        Progress { states, ends_left: shape.ends, last: path }
     }
 
     /// A step under way.
@@ -127,7 +155,7 @@ impl Progress {
     /// `turns` gets the steps that waited for it alone.
     pub fn finish(
         &mut self,
-        graph: &Graph,
+        shape: &Shape,
         step: u32,
         phase: Phase,
         path: Path,
@@ -137,21 +165,19 @@ impl Progress {
         debug_assert!(matches!(state.phase, Phase::Waiting | Phase::Running), "over once");
         (state.phase, state.path) = (phase, path);
         self.last = path;
-        if graph.is_end(step as usize) {
+        let followers = &shape.followers[step as usize];
+        if followers.is_empty() {
             self.ends_left -= 1;
         }
-        for (number, later) in graph.steps.iter().enumerate().skip(step as usize + 1) {
-            if !later.after.contains(&step) {
-                continue;
-            }
-            let state = &mut self.states[number];
+        for &number in followers {
+            let state = &mut self.states[number as usize];
             if state.phase != Phase::Waiting || state.missing == 0 {
                 continue;
             }
             state.missing -= 1;
             if state.missing == 0 {
                 state.path = path;
-                turns.push(Turn(number as u32));
+                turns.push(Turn(number));
             }
         }
     }
@@ -194,12 +220,6 @@ impl Progress {
 }
 
 impl Graph {
-    /// Whether no step waits for this one.
-    #[must_use]
-    pub fn is_end(&self, step: usize) -> bool {
-        self.steps.iter().skip(step + 1).all(|later| !later.after.contains(&(step as u32)))
-    }
-
     /// The steps on the ways from one step to a later one, both included.
     #[must_use]
     pub fn between(&self, from: u32, to: u32) -> SmallVec<[bool; 16]> {
@@ -243,14 +263,14 @@ mod tests {
 
     fn finish(progress: &mut Progress, graph: &Graph, step: u32, at: u64) -> Vec<u32> {
         let mut turns = Turns::new();
-        progress.finish(graph, step, Phase::Done, path(at), &mut turns);
+        progress.finish(&Shape::of(graph), step, Phase::Done, path(at), &mut turns);
         turns.iter().for_each(|turn| progress.start(turn.0, 1));
         turns.iter().map(|turn| turn.0).collect()
     }
 
     fn begin(graph: &Graph) -> (Progress, Vec<u32>) {
         let mut turns = Turns::new();
-        let mut progress = Progress::new(graph, Time(0), &mut turns);
+        let mut progress = Progress::new(&Shape::of(graph), Time(0), &mut turns);
         turns.iter().for_each(|turn| progress.start(turn.0, 1));
         (progress, turns.iter().map(|turn| turn.0).collect())
     }
