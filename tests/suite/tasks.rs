@@ -8,6 +8,7 @@
 
 mod any;
 mod idle;
+mod reach;
 
 use crate::conservation::record;
 use proptest::prelude::*;

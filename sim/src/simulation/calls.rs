@@ -119,6 +119,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let mut refusal = Failure::Overloaded;
         for pool in scenario.models[model.index()].pools() {
             attempts += 1;
+            self.observer.attempted();
             match self.find_replica(pool, &Wanted::of_request(&request), now) {
                 Ok(replica) => {
                     self.dispatch(request, model, replica, attempts, now);
