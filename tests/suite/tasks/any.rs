@@ -38,9 +38,9 @@ const NEVER_FEW: u32 = u32::MAX;
 
 /// Any scenario of tasks.
 pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
-    // Longer than any scenario needs: what is drawn last, the tasks, must not be the plain choice.
-    let tape = vec(prop_oneof![1 => Just(0u32), 9 => any::<u32>()], 1_500);
-    let parts = (vec(swarm::pool(), 0..4), vec(swarm::sources(), 1..4), 2_000u64..9_000, 0u64..3);
+    // Longer than scenarios need: what is drawn last, the tasks, must not be the plain choice.
+    let tape = vec(prop_oneof![1 => Just(0u32), 9 => any::<u32>()], 900);
+    let parts = (vec(swarm::pool(), 0..5), vec(swarm::sources(), 1..5), 3_000u64..16_000, 0u64..3);
     (parts, tape).prop_map(|((pools, sources, horizon, quarters), words)| {
         let mut tape = Tape { words, at: 0 };
         let mut scenario = Scenario {
@@ -53,9 +53,34 @@ pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
             symbols: vec!["gold".into(), "tin".into(), "draft".into()],
             ..Scenario::default()
         };
+        let (is_calm, ladder_alone) = (tape.chance(40), tape.chance(40));
         tape.fill(&mut scenario);
+        if is_calm {
+            calm(&mut scenario);
+        }
+        // Caches that hit by themselves leave nothing to the ladder's cached answers.
+        if let (true, Some(cache)) = (ladder_alone, &mut scenario.semantic_cache) {
+            cache.similarity_threshold = 1.1;
+            scenario.exact_cache = None;
+        }
         scenario
     })
+}
+
+/// Backends that take and answer everything: tasks get further than where nearly every call fails.
+fn calm(scenario: &mut Scenario) {
+    for remote in &mut scenario.remotes {
+        (remote.error_rate, remote.limits, remote.max_context) = (0.0, Limits::default(), 9_000);
+        (remote.station.servers, remote.station.queue_limit) = (None, None);
+        remote.incidents.clear();
+    }
+    for tool in &mut scenario.tools {
+        (tool.error_rate, tool.station.queue_limit) = (0.0, None);
+    }
+    for model in &mut scenario.models {
+        (model.guards.timeout, model.guards.breaker) = (None, None);
+        model.guards.admission = AdmissionSpec::default();
+    }
 }
 
 struct Tape {
@@ -117,8 +142,8 @@ impl Tape {
         let eviction = |tape: &mut Tape| {
             [Eviction::Lru, Eviction::Fifo, Eviction::Random][tape.below(3) as usize]
         };
-        scenario.semantic_cache = self.maybe(60, |tape| SemanticCacheSpec {
-            similarity_threshold: 0.75 + 0.2 * tape.share(),
+        scenario.semantic_cache = self.maybe(75, |tape| SemanticCacheSpec {
+            similarity_threshold: [0.97, 0.75 + 0.15 * tape.share()][tape.below(2) as usize],
             ttl: tape.millis(100, 9_000),
             capacity: 1 + tape.below(20),
             eviction: eviction(tape),
@@ -171,7 +196,7 @@ impl Tape {
                 capacity: 1 + tape.below(20),
             }),
             devices: if kind == RemoteKind::Device { vec![class] } else { Vec::new() },
-            max_context: 300 + self.below(3_000),
+            max_context: 80 + self.below(1_500),
             price: match self.below(3) {
                 0 => RemotePrice::Metered(Meter {
                     input: self.money(),
@@ -261,7 +286,7 @@ impl Tape {
         }
         let quality = |tape: &mut Tape| Quality {
             success: 1.0 - tape.share() * tape.share(),
-            unsafe_rate: 0.6 * tape.share(),
+            unsafe_rate: 0.8 * tape.share(),
         };
         // The first intents; mostly all.
         let intents = scenario.intents.len() as u32;
@@ -419,22 +444,24 @@ impl Tape {
     }
 
     fn budget(&mut self, models: u32) -> TaskBudget {
-        let rungs = self.below(5);
+        let rungs = self.below(6);
         TaskBudget {
-            max_model_calls: self.maybe(30, |tape| tape.below(8)),
+            max_model_calls: self.maybe(40, |tape| tape.below(8)),
             max_input_tokens: self.maybe(25, |tape| tape.below(1_500)),
             max_output_tokens: self.maybe(20, |tape| tape.below(400)),
             max_tool_time: self.maybe(20, |tape| tape.millis(0, 3_000)),
             max_latency: self.maybe(20, |tape| tape.millis(1, 9_000)),
-            on_exceeded: (0..rungs).map(|_| self.rung(models)).collect(),
+            on_exceeded: (0..rungs).map(|at| self.rung(at, models)).collect(),
         }
     }
 
-    fn rung(&mut self, models: u32) -> Rung {
-        match self.below(6) {
+    fn rung(&mut self, at: u32, models: u32) -> Rung {
+        // Behind other rungs a cached answer is hardly ever asked for.
+        let kind = if at == 0 && self.chance(60) { 2 } else { self.below(5) };
+        match kind {
             0 => Rung::ShorterContext { keep: 0.05 + 0.9 * self.share(), quality: self.share() },
             1 => Rung::SmallerModel { model: ModelId(self.below(models)) },
-            2 | 5 => Rung::CachedAnswer { similarity: 0.5 + 0.4 * self.share() },
+            2 => Rung::CachedAnswer { similarity: 0.5 + 0.4 * self.share() },
             3 => Rung::PartialResult { quality: self.share() },
             _ => Rung::Refine,
         }
@@ -467,12 +494,12 @@ impl Tape {
             key: 500 + u64::from(number),
             after,
             join: if self.chance(35) { Join::Any } else { Join::All },
-            when: self.maybe(25, Tape::condition),
+            when: self.maybe(if check.is_some() { 40 } else { 20 }, Tape::condition),
             work,
             repeat: match self.below(4) {
                 0 | 1 => Repeat::Once,
-                2 => Repeat::Parallel(self.count(3)),
-                _ => Repeat::Loop(self.count(3)),
+                2 => Repeat::Parallel(self.count(6)),
+                _ => Repeat::Loop(self.count(6)),
             },
             required: !self.chance(40),
             check,
@@ -523,7 +550,7 @@ impl Tape {
                 distinct: 1 + tape.below(3),
                 zipf: 1.0,
             }),
-            query: self.maybe(70, Tape::query),
+            query: self.maybe(85, Tape::query),
             cacheable: self.chance(75),
             decisive: self.chance(60),
             background: self.chance(15),
@@ -532,9 +559,9 @@ impl Tape {
 
     fn query(&mut self) -> QuerySpec {
         QuerySpec {
-            topics: 1 + self.below(6),
+            topics: 1 + self.below(3),
             zipf: 1.0,
-            phrasings: 1 + self.below(3),
+            phrasings: 1 + self.below(4),
             neighbours: 1 + self.below(6),
             similarity: 0.9,
             // Near the thresholds: answers to other questions are taken as well.
@@ -587,9 +614,10 @@ impl Tape {
             ];
             Predicate::new(ops).expect("well formed")
         };
-        let (rules, escalations, shares) = (self.below(3), self.below(3), self.below(3));
+        let (rules, escalations, shares) = (self.below(3), self.below(3), self.below(5));
+        let default = model(self);
         RoutingSpec {
-            default_model: Some(model(self)),
+            default_model: Some(default),
             by_intent: scenario.intents.iter().map(|_| self.maybe(30, model)).collect(),
             rules: (0..rules)
                 .map(|_| Rule { when: self.condition(), model: model(self) })
@@ -607,14 +635,14 @@ impl Tape {
                 .collect(),
             shares: (0..shares)
                 .map(|n| Share {
-                    of: model(self),
+                    of: [default, model(self)][self.below(2) as usize],
                     to: model(self),
                     share: self.share(),
                     shadow: self.chance(50),
                     key: 600 + u64::from(n),
                 })
                 .collect(),
-            fail_closed: self.chance(50),
+            fail_closed: self.chance(70),
         }
     }
 }

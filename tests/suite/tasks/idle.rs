@@ -227,7 +227,7 @@ fn an_answer_is_as_good_under_one_policy_as_under_another() {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn idle_policies_change_nothing_for_tasks(scenario in any::scenarios(), seed in any::<u64>()) {
