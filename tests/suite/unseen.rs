@@ -107,6 +107,7 @@ fn a_client_who_never_gives_up_comes_to_an_end() {
     };
     scenario.sources[0].people.client.resubmit = Some(again);
     let task = &run(&scenario).tasks[0];
-    assert_eq!((task.arrived, task.succeeded), (20, 20));
+    // 50 s each until the drain has lasted as long as the run: then they give up after all.
+    assert_eq!((task.arrived, task.succeeded), (20, 8));
     assert!(task.submissions > 100_000 && task.submissions < 2_000_000, "{}", task.submissions);
 }

@@ -5,7 +5,7 @@ use crate::backends::Bucket;
 use crate::predicate::{Op, Predicate, Signal, Value};
 use crate::record::{KeepAll, TaskRecord};
 use crate::routing::Rule;
-use crate::tasks::{IntentSpec, Quality};
+use crate::tasks::{Check, Finding, Flaw, IntentSpec, Quality};
 use crate::workload::ResubmitSpec;
 
 fn records(scenario: &Scenario) -> (Outcome, Vec<TaskRecord>) {
@@ -107,4 +107,45 @@ fn an_attempt_counts_at_each_backend_that_it_is_offered_to() {
     scenario.models[0].guards.retry = retry(2);
     let model = &run(&scenario).models[0];
     assert_eq!((model.attempts, model.calls, model.retries), (2, 1, 0));
+}
+
+/// The check is left out, so nobody can say that acting is safe.
+#[test]
+fn an_action_without_its_safety_check_stays_undone() {
+    let ops = vec![Op::Read(Signal::Confidence), Op::Constant(Value::Number(-1.0)), Op::Less];
+    let looks = Step {
+        when: Some(Predicate::new(ops).expect("well formed")),
+        check: Some(Check {
+            step: 0,
+            looks_for: Flaw::Unsafe,
+            sensitivity: 1.0,
+            specificity: 1.0,
+            redo: 0,
+            then: Finding::Fail,
+        }),
+        ..step(&[0], None)
+    };
+    let act = ToolUse { tool: ToolId(0), query: None, cache: None, acts: true };
+    let steps = vec![step(&[], None), looks, step(&[0, 1], Some(Work::Tool(act)))];
+    let mut scenario = scenario(vec![of_steps(steps)]);
+    scenario.tools = vec![tool()];
+    for (fail_closed, caught) in [(false, 0), (true, 1)] {
+        scenario.routing.fail_closed = fail_closed;
+        let outcome = run(&scenario);
+        let task = &outcome.tasks[0];
+        assert_eq!((task.endings.caught, task.actions_blocked), (caught, caught));
+        assert_eq!(outcome.tools[0].uses, 1 - caught);
+    }
+}
+
+#[test]
+fn each_submission_has_a_whole_budget() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.tasks[0].budget.max_model_calls = Some(1);
+    scenario.remotes[0].error_rate = 1.0;
+    leaving(&mut scenario, 2);
+    scenario.sources[0].people.client.patience = None;
+    let task = &run(&scenario).tasks[0];
+    let ends = (task.endings.failed[Failure::ServerError as usize], task.endings.over_budget);
+    assert_eq!((task.submissions, ends), (2, (1, 0)));
 }
