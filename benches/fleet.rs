@@ -76,7 +76,7 @@ fn pool(prefix_caching: bool) -> PoolSpec {
         },
         step_time: step_time.expect("rising knots"),
         balancing: Balancing {
-            strategy: Strategy::PowerOfTwo,
+            strategy: Strategy::PowerOfChoices { choices: 2 },
             signal_age: Span::ZERO,
             count_own_dispatches: true,
         },

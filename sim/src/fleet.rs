@@ -47,8 +47,12 @@ pub enum Strategy {
     Random,
     /// The replica with the fewest requests queued or running.
     LeastOutstanding,
-    /// The less loaded (requests queued or running) of two drawn at random.
-    PowerOfTwo,
+    /// The least loaded (requests queued or running) of some drawn at random, the one drawn first
+    /// of equals.
+    PowerOfChoices {
+        /// How many are drawn, at least 2; all of them where there are fewer replicas.
+        choices: u32,
+    },
     /// The replica with the lowest KV-cache usage, requests waiting first.
     KvAware,
     /// The replica that served the same first prompt segment, unless it has more than

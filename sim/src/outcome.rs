@@ -58,7 +58,8 @@ pub struct TaskOutcome {
     /// Tasks that ended well between the end of the warm-up and the horizon, whenever they
     /// arrived: what the fleet did in the time it is paid for.
     pub completed: u64,
-    /// Tasks that did harm and ended in that time.
+    /// Tasks that did harm and ended in that time, and those whose work first did harm in that
+    /// time when they had ended already, without their user.
     pub harmed: u64,
     /// From arrival to end, succeeded tasks.
     pub latency: Histogram,
@@ -72,7 +73,7 @@ pub struct TaskOutcome {
     pub escalations: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,
-    /// Calls answered from the semantic cache.
+    /// Calls answered from the semantic cache, the ladder's rung of cached answers left out.
     pub semantic_hits: u64,
     /// Those of them whose answer belongs to another question.
     pub wrong_hits: u64,
@@ -299,7 +300,9 @@ impl Outcome {
 pub struct ModelOutcome {
     /// Calls that ended.
     pub calls: u64,
-    /// Attempts those took (a call that overflowed to the next pool has several).
+    /// Offers to backends: an attempt that one backend refuses and the next one takes counts twice,
+    /// one that admission or a breaker turns away does not count. A limit on attempts is one on
+    /// rounds through the backends, so up to that many times the number of backends.
     pub attempts: u64,
     /// Prompt tokens of finished calls.
     pub input_tokens: u64,

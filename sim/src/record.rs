@@ -68,7 +68,9 @@ pub struct TaskRecord {
     pub ending: Ending,
     /// How often it was submitted.
     pub submissions: u32,
-    /// Metered cost.
+    /// Metered cost booked until it ended, of all its submissions and inside or outside the
+    /// measured time. What goes on without it (shadows, attempts given up, work whose user has
+    /// left) is booked to its kind of task and its tenant only.
     pub spend: Money,
     /// What it waited for; sums to the time it took. Of a task that ended before its steps were
     /// over, the time since the last finished step counts as [`crate::tasks::Driver::Retries`].

@@ -7,8 +7,10 @@
 //! Invariants: the choice depends on the signals, the router's own counters and the random bits
 //! the request was born with; nothing else.
 
+use crate::dice::mix;
 use crate::fleet::{Balancing, Strategy};
 use crate::units::{Span, Time};
+use smallvec::SmallVec;
 
 /// What a router knows of one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -89,12 +91,8 @@ impl Router {
                 self.turn = (least + 1) % count;
                 least
             }
-            Strategy::PowerOfTwo => {
-                let first = pick(request.bits as u32, count);
-                let other = pick((request.bits >> 32) as u32, count.max(2) - 1);
-                // The second is drawn from the others.
-                let second = (other + usize::from(other >= first)).min(count - 1);
-                if outstanding(&second) < outstanding(&first) { second } else { first }
+            Strategy::PowerOfChoices { choices } => {
+                drawn(request.bits, count, choices).into_iter().min_by_key(outstanding).unwrap_or(0)
             }
             Strategy::KvAware => {
                 let fullness = |replica: &usize| {
@@ -131,6 +129,28 @@ impl Router {
 /// its turn, as in nginx and HAProxy. A fixed order would send all light load to one replica.
 fn first_least<K: Ord>(from: usize, count: usize, load: impl Fn(&usize) -> K) -> usize {
     (from..count).chain(0..from).min_by_key(load).unwrap_or(0)
+}
+
+/// `choices` different numbers below `count`, or all of them, in the order in which they are drawn.
+fn drawn(bits: u64, count: usize, choices: u32) -> SmallVec<[usize; 4]> {
+    let mut drawn = SmallVec::new();
+    let mut sorted: SmallVec<[usize; 4]> = SmallVec::new();
+    for number in 0..count.min(choices as usize) {
+        // Half a word each; the first word is the request's own.
+        let word = if number < 2 { bits } else { mix(bits, number as u64 / 2) };
+        let half = if number % 2 == 0 { word } else { word >> 32 };
+        // Each is drawn from the others.
+        let mut next = pick(half as u32, count - number);
+        let at = sorted.iter().take_while(|&&before| {
+            let above = next >= before;
+            next += usize::from(above);
+            above
+        });
+        let at = at.count();
+        sorted.insert(at, next);
+        drawn.push(next);
+    }
+    drawn
 }
 
 /// A number below `count` from 32 uniform bits (Lemire's multiplication; bias below count / 2³²).
@@ -189,7 +209,7 @@ mod tests {
 
     #[test]
     fn power_of_two_draws_two_different_replicas() {
-        let mut router = router(Strategy::PowerOfTwo, Span::ZERO, 4);
+        let mut router = router(Strategy::PowerOfChoices { choices: 2 }, Span::ZERO, 4);
         for bits in (0..1_000u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)) {
             // Replica 2 is idle: it wins whenever it is drawn, and a busy one wins otherwise.
             let load = |r: usize| u32::from(r != 2);
@@ -199,6 +219,33 @@ mod tests {
             let second = other + usize::from(other >= first);
             assert_ne!(first, second);
             assert_eq!(chosen == 2, first == 2 || second == 2);
+        }
+    }
+
+    /// Of 35 sets of three among seven each turns up about as often as the others.
+    #[test]
+    fn each_set_of_choices_is_as_likely() {
+        let mut seen = std::collections::BTreeMap::new();
+        for number in 0..35_000 {
+            let mut set = drawn(mix(7, number), 7, 3);
+            set.sort_unstable();
+            *seen.entry(set).or_insert(0u32) += 1;
+        }
+        assert_eq!(seen.len(), 35);
+        let squares = seen.values().map(|&n| (f64::from(n) - 1_000.0).powi(2) / 1_000.0);
+        // The 99.9th percentile of χ² with 34 degrees of freedom is 65.2.
+        assert!(squares.sum::<f64>() < 65.2);
+        assert!(seen.keys().all(|set| set.windows(2).all(|two| two[0] < two[1]) && set[2] < 7));
+    }
+
+    #[test]
+    fn with_as_many_choices_as_replicas_the_least_loaded_wins() {
+        for choices in [4, 5, 100] {
+            let mut router = router(Strategy::PowerOfChoices { choices }, Span::ZERO, 4);
+            for bits in (0..1_000u64).map(|i| mix(i, 1)) {
+                let load = |r: usize| u32::from(r != 2);
+                assert_eq!(router.choose(visible(bits), load, |_| Signal::default()), 2);
+            }
         }
     }
 

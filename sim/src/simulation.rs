@@ -38,7 +38,7 @@ use crate::units::Time;
 use crate::workload::{Request, Source};
 use calls::InEngine;
 use observe::Observer;
-use state::{Attempt, Call, Root, Run, Use};
+use state::{Affair, Attempt, Call, Next as Following, Root, Run, Use};
 use timers::Timer;
 use world::World;
 
@@ -55,10 +55,13 @@ const NOBODY: Handle = Handle { slot: u32::MAX, generation: u32::MAX };
 #[derive(Debug, Default)]
 struct Flow {
     roots: Arena<Root>,
+    affairs: Arena<Affair>,
     runs: Arena<Run>,
     calls: Arena<Call>,
     attempts: Arena<Attempt>,
     uses: Arena<Use>,
+    /// What follows at once from the event at hand, the next last; empty between events.
+    next: Vec<Following>,
 }
 
 impl Flow {
@@ -68,6 +71,7 @@ impl Flow {
 
     fn len(&self) -> usize {
         self.roots.len()
+            + self.affairs.len()
             + self.runs.len()
             + self.calls.len()
             + self.attempts.len()
@@ -317,6 +321,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             Timer::Deadline(root, _) => self.run_out(root, now),
             Timer::Resubmit(root, _) => self.submit_task(root, now),
         }
+        self.follow(now);
     }
 
     /// Ends the iteration under way on a replica and, unless something else happens at this very

@@ -203,7 +203,7 @@ proptest! {
         for strategy in [
             fleet::Strategy::Random,
             fleet::Strategy::LeastOutstanding,
-            fleet::Strategy::PowerOfTwo,
+            fleet::Strategy::PowerOfChoices { choices: 2 },
             fleet::Strategy::KvAware,
             fleet::Strategy::PrefixAffinity { max_imbalance: 2 },
         ] {

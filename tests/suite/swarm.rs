@@ -113,7 +113,7 @@ fn balancing() -> impl Strategy<Value = Balancing> {
         Just(fleet::Strategy::RoundRobin),
         Just(fleet::Strategy::Random),
         Just(fleet::Strategy::LeastOutstanding),
-        Just(fleet::Strategy::PowerOfTwo),
+        (2u32..5).prop_map(|choices| fleet::Strategy::PowerOfChoices { choices }),
         Just(fleet::Strategy::KvAware),
         (0u32..5).prop_map(|max_imbalance| fleet::Strategy::PrefixAffinity { max_imbalance }),
     ];

@@ -8,6 +8,7 @@
 
 mod any;
 mod idle;
+mod reach;
 
 use crate::conservation::record;
 use proptest::prelude::*;
@@ -64,7 +65,7 @@ fn check(scenario: &Scenario, outcome: &Outcome, records: &[TaskRecord]) {
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn tasks_attempts_money_and_causes_are_conserved(

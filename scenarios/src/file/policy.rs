@@ -56,6 +56,7 @@ pub(crate) struct BalancingFile {
     pub(crate) strategy: Option<At<Strategy>>,
     pub(crate) signal_age: Option<At<Span>>,
     pub(crate) count_own_dispatches: Option<At<bool>>,
+    pub(crate) choices: Option<At<u32>>,
     pub(crate) max_imbalance: Option<At<u32>>,
 }
 
@@ -67,12 +68,13 @@ pub(crate) struct ObjectiveFile {
     pub(crate) target: At<String>,
 }
 
-/// Strategies by name; the imbalance of `prefix-affinity` is filled in by `resolve`.
+/// Strategies by name; the choices of `power-of-two` and the imbalance of `prefix-affinity` are
+/// filled in by `resolve`.
 const STRATEGIES: Choice<Strategy> = Choice(&[
     ("round-robin", Strategy::RoundRobin),
     ("random", Strategy::Random),
     ("least-outstanding", Strategy::LeastOutstanding),
-    ("power-of-two", Strategy::PowerOfTwo),
+    ("power-of-two", Strategy::PowerOfChoices { choices: 2 }),
     ("kv-aware", Strategy::KvAware),
     ("prefix-affinity", Strategy::PrefixAffinity { max_imbalance: 0 }),
 ]);
@@ -124,6 +126,11 @@ fn balancing(r: &mut Reader<'_>) -> BalancingFile {
             Flag,
             "true",
             "Whether the router adds what it dispatched since the last signal.",
+        ),
+        choices: r.may(
+            "choices",
+            Count { min: 2, max: 100 },
+            "For power-of-two: replicas drawn, of which the least loaded is taken. Default: 2.",
         ),
         max_imbalance: r.may(
             "max_imbalance",

@@ -114,22 +114,7 @@ impl Resolver<'_> {
             let origin = Origin::Catalogue(format!("default of {}: bf16", preset.name));
             self.note(key("engine_args.kv_cache_dtype"), "auto".to_owned(), origin);
         }
-        if file.args.num_gpu_blocks_override.is_none() {
-            let mib = |bytes: Bytes| bytes.0 >> 20;
-            let capacity = &calibrated.capacity;
-            let how = match &file.args.kv_cache_memory_bytes {
-                Some(forced) => format!("kv_cache_memory_bytes of {} MiB", mib(forced.value)),
-                None => format!(
-                    "{} MiB for KV of {} MiB claimed, {} MiB of weights, a prior of {} MiB beside",
-                    mib(capacity.kv),
-                    mib(capacity.requested),
-                    mib(capacity.weights),
-                    mib(capacity.other),
-                ),
-            };
-            let blocks = calibrated.kv_blocks.0.to_string();
-            self.note(key("kv_blocks"), blocks, Origin::Derived(how));
-        }
+        self.note_capacity(name, file, &calibrated);
         let source = format!("{}, {}", calibrated.source, calibrated.as_of);
         self.note(key("step_time"), calibrated.label.clone(), Origin::Catalogue(source));
         let (step_time, mut label) = match (step_time, &file.step_time) {
@@ -146,6 +131,32 @@ impl Resolver<'_> {
             label = format!("{label}; {}", calibrate::ESTIMATED);
         }
         Some(Engine { spec: calibrated.spec, step_time, label })
+    }
+
+    /// Where the number of KV blocks comes from, unless it is written.
+    fn note_capacity(
+        &self,
+        name: &At<String>,
+        file: &PoolFile,
+        calibrated: &calibrate::Calibration,
+    ) {
+        if file.args.num_gpu_blocks_override.is_some() {
+            return;
+        }
+        let mib = |bytes: Bytes| bytes.0 >> 20;
+        let capacity = &calibrated.capacity;
+        let how = match &file.args.kv_cache_memory_bytes {
+            Some(forced) => format!("kv_cache_memory_bytes of {} MiB", mib(forced.value)),
+            None => format!(
+                "{} MiB for KV of {} MiB claimed, {} MiB of weights, a prior of {} MiB beside",
+                mib(capacity.kv),
+                mib(capacity.requested),
+                mib(capacity.weights),
+                mib(capacity.other),
+            ),
+        };
+        let key = format!("{}.kv_blocks", name.site.key);
+        self.note(key, calibrated.kv_blocks.0.to_string(), Origin::Derived(how));
     }
 
     /// What the iteration time rests on that nobody measured.

@@ -28,10 +28,13 @@ impl Resolver<'_> {
             if self.find(name, "pool", &self.pool_names).is_none() {
                 continue;
             }
-            let affinity = matches!(
-                balancing.strategy.as_ref().map(|strategy| strategy.value),
-                Some(Strategy::PrefixAffinity { .. })
-            );
+            let strategy = balancing.strategy.as_ref().map(|strategy| strategy.value);
+            let drawn = matches!(strategy, Some(Strategy::PowerOfChoices { .. }));
+            if let Some(choices) = balancing.choices.as_ref().filter(|_| !drawn) {
+                let message = "`choices` belongs to the strategy power-of-two";
+                self.refuse(ProblemKind::Conflict, &choices.site, message);
+            }
+            let affinity = matches!(strategy, Some(Strategy::PrefixAffinity { .. }));
             if let Some(max) = balancing.max_imbalance.as_ref().filter(|_| !affinity) {
                 let message = "`max_imbalance` belongs to the strategy prefix-affinity";
                 self.refuse(ProblemKind::Conflict, &max.site, message);
@@ -95,6 +98,9 @@ impl Resolver<'_> {
         let strategy = match file.strategy.as_ref()?.value {
             Strategy::PrefixAffinity { .. } => Strategy::PrefixAffinity {
                 max_imbalance: file.max_imbalance.as_ref().map_or(MAX_IMBALANCE, |max| max.value),
+            },
+            Strategy::PowerOfChoices { choices } => Strategy::PowerOfChoices {
+                choices: file.choices.as_ref().map_or(choices, |stated| stated.value),
             },
             other => other,
         };

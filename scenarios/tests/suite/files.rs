@@ -23,7 +23,7 @@ fn a_policy_comes_from_beside_the_scenario_or_from_the_caller() {
     assert_eq!(given, Strategy::KvAware);
     assert_ne!(hash, other_hash);
     let set = "load_balancing.h100.strategy=power-of-two".to_owned();
-    assert_eq!(strategy(None, &[set]).0, Strategy::PowerOfTwo);
+    assert_eq!(strategy(None, &[set]).0, Strategy::PowerOfChoices { choices: 2 });
     folder.write("inner/second.toml", "[load_balancing]\nh100 = { strategy = \"kv-aware\" }\n");
     let named = "policy=second.toml".to_owned();
     assert_eq!(strategy(None, &[named]).0, Strategy::KvAware);

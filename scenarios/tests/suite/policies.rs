@@ -4,6 +4,7 @@ use crate::support::{SMALL, load};
 use scenarios::resolved::Origin;
 use scenarios::{ProblemKind as Kind, Problems, Resolved};
 use sim::cache::Eviction;
+use sim::fleet::Strategy;
 use sim::ids::{ModelId, TaskId};
 use sim::price::{Beyond, LimitReached, SpendScope};
 use sim::resilience::{Backoff, Failure, FailureSet, GuardSpec, HedgeSpec, Jitter, SlidingWindow};
@@ -38,6 +39,16 @@ fn set(failures: &[Failure]) -> FailureSet {
 
 const USUAL: [Failure; 4] =
     [Failure::RateLimited, Failure::Overloaded, Failure::ServerError, Failure::Timeout];
+
+#[test]
+fn power_of_two_may_draw_more() {
+    for (line, choices) in [("", 2), (", choices = 3", 3), (", choices = 100", 100)] {
+        let resolved =
+            good(&format!("[load_balancing]\nh100 = {{ strategy = \"power-of-two\"{line} }}"));
+        let strategy = resolved.scenario.pools[0].balancing.strategy;
+        assert_eq!(strategy, Strategy::PowerOfChoices { choices });
+    }
+}
 
 #[test]
 fn rules_are_told_apart_by_whether_they_wait_for_an_answer() {
@@ -305,7 +316,8 @@ fn unknown_names_are_problems_at_their_place() {
 #[test]
 fn each_mistake_is_named() {
     let slo = "p95_latency_slo = \"6s\"\np95_latency_slo_ms = 6000";
-    let cases: [(&str, Kind, &str); 22] = [
+    let balancing = |line| format!("[load_balancing]\nh100 = {{ {line} }}");
+    let cases: [(&str, Kind, &str); 24] = [
         ("[[routing.escalate_if]]\nmodel = \"mid\"", Kind::MissingKey, "no condition"),
         (
             "[[routing.escalate_if]]\nmodel = \"mid\"\nwhen = \"elapsed > '1s'\"\n\
@@ -333,6 +345,12 @@ fn each_mistake_is_named() {
             Kind::Conflict,
             "one key",
         ),
+        (
+            &balancing("strategy = \"random\", choices = 3"),
+            Kind::Conflict,
+            "belongs to the strategy power-of-two",
+        ),
+        (&balancing("strategy = \"power-of-two\", choices = 1"), Kind::BadValue, "out of range"),
         ("[[spend_limits]]\nlimit = \"$50\"", Kind::MissingKey, "no period"),
         ("[[spend_limits]]\nlimit = \"$50/year\"", Kind::BadValue, "year"),
         ("[plans.a]\nincluded = 3", Kind::MissingKey, "`beyond`"),

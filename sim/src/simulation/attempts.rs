@@ -185,9 +185,12 @@ impl<R: Recorder> Simulation<'_, R> {
         call.live.push(attempt);
         call.launched += 1;
         let (first_sent, launched) = (call.first_sent, call.launched);
-        let (model, turn, root) = (call.model, call.turn, call.root);
+        let (model, turn, root, place) = (call.model, call.turn, call.root, call.place);
+        let waited_for = call.execution.is_some();
         self.world.guards[model.index()].in_flight += 1;
-        if let Some(root) = self.flow.roots.get_mut(root) {
+        // Of a shadow the task knows nothing.
+        let own = waited_for || self.call_spec(place).is_some_and(|spec| spec.background);
+        if let (true, Some(root)) = (own, self.flow.roots.get_mut(root)) {
             root.let_in = true;
         }
         let guards = &self.scenario.models[model.index()].guards;

@@ -18,7 +18,7 @@ use crate::units::{Money, Span, Time};
 
 impl<R: Recorder> Simulation<'_, R> {
     /// Whether what ends now is billed.
-    fn is_billed(&self, now: Time) -> bool {
+    pub(super) fn is_billed(&self, now: Time) -> bool {
         self.is_measured(now) && now.0 <= self.scenario.horizon.0
     }
 
@@ -27,9 +27,11 @@ impl<R: Recorder> Simulation<'_, R> {
         if amount == Money::ZERO {
             return;
         }
-        if let Some(root) = self.flow.roots.get_mut(root) {
-            root.spend += amount;
+        if let Some(root) = self.flow.roots.get(root) {
             useful &= !root.orphan;
+            if let Some(affair) = self.flow.affairs.get_mut(root.affair) {
+                affair.spend += amount;
+            }
         }
         for limit in &mut self.world.limits {
             let slot = match limit.spec.scope {
@@ -151,7 +153,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let tenant = root.account.tenant;
         let observability = self.scenario.tasks[root.account.task.index()].observability;
         if observability != Money::ZERO {
-            // The root is out of the arena: what it cost is in its record already.
+            // The root is out of the arena; its record names this cost beside the rest.
             self.book(super::NOBODY, root.account, observability, true, now);
             if self.is_billed(now) {
                 self.outcome.tasks[root.account.task.index()].observed += 1;

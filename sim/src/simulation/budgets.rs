@@ -57,6 +57,8 @@ impl<R: Recorder> Simulation<'_, R> {
         let budget = &self.scenario.tasks[root.account.task.index()].budget;
         let Some(most) = budget.max_output_tokens else { return };
         let left = most.saturating_sub(root.usage.output).max(1);
+        // What a client asks for at most is what providers count against its limits.
+        call.max_tokens = call.max_tokens.map(|cap| cap.min(left));
         if call.prompt.output > left {
             call.prompt.output = left;
             (call.ends_by_eos, call.cut) = (false, true);

@@ -97,7 +97,10 @@ impl<R: Recorder> Simulation<'_, R> {
     pub(super) fn arrive(&mut self, request: Request, now: Time) {
         match self.world.direct[request.task.index()] {
             Some(model) => self.arrive_directly(request, model, now),
-            None => self.arrive_with_task(request, now),
+            None => {
+                self.arrive_with_task(request, now);
+                self.follow(now);
+            }
         }
     }
 
@@ -259,7 +262,8 @@ impl<R: Recorder> Simulation<'_, R> {
         match self.calls.remove_slot(end.call) {
             Some(InEngine::Direct(call)) => self.end_direct(&call, replica, end, now),
             Some(InEngine::Attempt(attempt)) => {
-                self.attempt_left_engine(attempt, replica, end, now)
+                self.attempt_left_engine(attempt, replica, end, now);
+                self.follow(now);
             }
             None => {}
         }
@@ -278,6 +282,8 @@ impl<R: Recorder> Simulation<'_, R> {
             let task = &mut self.outcome.tasks[call.task.index()];
             task.completed += 1;
             task.engine_time += u128::from(latency.0);
+            // Such tasks have no tenants of their own.
+            self.outcome.tenant(0).engine_time += u128::from(latency.0);
         }
         if self.is_measured(call.born) {
             self.count(call, end, latency);

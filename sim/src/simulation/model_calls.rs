@@ -3,7 +3,7 @@
 
 use super::Simulation;
 use super::signals::About;
-use super::state::{Attempt, Call, Delivered, Execution, Live, Root};
+use super::state::{Attempt, Call, Delivered, Execution, Live, Next, Root};
 use super::timers::Timer;
 use crate::cache::{CachedAnswer, Query};
 use crate::dice::{Dice, Purpose, key, mix};
@@ -67,12 +67,21 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         };
         let handle = self.flow.calls.insert(call);
         if spec.background {
-            let done = Answer::SURE;
-            self.executed(execution, path, done, None, now);
-        } else if let Some(run) = self.flow.runs.get_mut(execution.run) {
+            self.flow.next.push(Next::Ask(handle));
+            self.executed(execution, path, Answer::SURE, None);
+            return;
+        }
+        if let Some(run) = self.flow.runs.get_mut(execution.run) {
             run.live.push(Live::Call(handle));
         }
-        if !(spec.cacheable && self.look_up(handle, now)) {
+        self.begin_asking(handle, now);
+    }
+
+    /// Asks the caches, or the model.
+    pub(super) fn begin_asking(&mut self, handle: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get(handle) else { return };
+        let cacheable = self.call_spec(call.place).is_some_and(|spec| spec.cacheable);
+        if !(cacheable && self.look_up(handle, now)) {
             self.ask(handle, now);
         }
     }
@@ -163,7 +172,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             root.written = found.output.0;
         }
         let CachedAnswer { right, harmful, .. } = found;
-        self.deliver(handle, Answer { right, harmful, confidence: 1.0 }, now);
+        self.deliver(handle, Answer { right, harmful, confidence: 1.0 });
     }
 
     /// The specification of the step that a call is of.
@@ -308,7 +317,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 if let (true, Some(query)) = (spec.cacheable, query) {
                     self.keep_answer(&query, &answer, delivered.outputs, now);
                 }
-                self.deliver(handle, answer, now);
+                self.deliver(handle, answer);
             }
         }
     }
@@ -363,7 +372,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     }
 
     /// The call has its answer.
-    fn deliver(&mut self, handle: Handle, answer: Answer, now: Time) {
+    fn deliver(&mut self, handle: Handle, answer: Answer) {
         let Some(call) = self.flow.calls.get(handle) else { return };
         let (execution, path) = (call.execution, call.path);
         self.flow.calls.discard(handle);
@@ -371,7 +380,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if let Some(run) = self.flow.runs.get_mut(execution.run) {
             run.live.retain(|live| *live != Live::Call(handle));
         }
-        self.executed(execution, path, answer, None, now);
+        self.executed(execution, path, answer, None);
     }
 
     /// The call failed for good.
@@ -382,7 +391,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             run.live.retain(|live| *live != Live::Call(handle));
         }
         call.path.spend(Driver::Retries, now);
-        self.executed(execution, call.path, Answer::SURE, Some(failure), now);
+        self.executed(execution, call.path, Answer::SURE, Some(failure));
     }
 
     /// The model a call goes to.

@@ -4,7 +4,7 @@
 use super::Simulation;
 use super::calls::{LOG_ARRIVED, LOG_ENDED, LOG_REJECTED, REFUSED_PAUSE};
 use super::model_calls::{HASTY_ATTEMPTS, LEAST_PAUSE};
-use super::state::{Account, Ending, Root, Usage};
+use super::state::{Account, Affair, Ending, Root, Usage};
 use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, ModelId};
@@ -14,7 +14,7 @@ use crate::record::{Recorder, TaskRecord};
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
 use crate::tasks::{Driver, Path, Rung};
-use crate::units::{Money, Span, Time};
+use crate::units::{Span, Time};
 use crate::workload::Request;
 
 impl<R: Recorder> Simulation<'_, R> {
@@ -41,11 +41,10 @@ impl<R: Recorder> Simulation<'_, R> {
             rung: 0,
             let_in: false,
             premium: false,
-            harmed: false,
             written: 0,
             first_token: Time::ZERO,
             confidence: None,
-            spend: Money::ZERO,
+            affair: self.flow.affairs.insert(Affair { holders: 1, ..Affair::default() }),
         };
         let handle = self.flow.roots.insert(root);
         self.submit_task(handle, now);
@@ -134,6 +133,9 @@ impl<R: Recorder> Simulation<'_, R> {
             // The work stays with the old root; the user goes on with a new one.
             let mut user = root.clone();
             user.run = super::NOBODY;
+            if let Some(affair) = self.flow.affairs.get_mut(user.affair) {
+                affair.holders += 1;
+            }
             if let Some(root) = self.flow.roots.get_mut(handle) {
                 root.orphan = true;
             }
@@ -160,7 +162,8 @@ impl<R: Recorder> Simulation<'_, R> {
     /// All steps of a task are over.
     pub(super) fn task_done(&mut self, handle: Handle, right: bool, path: Path, now: Time) {
         let Some(root) = self.flow.roots.get(handle) else { return };
-        let ending = match (root.harmed, right) {
+        let harmed = self.flow.affairs.get(root.affair).is_some_and(|affair| affair.harmed);
+        let ending = match (harmed, right) {
             (true, _) => Ending::Harmful,
             (false, false) => Ending::Wrong,
             (false, true) => Ending::Success,
@@ -181,7 +184,9 @@ impl<R: Recorder> Simulation<'_, R> {
     fn finish(&mut self, handle: Handle, ending: Ending, path: Option<Path>, now: Time) {
         let Some(root) = self.flow.roots.get_mut(handle) else { return };
         if root.orphan {
+            let affair = root.affair;
             self.flow.roots.remove(handle);
+            self.leave_affair(affair);
             return;
         }
         let client = &self.scenario.sources[root.request.source.index()].people.client;
@@ -209,13 +214,28 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         let Some(root) = self.flow.roots.remove(handle) else { return };
         self.count_task(&root, ending, path, now);
+        self.leave_affair(root.affair);
+    }
+
+    /// A root is gone, and with the last one what they shared.
+    fn leave_affair(&mut self, handle: Handle) {
+        let Some(affair) = self.flow.affairs.get_mut(handle) else { return };
+        affair.holders -= 1;
+        if affair.holders == 0 {
+            self.flow.affairs.remove(handle);
+        }
     }
 
     /// A request is over.
     fn count_task(&mut self, root: &Root, ending: Ending, path: Option<Path>, now: Time) {
         let Account { task, measured, .. } = root.account;
+        let mut affair = Affair::default();
+        if let Some(shared) = self.flow.affairs.get_mut(root.affair) {
+            shared.over = true;
+            affair = *shared;
+        }
         // Whatever came of it for the user.
-        let ending = if root.harmed { Ending::Harmful } else { ending };
+        let ending = if affair.harmed { Ending::Harmful } else { ending };
         let born = root.request.at;
         let latency = now - born;
         let refused = match ending {
@@ -270,7 +290,7 @@ impl<R: Recorder> Simulation<'_, R> {
             ended: now,
             ending,
             submissions: root.submission + 1,
-            spend: root.spend,
+            spend: affair.spend + self.scenario.tasks[task.index()].observability,
             parts: whole.parts(),
         });
         let written = success.then_some(root.written);

@@ -1,8 +1,13 @@
 //! Tasks and their parts: steps that start, end, are checked and done again.
+//!
+//! What follows from an event at once is put on a list and done one after another, the last thing
+//! put there first. So the order is that of calls inside one another, and a thousand turns of a
+//! loop that take no time need no deeper stack than one. [`Simulation::follow`] is due after
+//! whatever may put something on the list.
 
 use super::Simulation;
 use super::signals::About;
-use super::state::{Ending, Execution, Live, Run};
+use super::state::{Ending, Execution, Live, Next, Run};
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, TaskId};
 use crate::record::Recorder;
@@ -12,7 +17,7 @@ use crate::tasks::{
     TaskSpec, Turns, Work,
 };
 use crate::units::Time;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 impl<R: Recorder> Simulation<'_, R> {
     /// Starts a task, or a part of one.
@@ -23,7 +28,7 @@ impl<R: Recorder> Simulation<'_, R> {
         key: u64,
         parent: Option<Execution>,
         now: Time,
-    ) -> Handle {
+    ) {
         let mut turns = Turns::new();
         let progress = Progress::new(&self.world.shapes[task.index()], now, &mut turns);
         let live = SmallVec::new();
@@ -38,13 +43,26 @@ impl<R: Recorder> Simulation<'_, R> {
         {
             above.live.push(Live::Run(handle));
         }
-        self.take_turns(handle, &turns, now);
-        handle
+        self.take_turns(handle, &turns);
     }
 
-    fn take_turns(&mut self, run: Handle, turns: &Turns, now: Time) {
-        for turn in turns {
-            self.begin_step(run, turn.0, now);
+    fn take_turns(&mut self, run: Handle, turns: &Turns) {
+        self.flow.next.extend(turns.iter().rev().map(|turn| Next::Turn(run, turn.0)));
+    }
+
+    /// Does what follows at once from what happened.
+    pub(super) fn follow(&mut self, now: Time) {
+        while let Some(next) = self.flow.next.pop() {
+            match next {
+                Next::Turn(run, step) => self.begin_step(run, step, now),
+                Next::SideBySide { first, round, times, path } => {
+                    self.execute_side_by_side(first, round, times, path, now);
+                }
+                Next::Executed { execution, path, answer, failure } => {
+                    self.execution_over(execution, path, answer, failure, now);
+                }
+                Next::Ask(call) => self.begin_asking(call, now),
+            }
         }
     }
 
@@ -92,17 +110,32 @@ impl<R: Recorder> Simulation<'_, R> {
         if let Some(run) = self.flow.runs.get_mut(handle) {
             run.progress.start(number, times);
         }
-        for ordinal in 0..at_once {
-            // One that fails at once may have ended the step, or the task.
-            let goes_on = self.flow.runs.get(handle).is_some_and(|run| {
-                let state = run.progress.state(number);
-                state.phase == Phase::Running && state.round == round
-            });
-            if !goes_on {
-                return;
-            }
-            self.execute(Execution { run: handle, step: number, ordinal }, path, now);
+        let first = Execution { run: handle, step: number, ordinal: 0 };
+        self.execute_side_by_side(first, round, at_once, path, now);
+    }
+
+    /// Does a step once, and as often again as is left of `times`.
+    fn execute_side_by_side(
+        &mut self,
+        this: Execution,
+        round: u32,
+        times: u32,
+        path: Path,
+        now: Time,
+    ) {
+        // One that fails at once may have ended the step, or the task.
+        let goes_on = self.flow.runs.get(this.run).is_some_and(|run| {
+            let state = run.progress.state(this.step);
+            state.phase == Phase::Running && state.round == round
+        });
+        if !goes_on || this.ordinal >= times {
+            return;
         }
+        let first = Execution { ordinal: this.ordinal + 1, ..this };
+        if first.ordinal < times {
+            self.flow.next.push(Next::SideBySide { first, round, times, path });
+        }
+        self.execute(this, path, now);
     }
 
     /// Does a step once.
@@ -119,7 +152,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 self.begin_call(execution, call, question, asking, path, now);
             }
             Work::Tool(tool) => {
-                if tool.acts && !self.may_act(execution) {
+                if tool.acts && !self.may_act(execution, now) {
                     self.left_undone(execution, step, path, now);
                 } else {
                     self.begin_use(execution, tool, (question, asking), path, now);
@@ -137,7 +170,7 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// Whether an action may be done; one that is done on an unsafe answer does harm.
-    fn may_act(&mut self, execution: Execution) -> bool {
+    fn may_act(&mut self, execution: Execution, now: Time) -> bool {
         let Some(run) = self.flow.runs.get(execution.run) else { return false };
         let steps = &self.scenario.tasks[run.task.index()].graph.steps;
         let unchecked = steps.iter().enumerate().any(|(number, step)| {
@@ -155,11 +188,23 @@ impl<R: Recorder> Simulation<'_, R> {
             harmful |= (0..steps).any(|step| run.progress.state(step).harmful);
             here = run.parent.map(|parent| parent.run);
         }
-        let root = self.flow.runs.get(execution.run).map(|run| run.root);
-        if let (true, Some(root)) = (harmful, root.and_then(|root| self.flow.roots.get_mut(root))) {
-            root.harmed = true;
+        if harmful {
+            self.do_harm(execution.run, now);
         }
         true
+    }
+
+    /// An action does harm: its task is harmful, whatever comes of it.
+    fn do_harm(&mut self, run: Handle, now: Time) {
+        let billed = self.is_billed(now);
+        let root = self.flow.runs.get(run).and_then(|run| self.flow.roots.get(run.root));
+        let Some(root) = root else { return };
+        let task = root.account.task;
+        let Some(affair) = self.flow.affairs.get_mut(root.affair) else { return };
+        // The task may have ended, and its user be gone.
+        let late = affair.over && !affair.harmed && billed;
+        affair.harmed = true;
+        self.outcome.tasks[task.index()].harmed += u64::from(late);
     }
 
     /// An action stays undone because nobody could say that it is safe.
@@ -177,8 +222,18 @@ impl<R: Recorder> Simulation<'_, R> {
         }
     }
 
-    /// One execution of a step is over.
+    /// One execution of a step is over; what follows from it is next.
     pub(super) fn executed(
+        &mut self,
+        execution: Execution,
+        path: Path,
+        answer: Answer,
+        failure: Option<Failure>,
+    ) {
+        self.flow.next.push(Next::Executed { execution, path, answer, failure });
+    }
+
+    fn execution_over(
         &mut self,
         execution: Execution,
         path: Path,
@@ -266,7 +321,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 self.cancel_steps(handle, now, |step| again[step as usize]);
                 let Some(run) = self.flow.runs.get_mut(handle) else { return };
                 run.progress.redo(graph, check.step, number, path, &mut turns);
-                self.take_turns(handle, &turns, now);
+                self.take_turns(handle, &turns);
                 return;
             }
             match check.then {
@@ -289,7 +344,7 @@ impl<R: Recorder> Simulation<'_, R> {
         if run.progress.is_over() {
             self.run_over(handle, now);
         } else {
-            self.take_turns(handle, &turns, now);
+            self.take_turns(handle, &turns);
         }
     }
 
@@ -338,7 +393,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let last = self.flow.roots.get(root).and_then(|root| root.confidence);
         let confidence = last.unwrap_or(1.0);
         let Some(whole) = self.part_ended(handle, parent, &path) else { return };
-        self.executed(parent, whole, Answer { right, harmful, confidence }, None, now);
+        self.executed(parent, whole, Answer { right, harmful, confidence }, None);
     }
 
     /// A part failed: for the step it was, that is one failed execution.
@@ -353,7 +408,7 @@ impl<R: Recorder> Simulation<'_, R> {
         path.spend(Driver::Retries, now);
         self.drop_run(handle, now);
         let Some(whole) = self.part_ended(handle, parent, &path) else { return };
-        self.executed(parent, whole, Answer::SURE, Some(failure), now);
+        self.executed(parent, whole, Answer::SURE, Some(failure));
     }
 
     /// Takes a part off the list of what its task waits for; the path of the whole.
@@ -365,21 +420,24 @@ impl<R: Recorder> Simulation<'_, R> {
         Some(whole)
     }
 
-    /// Removes a run and cancels whatever it still does.
+    /// Removes a run and cancels whatever it still does, its parts' work included.
     pub(super) fn drop_run(&mut self, handle: Handle, now: Time) {
-        let Some(run) = self.flow.runs.get_mut(handle) else { return };
-        let live = std::mem::take(&mut run.live);
-        self.flow.runs.discard(handle);
-        for live in live {
-            self.cancel_live(live, now);
-        }
+        self.cancel_live(Live::Run(handle), now);
     }
 
+    /// Parts inside parts are a list as well: see the top.
     fn cancel_live(&mut self, live: Live, now: Time) {
-        match live {
-            Live::Run(run) => self.drop_run(run, now),
-            Live::Use(tool) => self.cancel_use(tool, now),
-            Live::Call(call) => self.cancel_call(call, now),
+        let mut left: SmallVec<[Live; 8]> = smallvec![live];
+        while let Some(live) = left.pop() {
+            match live {
+                Live::Run(run) => {
+                    let Some(part) = self.flow.runs.get_mut(run) else { continue };
+                    left.extend(std::mem::take(&mut part.live).into_iter().rev());
+                    self.flow.runs.discard(run);
+                }
+                Live::Use(tool) => self.cancel_use(tool, now),
+                Live::Call(call) => self.cancel_call(call, now),
+            }
         }
     }
 

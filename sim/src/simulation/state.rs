@@ -8,8 +8,8 @@ use crate::backends::{Course, Spot, ToolCourse};
 use crate::cache::{CachedAnswer, Query};
 use crate::ids::{Backend, Handle, IntentId, ModelId, ReplicaId, SeqId, TaskId, ToolId};
 pub(in crate::simulation) use crate::outcome::Ending;
-use crate::resilience::Permit;
-use crate::tasks::{Path, Progress};
+use crate::resilience::{Failure, Permit};
+use crate::tasks::{Answer, Path, Progress};
 use crate::units::{Money, Span, Time};
 use crate::workload::{Prompt, Request};
 use smallvec::SmallVec;
@@ -41,16 +41,27 @@ pub(in crate::simulation) struct Root {
     pub(in crate::simulation) let_in: bool,
     /// Whether a premium model answered.
     pub(in crate::simulation) premium: bool,
-    /// Whether an action did harm.
-    pub(in crate::simulation) harmed: bool,
     /// Tokens of the answer to the request's own prompt.
     pub(in crate::simulation) written: u32,
     /// First token of the last answer.
     pub(in crate::simulation) first_token: Time,
     /// What the confidence signal said of the last answer, once there is one.
     pub(in crate::simulation) confidence: Option<f64>,
+    /// What all its submissions share, those that go on without their user included.
+    pub(in crate::simulation) affair: Handle,
+}
+
+/// What came of all submissions of a request together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::simulation) struct Affair {
     /// Metered cost so far.
     pub(in crate::simulation) spend: Money,
+    /// Whether an action did harm.
+    pub(in crate::simulation) harmed: bool,
+    /// Whether the request has ended, and is counted.
+    pub(in crate::simulation) over: bool,
+    /// Roots that share it.
+    pub(in crate::simulation) holders: u32,
 }
 
 /// Whose cost something is.
@@ -99,6 +110,19 @@ pub(in crate::simulation) enum Live {
     Call(Handle),
     Use(Handle),
     Run(Handle),
+}
+
+/// Something that follows from an event at once.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulation) enum Next {
+    /// A step of a run has its turn.
+    Turn(Handle, u32),
+    /// A step is done from the execution `first` on, side by side, `times` times in all.
+    SideBySide { first: Execution, round: u32, times: u32, path: Path },
+    /// An execution of a step is over.
+    Executed { execution: Execution, path: Path, answer: Answer, failure: Option<Failure> },
+    /// A call in the background is asked.
+    Ask(Handle),
 }
 
 /// A model call: one execution of a step, with everything done to get an answer.

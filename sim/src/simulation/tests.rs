@@ -1,5 +1,8 @@
 //! Small tasks whose course is known by hand: one hosted model that answers after 100 ms.
 
+mod at_once;
+mod beside;
+
 use super::*;
 use crate::backends::{
     Answering, Discipline, Limits, Meter, RemoteKind, RemotePrice, RemoteSpec, Station, ToolCost,

@@ -140,7 +140,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 results.insert(now, query.exact, ());
             }
         }
-        self.executed(execution, tool_use.path, Answer::SURE, failure, now);
+        self.executed(execution, tool_use.path, Answer::SURE, failure);
     }
 
     /// Nobody waits for a use any more.

@@ -122,7 +122,7 @@ fn pool() -> PoolSpec {
         step_time: StepTime::new(1_000_000_000, 500_000_000, linear, 40_000, 900_000, vec![8, 64])
             .expect("the knots rise"),
         balancing: Balancing {
-            strategy: Strategy::PowerOfTwo,
+            strategy: Strategy::PowerOfChoices { choices: 2 },
             signal_age: Span::ZERO,
             count_own_dispatches: true,
         },

@@ -549,8 +549,8 @@ pub(super) fn power_of_d(params: &Params, rows: &[&Row]) -> Answers {
     let case: Parallel = params.read()?;
     let strategy = match case.d {
         1 => Strategy::Random,
-        2 => Strategy::PowerOfTwo,
-        other => return Err(format!("no strategy draws {other}")),
+        0 => return Err("nothing is drawn".to_owned()),
+        choices => Strategy::PowerOfChoices { choices },
     };
     simulate(&parallel(&case, strategy, 150.0), rows, |metric| match metric {
         "W_mean_over_ES" => Some(sojourn()),

@@ -38,8 +38,9 @@ const NEVER_FEW: u32 = u32::MAX;
 
 /// Any scenario of tasks.
 pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
-    let tape = vec(prop_oneof![1 => Just(0u32), 3 => any::<u32>()], 600);
-    let parts = (vec(swarm::pool(), 0..3), vec(swarm::sources(), 1..3), 1_000u64..5_000, 0u64..3);
+    // Longer than scenarios need: what is drawn last, the tasks, must not be the plain choice.
+    let tape = vec(prop_oneof![1 => Just(0u32), 9 => any::<u32>()], 900);
+    let parts = (vec(swarm::pool(), 0..5), vec(swarm::sources(), 1..5), 3_000u64..16_000, 0u64..3);
     (parts, tape).prop_map(|((pools, sources, horizon, quarters), words)| {
         let mut tape = Tape { words, at: 0 };
         let mut scenario = Scenario {
@@ -52,9 +53,34 @@ pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
             symbols: vec!["gold".into(), "tin".into(), "draft".into()],
             ..Scenario::default()
         };
+        let (is_calm, ladder_alone) = (tape.chance(40), tape.chance(40));
         tape.fill(&mut scenario);
+        if is_calm {
+            calm(&mut scenario);
+        }
+        // Caches that hit by themselves leave nothing to the ladder's cached answers.
+        if let (true, Some(cache)) = (ladder_alone, &mut scenario.semantic_cache) {
+            cache.similarity_threshold = 1.1;
+            scenario.exact_cache = None;
+        }
         scenario
     })
+}
+
+/// Backends that take and answer everything: tasks get further than where nearly every call fails.
+fn calm(scenario: &mut Scenario) {
+    for remote in &mut scenario.remotes {
+        (remote.error_rate, remote.limits, remote.max_context) = (0.0, Limits::default(), 9_000);
+        (remote.station.servers, remote.station.queue_limit) = (None, None);
+        remote.incidents.clear();
+    }
+    for tool in &mut scenario.tools {
+        (tool.error_rate, tool.station.queue_limit) = (0.0, None);
+    }
+    for model in &mut scenario.models {
+        (model.guards.timeout, model.guards.breaker) = (None, None);
+        model.guards.admission = AdmissionSpec::default();
+    }
 }
 
 struct Tape {
@@ -116,9 +142,9 @@ impl Tape {
         let eviction = |tape: &mut Tape| {
             [Eviction::Lru, Eviction::Fifo, Eviction::Random][tape.below(3) as usize]
         };
-        scenario.semantic_cache = self.maybe(50, |tape| SemanticCacheSpec {
-            similarity_threshold: 0.7 + 0.3 * tape.share(),
-            ttl: tape.millis(1, 4_000),
+        scenario.semantic_cache = self.maybe(75, |tape| SemanticCacheSpec {
+            similarity_threshold: [0.97, 0.75 + 0.15 * tape.share()][tape.below(2) as usize],
+            ttl: tape.millis(100, 9_000),
             capacity: 1 + tape.below(20),
             eviction: eviction(tape),
             lookup: tape.millis(0, 20),
@@ -157,7 +183,7 @@ impl Tape {
             },
             station: self.station(),
             limits: self.limits(),
-            error_rate: [0.0, 0.1, 0.5, 1.0][self.below(4) as usize],
+            error_rate: [0.0, 0.0, 0.1, 0.5, 1.0][self.below(5) as usize],
             incidents: self.maybe(40, Tape::incident).into_iter().collect(),
             cold_start: self.maybe(40, |tape| ColdStart {
                 start: tape.time(900),
@@ -170,7 +196,7 @@ impl Tape {
                 capacity: 1 + tape.below(20),
             }),
             devices: if kind == RemoteKind::Device { vec![class] } else { Vec::new() },
-            max_context: 300 + self.below(3_000),
+            max_context: 80 + self.below(1_500),
             price: match self.below(3) {
                 0 => RemotePrice::Metered(Meter {
                     input: self.money(),
@@ -193,14 +219,14 @@ impl Tape {
         let disciplines = [Discipline::Fifo, Discipline::Priority, Discipline::ShortestFirst];
         Station {
             servers: self.maybe(60, |tape| 1 + tape.below(3)),
-            queue_limit: self.maybe(50, |tape| tape.below(4)),
+            queue_limit: self.maybe(50, |tape| tape.below(6)),
             discipline: disciplines[self.below(3) as usize],
         }
     }
 
     fn limits(&mut self) -> Limits {
         let bucket = |tape: &mut Tape, burst: u32| {
-            tape.maybe(15, |tape| Bucket {
+            tape.maybe(8, |tape| Bucket {
                 per_minute: u64::from(1 + tape.below(300)),
                 burst: u64::from(1 + tape.below(burst)),
             })
@@ -231,7 +257,7 @@ impl Tape {
             cost: costs[self.below(3) as usize],
             latency: self.time(400),
             station: self.station(),
-            error_rate: [0.0, 0.1, 1.0][self.below(3) as usize],
+            error_rate: [0.0, 0.0, 0.1, 1.0][self.below(4) as usize],
             incidents: self.maybe(20, Tape::incident).into_iter().collect(),
             per_call: self.money(),
             per_hour: Money(i128::from(self.below(3)) * 9_000_000_000_001),
@@ -260,9 +286,11 @@ impl Tape {
         }
         let quality = |tape: &mut Tape| Quality {
             success: 1.0 - tape.share() * tape.share(),
-            unsafe_rate: 0.3 * tape.share(),
+            unsafe_rate: 0.8 * tape.share(),
         };
-        let rated = self.below(scenario.intents.len() as u32 + 1);
+        // The first intents; mostly all.
+        let intents = scenario.intents.len() as u32;
+        let rated = if self.chance(70) { intents } else { self.below(intents + 1) };
         ModelSpec {
             name: "model".into(),
             served_by,
@@ -288,7 +316,7 @@ impl Tape {
             _ => SlidingWindow::Seconds(1 + tape.below(3)),
         };
         GuardSpec {
-            timeout: self.maybe(50, |tape| tape.millis(1, 900)),
+            timeout: self.maybe(40, |tape| tape.millis(1, 3_000)),
             cancel_on_timeout: self.chance(50),
             retry: self.maybe(50, |tape| RetrySpec {
                 max_attempts: [2, 1, 3, 12, NEVER_FEW][tape.below(5) as usize],
@@ -313,7 +341,7 @@ impl Tape {
                 delay: tape.millis(1, 400),
                 max_attempts: 2 + tape.below(3),
             }),
-            breaker: self.maybe(50, |tape| BreakerSpec {
+            breaker: self.maybe(35, |tape| BreakerSpec {
                 failure_rate_threshold: 1.0 + 99.0 * tape.share(),
                 slow_call_rate_threshold: 100.0,
                 slow_call_duration_threshold: tape.millis(1, 900),
@@ -325,8 +353,8 @@ impl Tape {
                 failures: tape.failures(),
             }),
             admission: AdmissionSpec {
-                max_in_flight: self.maybe(30, |tape| tape.below(6)),
-                shed: (0..self.below(3))
+                max_in_flight: self.maybe(20, |tape| tape.below(6)),
+                shed: (0..[0, 0, 0, 1, 2][self.below(5) as usize])
                     .map(|_| (self.below(3) as i32 - 1, self.below(5)))
                     .collect(),
             },
@@ -354,7 +382,7 @@ impl Tape {
                 1 => SpendScope::Task(TaskId(self.below(tasks))),
                 _ => SpendScope::EachTenant,
             },
-            limit: Money(i128::from(self.below(1_000)) * 1_000_000),
+            limit: Money(i128::from(self.below(4_000)) * 1_000_000),
             period: self.millis(1, 3_000),
             then: match self.below(2) {
                 0 => LimitReached::SmallerModel(ModelId(self.below(models))),
@@ -386,7 +414,7 @@ impl Tape {
             tenants,
             attributes: vec![attribute(tier, self), attribute(size, self)],
             client: ClientSpec {
-                patience: self.maybe(50, |tape| tape.time(2_000)),
+                patience: self.maybe(40, |tape| tape.time(4_000)),
                 abandoned_work_goes_on: self.chance(40),
                 resubmit: self.maybe(50, |tape| ResubmitSpec {
                     max_submissions: [2, 3, 20, NEVER_FEW][tape.below(4) as usize],
@@ -416,22 +444,24 @@ impl Tape {
     }
 
     fn budget(&mut self, models: u32) -> TaskBudget {
-        let rungs = self.below(5);
+        let rungs = self.below(6);
         TaskBudget {
-            max_model_calls: self.maybe(25, |tape| tape.below(6)),
-            max_input_tokens: self.maybe(25, |tape| tape.below(900)),
-            max_output_tokens: self.maybe(25, |tape| tape.below(400)),
-            max_tool_time: self.maybe(25, |tape| tape.millis(0, 800)),
-            max_latency: self.maybe(25, |tape| tape.millis(1, 3_000)),
-            on_exceeded: (0..rungs).map(|_| self.rung(models)).collect(),
+            max_model_calls: self.maybe(40, |tape| tape.below(8)),
+            max_input_tokens: self.maybe(25, |tape| tape.below(1_500)),
+            max_output_tokens: self.maybe(20, |tape| tape.below(400)),
+            max_tool_time: self.maybe(20, |tape| tape.millis(0, 3_000)),
+            max_latency: self.maybe(20, |tape| tape.millis(1, 9_000)),
+            on_exceeded: (0..rungs).map(|at| self.rung(at, models)).collect(),
         }
     }
 
-    fn rung(&mut self, models: u32) -> Rung {
-        match self.below(5) {
+    fn rung(&mut self, at: u32, models: u32) -> Rung {
+        // Behind other rungs a cached answer is hardly ever asked for.
+        let kind = if at == 0 && self.chance(60) { 2 } else { self.below(5) };
+        match kind {
             0 => Rung::ShorterContext { keep: 0.05 + 0.9 * self.share(), quality: self.share() },
             1 => Rung::SmallerModel { model: ModelId(self.below(models)) },
-            2 => Rung::CachedAnswer { similarity: 0.7 + 0.3 * self.share() },
+            2 => Rung::CachedAnswer { similarity: 0.5 + 0.4 * self.share() },
             3 => Rung::PartialResult { quality: self.share() },
             _ => Rung::Refine,
         }
@@ -455,21 +485,21 @@ impl Tape {
                 tool: ToolId(self.below(scenario.tools.len() as u32)),
                 query: self.maybe(60, Tape::query),
                 cache: self.maybe(60, Tape::exact_cache),
-                acts: self.chance(40),
+                acts: self.chance(60),
             }),
         };
-        let check = if self.chance(35) { self.check(graph, &after) } else { None };
+        let check = if self.chance(50) { self.check(graph, &after) } else { None };
         Step {
             name: format!("step {number}"),
             key: 500 + u64::from(number),
             after,
             join: if self.chance(35) { Join::Any } else { Join::All },
-            when: self.maybe(25, Tape::condition),
+            when: self.maybe(if check.is_some() { 40 } else { 20 }, Tape::condition),
             work,
             repeat: match self.below(4) {
                 0 | 1 => Repeat::Once,
-                2 => Repeat::Parallel(self.count(3)),
-                _ => Repeat::Loop(self.count(3)),
+                2 => Repeat::Parallel(self.count(6)),
+                _ => Repeat::Loop(self.count(6)),
             },
             required: !self.chance(40),
             check,
@@ -520,8 +550,8 @@ impl Tape {
                 distinct: 1 + tape.below(3),
                 zipf: 1.0,
             }),
-            query: self.maybe(70, Tape::query),
-            cacheable: self.chance(60),
+            query: self.maybe(85, Tape::query),
+            cacheable: self.chance(75),
             decisive: self.chance(60),
             background: self.chance(15),
         }
@@ -529,12 +559,13 @@ impl Tape {
 
     fn query(&mut self) -> QuerySpec {
         QuerySpec {
-            topics: 1 + self.below(12),
+            topics: 1 + self.below(3),
             zipf: 1.0,
-            phrasings: 1 + self.below(3),
-            neighbours: 1 + self.below(4),
+            phrasings: 1 + self.below(4),
+            neighbours: 1 + self.below(6),
             similarity: 0.9,
-            neighbour_similarity: 0.7,
+            // Near the thresholds: answers to other questions are taken as well.
+            neighbour_similarity: [0.85, 0.7][self.below(2) as usize],
             spread: 0.05,
         }
     }
@@ -583,9 +614,10 @@ impl Tape {
             ];
             Predicate::new(ops).expect("well formed")
         };
-        let (rules, escalations, shares) = (self.below(3), self.below(3), self.below(3));
+        let (rules, escalations, shares) = (self.below(3), self.below(3), self.below(5));
+        let default = model(self);
         RoutingSpec {
-            default_model: Some(model(self)),
+            default_model: Some(default),
             by_intent: scenario.intents.iter().map(|_| self.maybe(30, model)).collect(),
             rules: (0..rules)
                 .map(|_| Rule { when: self.condition(), model: model(self) })
@@ -603,14 +635,14 @@ impl Tape {
                 .collect(),
             shares: (0..shares)
                 .map(|n| Share {
-                    of: model(self),
+                    of: [default, model(self)][self.below(2) as usize],
                     to: model(self),
                     share: self.share(),
                     shadow: self.chance(50),
                     key: 600 + u64::from(n),
                 })
                 .collect(),
-            fail_closed: self.chance(50),
+            fail_closed: self.chance(70),
         }
     }
 }

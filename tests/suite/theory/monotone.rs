@@ -89,7 +89,7 @@ fn one_more_replica_never_hurts() {
         Strategy::RoundRobin,
         Strategy::Random,
         Strategy::LeastOutstanding,
-        Strategy::PowerOfTwo,
+        Strategy::PowerOfChoices { choices: 2 },
         Strategy::KvAware,
         Strategy::PrefixAffinity { max_imbalance: 8 },
     ];
