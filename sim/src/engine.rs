@@ -47,6 +47,7 @@ use leap::Flight;
 use node::Blocks;
 use queue::{Key, Queue};
 use sequence::{Identity, Seq, State};
+use std::sync::Arc;
 
 /// A hole in the running list.
 const GONE: u32 = u32::MAX;
@@ -55,7 +56,7 @@ const GONE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Replica {
     spec: EngineSpec,
-    step_time: StepTime,
+    step_time: Arc<StepTime>,
     kv: KvCache,
     batch: Batch,
     seqs: Vec<Seq>,
@@ -92,7 +93,7 @@ pub struct Replica {
 impl Replica {
     /// An idle engine. `spec` keeps the promises of its field comments.
     #[must_use]
-    pub fn new(spec: EngineSpec, step_time: StepTime) -> Replica {
+    pub fn new(spec: EngineSpec, step_time: impl Into<Arc<StepTime>>) -> Replica {
         Replica {
             kv: KvCache::new(spec.kv_blocks.0, spec.prefix_caching),
             batch: Batch::new(spec.block_size.0),
@@ -100,7 +101,7 @@ impl Replica {
             cadence: Cadence::new(spec.prefill_schedule_interval),
             queued_tokens: 0,
             spec,
-            step_time,
+            step_time: step_time.into(),
             seqs: Vec::new(),
             identities: Vec::new(),
             vacant: Vec::new(),

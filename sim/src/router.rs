@@ -91,6 +91,13 @@ impl Router {
                 self.turn = (least + 1) % count;
                 least
             }
+            // The usual case without lists: the same two numbers as below.
+            Strategy::PowerOfChoices { choices: 2 } if count > 1 => {
+                let first = pick(request.bits as u32, count);
+                let other = pick((request.bits >> 32) as u32, count - 1);
+                let second = other + usize::from(other >= first);
+                if outstanding(&second) < outstanding(&first) { second } else { first }
+            }
             Strategy::PowerOfChoices { choices } => {
                 drawn(request.bits, count, choices).into_iter().min_by_key(outstanding).unwrap_or(0)
             }

@@ -39,6 +39,7 @@ use crate::workload::{Request, Source};
 use calls::InEngine;
 use observe::Observer;
 use state::{Affair, Attempt, Call, Next as Following, Root, Run, Use};
+use std::sync::Arc;
 use timers::Timer;
 use world::World;
 
@@ -129,8 +130,10 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let mut first_replica = Vec::new();
         for (number, pool) in scenario.pools.iter().enumerate() {
             first_replica.push(replicas.len() as u32);
+            // Replicas read one table: copies would crowd each other out of the near caches.
+            let step_time = Arc::new(pool.step_time.clone());
             for _ in 0..pool.replicas {
-                replicas.push(Replica::new(pool.engine.clone(), pool.step_time.clone()));
+                replicas.push(Replica::new(pool.engine.clone(), Arc::clone(&step_time)));
                 pool_of.push(PoolId(number as u32));
             }
         }

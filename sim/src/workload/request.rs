@@ -144,6 +144,7 @@ impl Prompts {
     }
 
     /// The shared prefix (if any) and the fresh prompt of a request that repeats nothing else.
+    #[inline]
     fn opening(&self, request_key: u64, fresh: u32) -> Segments {
         let mut segments = Segments::new();
         let mut left = u32::MAX;
