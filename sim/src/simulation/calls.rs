@@ -10,7 +10,7 @@ use crate::outcome::Ending;
 use crate::record::{CallRecord, Recorder};
 use crate::resilience::Failure;
 use crate::router::{Signal, Visible};
-use crate::tasks::Path;
+use crate::tasks::{DRIVERS, Driver};
 use crate::units::{Span, Time};
 use crate::workload::{Origin, Request, Segments};
 
@@ -312,9 +312,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let task = &mut self.outcome.tasks[call.task.index()];
         task.succeeded += 1;
         task.endings.count(Ending::Success);
-        let mut path = Path::starting(call.born);
-        path.run(end.scheduled, end.first_token, end.ended, end.stalled);
-        task.drivers.record(latency, &path.parts());
+        task.drivers.record(latency, &parts(call.born, end));
         let slo = self.scenario.tasks[call.task.index()].latency_slo;
         task.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
         task.latency.record(latency);
@@ -358,4 +356,16 @@ impl<R: Recorder> Simulation<'_, R> {
         let hash = (self.outcome.log_hash ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         self.outcome.log_hash = hash ^ (hash >> 32);
     }
+}
+
+/// What a plain call waited for: as [`crate::tasks::Path::run`] divides it.
+fn parts(born: Time, end: &Ended) -> [Span; DRIVERS] {
+    let (prefill, decode) = (end.first_token - end.scheduled, end.ended - end.first_token);
+    let (before, after) = (end.stalled.0.min(prefill), end.stalled.1.min(decode));
+    let mut parts = [Span::ZERO; DRIVERS];
+    parts[Driver::Queueing as usize] = end.scheduled - born;
+    parts[Driver::Prefill as usize] = prefill - before;
+    parts[Driver::Decode as usize] = decode - after;
+    parts[Driver::Preemption as usize] = before + after;
+    parts
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::predicate::{Op, Predicate, Signal, Value};
 
 /// A run on a thread with 1 MiB of stack, half of what threads of a pool have.
+#[expect(clippy::disallowed_methods, reason = "only a thread of its own has a stack to choose")]
 fn run_on_a_small_stack(scenario: &Scenario) -> Outcome {
     std::thread::scope(|scope| {
         let small = std::thread::Builder::new().stack_size(1 << 20);
