@@ -4,7 +4,7 @@
 use super::Simulation;
 use super::calls::{LOG_ARRIVED, LOG_ENDED, LOG_REJECTED, REFUSED_PAUSE};
 use super::model_calls::{HASTY_ATTEMPTS, LEAST_PAUSE};
-use super::state::{Account, Affair, Ending, Root, Usage};
+use super::state::{Account, Affair, Ending, Live, Root, Usage};
 use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, ModelId};
@@ -175,9 +175,37 @@ impl<R: Recorder> Simulation<'_, R> {
     pub(super) fn end_task(&mut self, handle: Handle, ending: Ending, now: Time) {
         let Some(root) = self.flow.roots.get(handle) else { return };
         let run = root.run;
-        let path = self.flow.runs.get(run).map(|run| *run.progress.last());
+        let path = self.path_until(run, now);
         self.drop_run(run, now);
         self.finish(handle, ending, path, now);
+    }
+
+    /// What a task waited for until now: to where its last part at work has got, and the use of a
+    /// tool that it is in.
+    fn path_until(&self, run: Handle, now: Time) -> Option<Path> {
+        let mut run = self.flow.runs.get(run)?;
+        let mut whole: Option<Path> = None;
+        let extended = |whole: Option<Path>, more: Path| match whole {
+            Some(mut path) => {
+                path.append(&more);
+                path
+            }
+            None => more,
+        };
+        let part = |live: &Live| match live {
+            Live::Run(part) => self.flow.runs.get(*part),
+            Live::Call(_) | Live::Use(_) => None,
+        };
+        while let Some(inner) = run.live.iter().rev().find_map(part) {
+            let Some(parent) = inner.parent else { break };
+            whole = Some(extended(whole, run.progress.state(parent.step).path));
+            run = inner;
+        }
+        let mut path = extended(whole, run.progress.furthest());
+        if run.live.iter().any(|live| matches!(live, Live::Use(_))) {
+            path.spend(Driver::Tools, now);
+        }
+        Some(path)
     }
 
     /// A submission ended; the user asks again, or that was it.
@@ -245,12 +273,7 @@ impl<R: Recorder> Simulation<'_, R> {
         };
         self.audit.leave(now, born);
         let success = ending == Ending::Success;
-        let mut whole = Path::starting(born);
-        if let Some(path) = path {
-            whole.spend(Driver::Retries, path.start());
-            whole.append(&path);
-        }
-        whole.spend(Driver::Retries, now);
+        let whole = since(born, path, now);
         let in_time = self.is_measured(now) && now.0 <= self.scenario.horizon.0;
         let outcome = &mut self.outcome.tasks[task.index()];
         outcome.completed += u64::from(success && in_time);
@@ -329,4 +352,16 @@ pub(super) fn is_premium(scenario: &Scenario, root: &Root, model: ModelId) -> bo
     let plan = people.tenants.and_then(|tenants| tenants.plan);
     let premium = plan.and_then(|plan| scenario.plans[plan.index()].premium.as_ref());
     premium.is_some_and(|premium| premium.models.contains(&model))
+}
+
+/// What a request waited for from its birth on: earlier submissions and what no path knows are
+/// repetition.
+fn since(born: Time, path: Option<Path>, now: Time) -> Path {
+    let mut whole = Path::starting(born);
+    if let Some(path) = path {
+        whole.spend(Driver::Retries, path.start());
+        whole.append(&path);
+    }
+    whole.spend(Driver::Retries, now);
+    whole
 }

@@ -142,6 +142,15 @@ impl Progress {
         &self.last
     }
 
+    /// The path that has got furthest: of the step that was over last, or of one at work, where
+    /// its latest execution began.
+    #[must_use]
+    pub fn furthest(&self) -> Path {
+        let at_work = self.states.iter().filter(|state| state.phase == Phase::Running);
+        let paths = at_work.map(|state| state.path);
+        paths.fold(self.last, |far, path| if path.at() > far.at() { path } else { far })
+    }
+
     /// Starts a step that had its turn.
     pub fn start(&mut self, step: u32, wanted: u32) {
         let state = &mut self.states[step as usize];
