@@ -198,7 +198,7 @@ fn the_digest_covers_tasks_and_backends() {
         ("p95 drivers", |r| r.tasks[0].drivers.as_mut().expect("drivers").p95 = None),
         ("rented", |r| r.tasks[0].money.rented = Money(1)),
         ("failures", |r| r.models[0].work.as_mut().expect("work").failures[6] += 1),
-        ("breaker", |r| r.pools[0].breaker = None),
+        ("breaker", |r| r.pools[0].breaker.as_mut().expect("a breaker").opens += 1),
         ("refused", |r| r.remotes[0].refused[1] += 1),
         ("token spend", |r| r.remotes[1].token_spend.cache_write = Money(1)),
         ("tool time", |r| r.tools[0].time.mean.low = None),
@@ -210,6 +210,23 @@ fn the_digest_covers_tasks_and_backends() {
         ("amplification", |r| r.amplification = None),
     ];
     assert_changes_show(crate::tasks::everything, changes);
+}
+
+/// What is declared and never acts leaves no trace in the digest.
+#[test]
+fn the_digest_leaves_out_what_had_no_part() {
+    let mut result = crate::tasks::everything();
+    let before = result_sha256(&result);
+    let mut idle = result.remotes[0].clone();
+    (idle.name, idle.attempts, idle.failed) = ("never-called".into(), 0, 0);
+    (idle.refused, idle.spend) = (Default::default(), Money::ZERO);
+    result.remotes.push(idle);
+    result.remotes[0].breaker = Some(experiments::BreakerCounts { opens: 0, rejected: 0 });
+    let quiet = result_sha256(&result);
+    result.remotes[0].breaker = None;
+    assert_eq!(quiet, result_sha256(&result));
+    result.remotes[0].breaker = crate::tasks::everything().remotes[0].breaker;
+    assert_eq!(before, result_sha256(&result));
 }
 
 fn assert_changes_show(of: fn() -> RunResult, changes: &[Change]) {

@@ -175,7 +175,11 @@ pub(super) fn provisioned(r: &mut Reader<'_>) -> RemoteFile {
             "Share taken off the price for a commitment or reservation.",
         ),
         cold_start: r.table("cold_start", "Going to sleep and waking up.", cold_start).flatten(),
-        scale_to_zero: r.may("scale_to_zero", Flag, "Whether time asleep is free. Default: false."),
+        scale_to_zero: r.may(
+            "scale_to_zero",
+            Flag,
+            "Whether time asleep is free; false: it stays awake. Default: it sleeps, and costs.",
+        ),
     }));
     remote(r, place)
 }

@@ -111,7 +111,9 @@ impl Resolver<'_> {
             self.refuse(ProblemKind::Conflict, &free.site, message);
             return None;
         }
-        let idle_after = cold.idle_after.as_ref().map(|idle| idle.value);
+        // Whoever pays for the night stays awake, unless the file does not say.
+        let stays = file.scale_to_zero.as_ref().is_some_and(|free| !free.value);
+        let idle_after = cold.idle_after.as_ref().map(|idle| idle.value).filter(|_| !stays);
         Some(Some(ColdStart { start: cold.start.clone(), idle_after }))
     }
 

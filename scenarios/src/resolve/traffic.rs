@@ -249,6 +249,27 @@ impl Resolver<'_> {
         Some(ArrivalsFile::Renewal { gaps, rate: rate * share, site: site.clone() })
     }
 
+    /// What a source says of prompts and answers that no call of its task has.
+    fn warn_of_unused(&self, file: &TrafficFile, lengths: Option<&Lengths>) {
+        let of_prompts = [
+            ("this law", lengths.map(|lengths| &lengths.site)),
+            ("this prefix", file.prefix.as_ref().map(|prefix| &prefix.tokens.site)),
+            (
+                "the history of these sessions",
+                file.sessions.as_ref().map(|sessions| &sessions.turns.site),
+            ),
+            ("this max_tokens", file.max_tokens.as_ref().map(|most| &most.site)),
+            ("this ends_by", file.ends_by_eos.as_ref().map(|ends| &ends.site)),
+        ];
+        for (what, site) in of_prompts {
+            if let Some(site) = site {
+                let message =
+                    format!("every call of its task has lengths of its own, so {what} is not used");
+                self.warn(site, message);
+            }
+        }
+    }
+
     /// Lengths of a source's requests: those of a client, of the source, of the task's only call.
     fn drawn<'a>(
         &self,
@@ -260,11 +281,7 @@ impl Resolver<'_> {
         let input = client.and_then(|c| c.input.as_ref()).or(file.input.as_ref());
         let output = client.and_then(|c| c.output.as_ref()).or(file.output.as_ref());
         if !common.sized {
-            if let Some(lengths) = input.or(output) {
-                let message =
-                    "every call of its task has lengths of its own, so these are not used";
-                self.warn(&lengths.site, message.to_owned());
-            }
+            self.warn_of_unused(file, input.or(output));
             return Some(LengthSource::Unused);
         }
         let input = input.or(call.and_then(|call| call.input.as_ref()));
