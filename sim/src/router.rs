@@ -229,6 +229,24 @@ mod tests {
         }
     }
 
+    /// The way without lists is the general one for two.
+    #[test]
+    fn two_choices_are_those_of_the_general_rule() {
+        for number in 0..2_000 {
+            let (bits, count) = (mix(11, number), 2 + number as usize % 9);
+            let balancing = Strategy::PowerOfChoices { choices: 2 };
+            let outstanding = |replica: usize| mix(number, replica as u64) as u32 % 3;
+            let live = |_: usize| Signal::default();
+            let chosen = router(balancing, Span::ZERO, count as u32).choose(
+                visible(bits),
+                outstanding,
+                live,
+            );
+            let general = drawn(bits, count, 2).into_iter().min_by_key(|&r| outstanding(r));
+            assert_eq!(Some(chosen), general, "{bits:x} of {count}");
+        }
+    }
+
     /// Of 35 sets of three among seven each turns up about as often as the others.
     #[test]
     fn each_set_of_choices_is_as_likely() {

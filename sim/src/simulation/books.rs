@@ -11,7 +11,6 @@ use crate::engine::Ended;
 use crate::ids::{Backend, Handle, ModelId, RemoteId, ReplicaId, ToolId};
 use crate::ledger::rent;
 use crate::outcome::MONTH;
-use crate::price::SpendScope;
 use crate::record::{CallRecord, Recorder};
 use crate::resilience::Failure;
 use crate::units::{Money, Span, Time};
@@ -34,13 +33,7 @@ impl<R: Recorder> Simulation<'_, R> {
             }
         }
         for limit in &mut self.world.limits {
-            let slot = match limit.spec.scope {
-                SpendScope::All => 0,
-                SpendScope::Task(task) if task == account.task => 0,
-                SpendScope::Task(_) => continue,
-                SpendScope::EachTenant => account.tenant as usize,
-            };
-            limit.book(now, slot, amount);
+            limit.book(now, account, amount);
         }
         if !self.is_billed(now) {
             return;

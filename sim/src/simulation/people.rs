@@ -9,7 +9,7 @@ use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, ModelId};
 use crate::outcome::MONTH;
-use crate::price::{Beyond, LimitReached, SpendScope};
+use crate::price::{Beyond, LimitReached};
 use crate::record::{Recorder, TaskRecord};
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
@@ -108,13 +108,7 @@ impl<R: Recorder> Simulation<'_, R> {
             }
         }
         for limit in &mut self.world.limits {
-            let slot = match limit.spec.scope {
-                SpendScope::All => 0,
-                SpendScope::Task(task) if task == account.task => 0,
-                SpendScope::Task(_) => continue,
-                SpendScope::EachTenant => account.tenant as usize,
-            };
-            if !limit.is_reached(now, slot) {
+            if !limit.is_reached(now, account) {
                 continue;
             }
             match limit.spec.then {

@@ -2,12 +2,13 @@
 //! samplers of the steps. Built once from the scenario.
 
 use super::signals::intent_words;
+use super::state::Account;
 use crate::backends::{Remote, Tool};
 use crate::cache::{CachedAnswer, ExactCache, QuerySampler, SemanticCache};
 use crate::dice::{Purpose, key, mix};
 use crate::dist::Zipf;
 use crate::ids::{Backend, ModelId, SymbolId, TaskId};
-use crate::price::SpendLimit;
+use crate::price::{SpendLimit, SpendScope};
 use crate::resilience::{Admission, Breaker, RetryBudget};
 use crate::scenario::{BackendChoice, ModelSpec, Scenario};
 use crate::tasks::{CallLengths, Repeat, Shape, Step, Work};
@@ -95,7 +96,15 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    fn slot(&mut self, now: Time, slot: usize) -> &mut Money {
+    /// What was spent of it for an account in the period of `now`; `None` when the account's spend
+    /// is none of its concern.
+    fn spent(&mut self, now: Time, account: Account) -> Option<&mut Money> {
+        let slot = match self.spec.scope {
+            SpendScope::All => 0,
+            SpendScope::Task(task) if task == account.task => 0,
+            SpendScope::Task(_) => return None,
+            SpendScope::EachTenant => account.tenant as usize,
+        };
         let period = now.0 / self.spec.period.0.max(1);
         if period != self.period {
             self.period = period;
@@ -104,18 +113,20 @@ impl Limit {
         if self.spent.len() <= slot {
             self.spent.resize(slot + 1, Money::ZERO);
         }
-        &mut self.spent[slot]
+        Some(&mut self.spent[slot])
     }
 
-    /// Books spend; `slot` is the tenant where the limit is each tenant's own, else 0.
-    pub(super) fn book(&mut self, now: Time, slot: usize, amount: Money) {
-        *self.slot(now, slot) += amount;
+    /// Books spend of an account, if it is one that the limit counts.
+    pub(super) fn book(&mut self, now: Time, account: Account, amount: Money) {
+        if let Some(spent) = self.spent(now, account) {
+            *spent += amount;
+        }
     }
 
-    /// Whether nothing is left.
-    pub(super) fn is_reached(&mut self, now: Time, slot: usize) -> bool {
-        let spent = *self.slot(now, slot);
-        spent >= self.spec.limit
+    /// Whether nothing is left for an account.
+    pub(super) fn is_reached(&mut self, now: Time, account: Account) -> bool {
+        let limit = self.spec.limit;
+        self.spent(now, account).is_some_and(|spent| *spent >= limit)
     }
 }
 
