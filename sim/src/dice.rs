@@ -168,8 +168,13 @@ impl Dice {
     /// Uniform in the open interval (0, 1), in steps of 2⁻⁵²; never 0 or 1, so that its logarithm
     /// and its normal score are finite.
     pub fn uniform(&mut self) -> f64 {
+        Dice::unit(self.bits())
+    }
+
+    /// The uniform number that 64 bits stand for; it does not fall as they rise.
+    pub(crate) fn unit(bits: u64) -> f64 {
         const STEP: f64 = 1.0 / (1u64 << 52) as f64;
-        ((self.bits() >> 12) as f64 + 0.5) * STEP
+        ((bits >> 12) as f64 + 0.5) * STEP
     }
 
     /// True with probability `p`; never for `p` ≤ 0 or NaN, always for `p` ≥ 1. One draw in any

@@ -9,12 +9,14 @@
 //!
 //! Deliberately absent: fitting (see `calibrate`) and reading of histograms (see `scenarios`).
 
+mod chart;
 mod quantile;
 mod zipf;
 
-use crate::dice::{Dice, Purpose};
+use crate::dice::{Dice, Purpose, normal_score};
 use crate::stats::special::normal_cdf;
 use crate::units::Span;
+use chart::Chart;
 use quantile::Table;
 
 pub use zipf::Zipf;
@@ -165,6 +167,17 @@ impl LengthDist {
         self.clamp(self.law.sample(dice))
     }
 
+    /// The count that belongs to a uniform number, where that is worth a [`Chart`].
+    fn at(&self, uniform: f64) -> Option<u32> {
+        match self.law {
+            LengthLaw::Lognormal { mu, sigma } => {
+                Some(self.clamp(libm::exp(mu + sigma * normal_score(uniform))))
+            }
+            // The others take several numbers, or a look-up of their own.
+            _ => None,
+        }
+    }
+
     /// Rounds to the nearest integer and holds it in the range. NaN becomes the minimum.
     fn clamp(&self, tokens: f64) -> u32 {
         // Adding one half and truncating rounds; the cast saturates at both ends.
@@ -233,9 +246,16 @@ impl DurationDist {
 /// [`LengthsSpec`] ready to draw from.
 #[derive(Clone, Debug)]
 pub struct LengthSampler {
-    input: LengthDist,
-    output: LengthDist,
+    input: Drawn,
+    output: Drawn,
     copula: Option<Copula>,
+}
+
+/// A law and, where it serves, a chart of it.
+#[derive(Clone, Debug)]
+struct Drawn {
+    dist: LengthDist,
+    chart: Option<Chart>,
 }
 
 /// Correlation of two normal scores and the quantiles they choose.
@@ -269,7 +289,11 @@ impl LengthSampler {
             input: Marginal::new(&spec.input.law),
             output: Marginal::new(&spec.output.law),
         });
-        LengthSampler { input: spec.input.clone(), output: spec.output.clone(), copula }
+        let drawn = |dist: &LengthDist| Drawn {
+            dist: dist.clone(),
+            chart: (copula.is_none() && dist.at(0.5).is_some()).then(Chart::default),
+        };
+        LengthSampler { input: drawn(&spec.input), output: drawn(&spec.output), copula }
     }
 
     /// Prompt and output tokens of the request with this key, each from its own stream.
@@ -283,9 +307,18 @@ impl LengthSampler {
         let first = input.normal();
         let second = copula.correlation * first + copula.own * output.normal();
         (
-            self.input.clamp(copula.input.quantile(first)),
-            self.output.clamp(copula.output.quantile(second)),
+            self.input.dist.clamp(copula.input.quantile(first)),
+            self.output.dist.clamp(copula.output.quantile(second)),
         )
+    }
+}
+
+impl Drawn {
+    fn sample(&self, dice: &mut Dice) -> u32 {
+        match &self.chart {
+            Some(chart) => chart.draw(dice, |uniform| self.dist.at(uniform).unwrap_or(1)),
+            None => self.dist.sample(dice),
+        }
     }
 }
 

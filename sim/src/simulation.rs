@@ -35,7 +35,7 @@ use crate::record::{Discard, Recorder};
 use crate::router::Router;
 use crate::scenario::{Scenario, Serving};
 use crate::units::Time;
-use crate::workload::{Request, Source};
+use crate::workload::{Expected, Request, Source};
 use calls::InEngine;
 use observe::Observer;
 use state::{Affair, Attempt, Call, Next as Following, Root, Run, Use};
@@ -91,7 +91,7 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     sweep_at: usize,
     sources: Vec<Source>,
     /// The request each source's slot stands for.
-    upcoming: Vec<Option<Request>>,
+    upcoming: Vec<Option<Expected>>,
     /// Requests that arrive because another one ended.
     follow_ups: Arena<Request>,
     routers: Vec<Router>,
@@ -181,15 +181,15 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             let longest = longest.map_or(u32::MAX, |tokens| tokens - 1);
             let horizon = self.scenario.horizon;
             self.sources.push(Source::new(spec, id, seed, replication, horizon, longest));
-            self.draw_next(id);
+            self.expect_next(id);
         }
     }
 
-    /// Draws the next request of a source and puts it on the agenda.
-    fn draw_next(&mut self, source: SourceId) {
-        let request = self.sources[source.index()].next();
-        let at = request.as_ref().map_or(Time::NEVER, |request| request.at);
-        self.upcoming[source.index()] = request;
+    /// Puts the next arrival of a source on the agenda.
+    fn expect_next(&mut self, source: SourceId) {
+        let expected = self.sources[source.index()].expect();
+        let at = expected.map_or(Time::NEVER, Expected::at);
+        self.upcoming[source.index()] = expected;
         self.agenda.set(self.slots.sources + source.0, at, RANK_ARRIVE);
     }
 
@@ -262,10 +262,12 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             Event::Boundary(replica) => self.reach_boundary(replica, now),
             Event::Schedule(replica) => self.start_iteration(replica, now),
             Event::Arrival(source) => {
-                if let Some(request) = self.upcoming[source.index()].take() {
+                let expected = self.upcoming[source.index()].take();
+                let due = &mut self.sources[source.index()];
+                if let Some(request) = expected.and_then(|expected| due.birth(expected)) {
                     self.arrive(request, now);
                 }
-                self.draw_next(source);
+                self.expect_next(source);
             }
             Event::Timer => {
                 if let Some(timer) = timer {

@@ -19,7 +19,7 @@ mod trace;
 
 pub use clients::{AttributeLaw, AttributeSpec, ClientSpec, People, ResubmitSpec, TenantSpec};
 pub use request::{Origin, Prompt, Prompts, Request, Segment, Segments};
-pub use source::Source;
+pub use source::{Expected, Source};
 
 use crate::dist::{DurationDist, LengthDist, LengthsSpec};
 use crate::ids::TaskId;

@@ -55,9 +55,9 @@ impl Wanted {
             output: request.output,
             ends_by_eos: request.ends_by_eos,
             priority: request.priority,
-            route: request.route,
-            affinity: request.affinity,
-            output_segment: request.output_segment,
+            route: request.route(),
+            affinity: request.affinity(),
+            output_segment: request.output_segment(),
         }
     }
 
@@ -94,9 +94,9 @@ pub(super) const LOG_ENDED: u64 = 3;
 
 impl<R: Recorder> Simulation<'_, R> {
     /// A request arrives.
-    pub(super) fn arrive(&mut self, request: Request, now: Time) {
+    pub(super) fn arrive(&mut self, mut request: Request, now: Time) {
         match self.world.direct[request.task.index()] {
-            Some(model) => self.arrive_directly(request, model, now),
+            Some(model) => self.arrive_directly(&mut request, model, now),
             None => {
                 self.arrive_with_task(request, now);
                 self.follow(now);
@@ -105,7 +105,7 @@ impl<R: Recorder> Simulation<'_, R> {
     }
 
     /// A request arrives whose task is one plain call: it goes to the first pool that takes it.
-    fn arrive_directly(&mut self, request: Request, model: ModelId, now: Time) {
+    fn arrive_directly(&mut self, request: &mut Request, model: ModelId, now: Time) {
         let measured = self.is_measured(now);
         self.observer.arrived();
         self.audit.enter(now);
@@ -117,12 +117,15 @@ impl<R: Recorder> Simulation<'_, R> {
         let scenario = self.scenario;
         let mut attempts = 0;
         let mut refusal = Failure::Overloaded;
+        let wanted = Wanted::of_request(request);
         for pool in scenario.models[model.index()].pools() {
             attempts += 1;
             self.observer.attempted();
-            match self.find_replica(pool, &Wanted::of_request(&request), now) {
+            match self.find_replica(pool, &wanted, now) {
                 Ok(replica) => {
-                    self.dispatch(request, model, replica, attempts, now);
+                    let slot = self.keep(request, model, attempts);
+                    let segments = std::mem::take(&mut request.segments);
+                    self.enter(replica, &wanted, segments, slot, now);
                     return;
                 }
                 Err(failure) => {
@@ -179,14 +182,8 @@ impl<R: Recorder> Simulation<'_, R> {
         Ok(ReplicaId(replica))
     }
 
-    fn dispatch(
-        &mut self,
-        request: Request,
-        model: ModelId,
-        replica: ReplicaId,
-        attempts: u32,
-        now: Time,
-    ) {
+    /// Keeps what will be asked of a request when its call ends; under which number.
+    fn keep(&mut self, request: &Request, model: ModelId, attempts: u32) -> u32 {
         let call = Call {
             number: request.number,
             source: request.source,
@@ -197,8 +194,7 @@ impl<R: Recorder> Simulation<'_, R> {
             attempts,
             origin: request.origin,
         };
-        let slot = self.calls.insert(InEngine::Direct(call)).slot;
-        self.enter(replica, &Wanted::of_request(&request), request.segments, slot, now);
+        self.calls.insert(InEngine::Direct(call)).slot
     }
 
     /// Puts a call into an engine under the number `slot`.

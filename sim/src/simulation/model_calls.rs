@@ -14,6 +14,7 @@ use crate::tasks::{Answer, CallLengths, Driver, ModelCallSpec, Path, Work, draw_
 use crate::units::{Span, Time, Tokens};
 use crate::workload::Prompt;
 use smallvec::SmallVec;
+use std::num::NonZeroU32;
 
 /// Attempts after which a pause is never shorter than [`LEAST_PAUSE`]: with no limit and no pause
 /// a call that is always refused would ask for ever at one instant.
@@ -46,11 +47,11 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             intent: spec.intent,
             model: ModelId(0),
             asked: SmallVec::new(),
-            max_tokens: root.request.max_tokens.filter(|_| of_request),
+            max_tokens: root.request.max_tokens.filter(|_| of_request).map(NonZeroU32::get),
             ends_by_eos: !of_request || root.request.ends_by_eos,
             cut: false,
             priority: root.request.priority,
-            route: if of_request { root.request.route } else { key(question, Purpose::Route) },
+            route: if of_request { root.request.route() } else { key(question, Purpose::Route) },
             question,
             asking,
             query: kit.queries.as_ref().map(|queries| queries.draw(question)),
@@ -101,7 +102,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             (CallLengths::Memory, _) => {
                 let segments = request.said(root.written);
                 let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
-                let output = request.memory.unwrap_or(1);
+                let output = request.memory.map_or(1, NonZeroU32::get);
                 Prompt { segments, input, output, output_segment: question }
             }
             _ => {
@@ -115,7 +116,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                     input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
                     segments,
                     output: request.output,
-                    output_segment: request.output_segment,
+                    output_segment: request.output_segment(),
                 }
             }
         }

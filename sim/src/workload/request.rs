@@ -11,6 +11,7 @@ use crate::dist::{LengthSampler, LengthsSpec, Zipf};
 use crate::ids::{Handle, SourceId, TaskId};
 use crate::units::Time;
 use smallvec::SmallVec;
+use std::num::NonZeroU32;
 
 /// A stretch of prompt tokens with an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,30 +79,42 @@ pub struct Request {
     /// Whether it ends by EOS at `output` tokens rather than by a cap.
     pub ends_by_eos: bool,
     /// Cap the client sent.
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Option<NonZeroU32>,
     /// Scheduling priority, smaller first.
     pub priority: i32,
-    /// Id of the first segment: what prefix-affine balancing hashes.
-    pub affinity: u64,
     /// The prompt.
     pub segments: Segments,
-    /// Identity under which its answer is known when a later prompt repeats it.
-    pub output_segment: u64,
-    /// Random bits for load balancing.
-    pub route: u64,
     /// To be handed back when the call ends.
     pub origin: Origin,
     /// Tokens of the summary, when the conversation is condensed after this turn.
-    pub memory: Option<u32>,
+    pub memory: Option<NonZeroU32>,
 }
 
 impl Request {
+    /// Id of the first segment: what prefix-affine balancing hashes.
+    #[must_use]
+    pub fn affinity(&self) -> u64 {
+        self.segments.first().map_or(0, |segment| segment.id)
+    }
+
+    /// Identity under which its answer is known when a later prompt repeats it.
+    #[must_use]
+    pub fn output_segment(&self) -> u64 {
+        key(self.key, Purpose::AnswerIdentity)
+    }
+
+    /// Random bits for load balancing.
+    #[must_use]
+    pub fn route(&self) -> u64 {
+        key(self.key, Purpose::Route)
+    }
+
     /// The conversation up to an answer of `written` tokens.
     #[must_use]
     pub fn said(&self, written: u32) -> Segments {
         let mut said = self.segments.clone();
         if written > 0 {
-            said.push(Segment { id: self.output_segment, tokens: written });
+            said.push(Segment { id: self.output_segment(), tokens: written });
         }
         said
     }
@@ -170,7 +183,7 @@ pub(super) struct Mint {
     task: TaskId,
     prompts: Prompts,
     ends_by_eos: bool,
-    max_tokens: Option<u32>,
+    max_tokens: Option<NonZeroU32>,
     priority: i32,
 }
 
@@ -181,7 +194,7 @@ impl Mint {
             task: spec.task,
             prompts: Prompts::new(&spec.lengths, spec.prefix.as_ref(), spec.key),
             ends_by_eos: spec.ends_by_eos,
-            max_tokens: spec.max_tokens,
+            max_tokens: spec.max_tokens.map(|cap| NonZeroU32::new(cap).unwrap_or(NonZeroU32::MIN)),
             priority: spec.priority,
         }
     }
@@ -205,7 +218,7 @@ impl Mint {
         drawn: u32,
         origin: Origin,
     ) -> Request {
-        let cap = self.max_tokens.unwrap_or(u32::MAX).max(1);
+        let cap = self.max_tokens.map_or(u32::MAX, NonZeroU32::get);
         Request {
             at,
             key: request_key,
@@ -217,10 +230,7 @@ impl Mint {
             ends_by_eos: self.ends_by_eos && drawn <= cap,
             max_tokens: self.max_tokens,
             priority: self.priority,
-            affinity: segments.first().map_or(0, |s| s.id),
             segments,
-            output_segment: key(request_key, Purpose::AnswerIdentity),
-            route: key(request_key, Purpose::Route),
             origin,
             memory: None,
         }

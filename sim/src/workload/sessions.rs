@@ -10,6 +10,7 @@ use crate::dice::{Dice, Purpose, key, mix};
 use crate::ids::{Arena, Handle};
 use crate::units::Time;
 use crate::workload::SessionSpec;
+use std::num::NonZeroU32;
 
 /// Turns that fit the bits of a request's number.
 const MOST_TURNS: u32 = 1 << 16;
@@ -61,7 +62,11 @@ impl Sessions {
 
     /// Whether a conversation is condensed after this turn of it, and to how many tokens. A turn
     /// without a session is the only one of its conversation, which nobody knows before its end.
-    pub(super) fn condense(&mut self, session: Option<Handle>, turn: &Request) -> Option<u32> {
+    pub(super) fn condense(
+        &mut self,
+        session: Option<Handle>,
+        turn: &Request,
+    ) -> Option<NonZeroU32> {
         let memory = self.spec.memory?;
         let session = session.and_then(|handle| self.alive.get_mut(handle));
         let since = session.as_ref().map_or(1, |session| session.since);
@@ -71,9 +76,10 @@ impl Sessions {
             return None;
         }
         let said = total - length(turn.segments.iter().take(self.fixed));
-        let summary = ((said as f64 * memory.ratio + 0.5) as u32).max(1);
+        let summary = (said as f64 * memory.ratio + 0.5) as u32;
+        let summary = NonZeroU32::new(summary).unwrap_or(NonZeroU32::MIN);
         if let Some(session) = session {
-            session.summary = Some(summary);
+            session.summary = Some(summary.get());
         }
         Some(summary)
     }

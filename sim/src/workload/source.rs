@@ -37,6 +37,21 @@ pub struct Source {
     copies: Vec<TrafficCopy>,
 }
 
+/// A request that is yet to come: when, and what it will be drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    copy: u32,
+    arrival: Arrival,
+}
+
+impl Expected {
+    /// Instant of its arrival.
+    #[must_use]
+    pub fn at(self) -> Time {
+        self.arrival.at
+    }
+}
+
 /// What besides the copies an arrival process needs.
 #[derive(Clone, Debug)]
 enum Kind {
@@ -103,6 +118,13 @@ impl Source {
     /// The next request of those that do not wait for another's end, or `None` after the last.
     #[expect(clippy::should_implement_trait, reason = "a source also answers follow-ups")]
     pub fn next(&mut self) -> Option<Request> {
+        let expected = self.expect()?;
+        self.birth(expected)
+    }
+
+    /// When the next of those requests comes, or `None` after the last. The request itself is made
+    /// by [`Source::birth`] when its time has come: it is large, and would be moved about.
+    pub fn expect(&mut self) -> Option<Expected> {
         // With one copy, as nearly always, this is no search; ties go to the lower copy.
         let earliest = self
             .copies
@@ -113,7 +135,7 @@ impl Source {
         let copy = self.copies.get_mut(number)?;
         let arrival = copy.head.take()?;
         copy.head = copy.beginnings.next();
-        self.birth(u32::try_from(number).ok()?, arrival)
+        Some(Expected { copy: u32::try_from(number).ok()?, arrival })
     }
 
     /// What the sender of an ended request does next: the conversation's next turn, or the next
@@ -145,11 +167,12 @@ impl Source {
         if at >= self.horizon {
             return None;
         }
-        self.birth(origin.copy, Arrival { at, unit })
+        self.birth(Expected { copy: origin.copy, arrival: Arrival { at, unit } })
     }
 
-    /// Draws the request that begins a unit.
-    fn birth(&mut self, copy: u32, Arrival { at, unit }: Arrival) -> Option<Request> {
+    /// Draws the request that was expected. `None` only for what another source expected.
+    pub fn birth(&mut self, expected: Expected) -> Option<Request> {
+        let Expected { copy, arrival: Arrival { at, unit } } = expected;
         let unit_key = mix(self.copies.get(copy as usize)?.terms.key, unit);
         let mut origin = Origin { copy, unit, session: None };
         if let Kind::Replay { trace, salt } = &self.kind {

@@ -6,6 +6,7 @@ use crate::ids::TaskId;
 use crate::workload::{
     Gaps, MemorySpec, People, PrefixSpec, RateCurve, Segment, SessionSpec, TraceRow, TraceSegment,
 };
+use std::num::NonZeroU32;
 
 fn fixed(tokens: u32) -> LengthDist {
     LengthDist { law: LengthLaw::Fixed(tokens), min: 1, max: u32::MAX }
@@ -281,11 +282,11 @@ fn a_conversation_repeats_itself_and_ends() {
         while let Some(next) = source.follow_up(turn.origin, written, turn.at) {
             assert_eq!(source.follow_up(turn.origin, written, turn.at), None, "handed back twice");
             assert_eq!(next.segments[..turn.segments.len()], turn.segments[..]);
-            let answer = Segment { id: turn.output_segment, tokens: 50 };
+            let answer = Segment { id: turn.output_segment(), tokens: 50 };
             assert_eq!(next.segments.contains(&answer), written == Some(50));
             assert_eq!(next.input, turn.input + 100 + written.unwrap_or(0));
             assert!(next.at > turn.at && next.number > turn.number);
-            assert_eq!(next.affinity, turn.affinity);
+            assert_eq!(next.affinity(), turn.affinity());
             turn = next;
             turns += 1;
         }
@@ -308,7 +309,7 @@ fn a_condensed_conversation_goes_on_with_its_summary_and_draws_nothing() {
     let mut with = Source::new(&with, SourceId(0), 1, 0, span, 10_000);
     let (mut long, mut short) =
         (plain.next().expect("a first turn"), with.next().expect("a first turn"));
-    let mut seen = vec![(short.input, short.memory)];
+    let mut seen = vec![(short.input, short.memory.map(NonZeroU32::get))];
     while let Some(next) = plain.follow_up(long.origin, Some(50), long.at) {
         let turn = with.follow_up(short.origin, Some(50), short.at).expect("as many turns");
         assert_eq!((turn.at, turn.key, turn.output), (next.at, next.key, next.output));
@@ -316,7 +317,7 @@ fn a_condensed_conversation_goes_on_with_its_summary_and_draws_nothing() {
         assert_eq!(turn.segments[0], next.segments[0], "the shared prefix");
         assert_eq!(next.memory, None);
         (long, short) = (next, turn);
-        seen.push((short.input, short.memory));
+        seen.push((short.input, short.memory.map(NonZeroU32::get)));
     }
     // Turn 2: 130 + 50 + 100 in, 50 out: 330, of which 300 were said. Turn 3: 30 + 30 + 100.
     assert_eq!(seen, [(130, None), (280, Some(30)), (160, None), (310, Some(33))]);
