@@ -84,6 +84,9 @@ impl<T: Copy> Agenda<T> {
         while node > 1 {
             node /= 2;
             let lesser = self.tree[2 * node].min(self.tree[2 * node + 1]);
+            if self.tree[node] == lesser {
+                break;
+            }
             self.tree[node] = lesser;
         }
     }

@@ -311,6 +311,7 @@ impl<R: Recorder> Simulation<'_, R> {
         task.drivers.record(latency, &parts(call.born, end));
         let slo = self.scenario.tasks[call.task.index()].latency_slo;
         task.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
+        // That of the model is the same, and is added when the run closes.
         task.latency.record(latency);
         let model = &mut self.outcome.models[call.model.index()];
         model.calls += 1;
@@ -318,7 +319,6 @@ impl<R: Recorder> Simulation<'_, R> {
         model.input_tokens += u64::from(call.input);
         model.output_tokens += u64::from(end.outputs);
         model.ttft.record(end.first_token - call.born);
-        model.e2e.record(latency);
         model.queue.record(end.scheduled - call.born);
         model.prefill.record(end.first_token - end.scheduled);
         let decode = end.ended - end.first_token;

@@ -207,6 +207,7 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         self.count_breakers();
         self.count_unfinished();
+        self.count_plain_calls();
         for (outcome, remote) in self.outcome.remotes.iter_mut().zip(&self.world.remotes) {
             outcome.whole_run = remote.usage(now);
         }
@@ -237,6 +238,15 @@ impl<R: Recorder> Simulation<'_, R> {
             };
             *opens += breaker.opens();
             *rejected += breaker.rejected();
+        }
+    }
+
+    /// A plain task takes as long as its one call: counted once while the run lasts.
+    fn count_plain_calls(&mut self) {
+        for (task, model) in self.outcome.tasks.iter().zip(&self.world.direct) {
+            if let Some(model) = model {
+                self.outcome.models[model.index()].e2e.merge(&task.latency);
+            }
         }
     }
 
