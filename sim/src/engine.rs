@@ -233,14 +233,17 @@ impl Replica {
         }
         self.scheduled = scheduled;
         self.scheduled.clear();
+        let mut taken = 0;
         while let Some(end) = self.batch.first_end() {
-            let seq = &self.seqs[end.slot() as usize];
-            let valid = seq.decodes_until(end.at(), end.admission());
+            // Its sequence lies in a far cache: looked at only when the entry could be stale.
+            let valid = self.batch.is_current(taken)
+                || self.seqs[end.slot() as usize].decodes_until(end.at(), end.admission());
             if valid && end.at() > self.batch.clock() {
                 break;
             }
             self.batch.pop_end();
             if valid {
+                taken += 1;
                 self.ending.push((end.admission(), end.slot()));
             }
         }

@@ -108,18 +108,28 @@ impl Batch {
         self.computed += n * u64::from(self.count);
     }
 
+    /// The phase whose sequences need a new block in the next iteration.
+    fn start(&self) -> usize {
+        if self.turn == 0 { 0 } else { (self.block_size - self.turn) as usize }
+    }
+
     /// How many sequences need a new block in the next iteration, the one after, and so on for a
     /// full cycle: those whose computed tokens are then a multiple of the block size.
     fn crossings(&self) -> impl Iterator<Item = u64> + '_ {
-        let start = (self.block_size - self.turn) % self.block_size;
-        let (first, last) = self.phases.split_at(start as usize + 1);
+        let (first, last) = self.phases.split_at(self.start() + 1);
         first.iter().rev().chain(last.iter().rev()).map(|&count| u64::from(count))
     }
 
     /// Blocks that the next `n` iterations take.
     pub(super) fn blocks_for(&self, n: u64) -> u64 {
         let size = u64::from(self.block_size);
-        let partial: u64 = self.crossings().take((n % size) as usize).sum();
+        // The first of `crossings`, as two slices: sums of slices are fast.
+        let (part, start) = ((n % size) as usize, self.start());
+        let before = part.min(start + 1);
+        let (wrapped, from) = (part - before, start + 1 - before);
+        let sum = |phases: &[u32]| phases.iter().map(|&count| u64::from(count)).sum::<u64>();
+        let partial = sum(&self.phases[from..=start])
+            + sum(&self.phases[self.block_size as usize - wrapped..]);
         n / size * u64::from(self.count) + partial
     }
 
@@ -141,6 +151,12 @@ impl Batch {
             n += 1;
         }
         n.min(most)
+    }
+
+    /// Whether no entry is stale, with `taken` decoding sequences whose entries were taken out:
+    /// then there is one for each of the others.
+    pub(super) fn is_current(&self, taken: usize) -> bool {
+        self.ends.len() + taken == self.count as usize
     }
 
     /// The first entry, stale or not.

@@ -84,7 +84,9 @@ impl Replica {
     fn longest_leap(&mut self, first_blocks: u32) -> u64 {
         loop {
             let Some(end) = self.batch.first_end() else { return 1 };
-            if !self.seqs[end.slot() as usize].decodes_until(end.at(), end.admission()) {
+            if !self.batch.is_current(0)
+                && !self.seqs[end.slot() as usize].decodes_until(end.at(), end.admission())
+            {
                 self.batch.pop_end();
                 continue;
             }

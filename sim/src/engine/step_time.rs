@@ -20,8 +20,9 @@
 //!
 //! Deliberately absent: names of GPUs and models; `calibrate` turns those into surfaces.
 
-use super::surface::{LONGEST, Lines, STEEPEST, Surface};
+use super::surface::{LONGEST, Lines, STEEPEST, Surface, TABULATED};
 use crate::units::Span;
+use std::sync::Arc;
 
 /// Cost of an iteration in whole picoseconds; see the module text for the formula.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct StepTime {
     /// Captured graph sizes, rising: a decode batch is padded up to the next one. Empty: no
     /// graphs, no padding.
     graph_sizes: Vec<u32>,
+    /// The graph that a batch of each size runs as, as far as the table goes.
+    graph_of: Arc<[u32]>,
 }
 
 /// What a [`StepTime`] is made of when it is measured: see the module text.
@@ -140,7 +143,13 @@ impl StepTime {
             return Err(StepTimeError::TooLarge);
         }
         let (decode, reading) = (Lines::new(decode), Lines::new(reading));
-        Ok(StepTime { fixed, ungraphed, decode, reading, prefill, graph_sizes })
+        let mut captured = graph_sizes.iter().copied().peekable();
+        let next = |batch: u32| {
+            while captured.next_if(|&size| size < batch).is_some() {}
+            captured.peek().copied()
+        };
+        let graph_of = (0..=TABULATED).map_while(next).collect();
+        Ok(StepTime { fixed, ungraphed, decode, reading, prefill, graph_sizes, graph_of })
     }
 
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
@@ -180,6 +189,9 @@ impl StepTime {
 
     /// The batch padded to the next captured graph, and the surcharge when none is large enough.
     fn padded(&self, batch: u32) -> (u32, u64) {
+        if let Some(&size) = self.graph_of.get(batch as usize) {
+            return (size, 0);
+        }
         if self.graph_sizes.is_empty() {
             return (batch, 0);
         }

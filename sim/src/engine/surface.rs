@@ -18,7 +18,7 @@ pub(super) const LONGEST: u64 = 3_600 * PS_PER_SEC;
 /// One second: no token, KV token or 1024 pairs cost more.
 pub(super) const STEEPEST: u64 = PS_PER_SEC;
 /// First-axis values up to which [`Lines`] are kept: the largest captured graph of vLLM.
-const TABULATED: u32 = 512;
+pub(super) const TABULATED: u32 = 512;
 
 /// A surface over `(x, y)`, bilinear between the corners of a grid.
 #[derive(Clone, Debug, PartialEq, Eq)]
