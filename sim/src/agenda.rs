@@ -80,14 +80,16 @@ impl<T: Copy> Agenda<T> {
     pub fn set(&mut self, slot: u32, at: Time, rank: u8) {
         let value = if at == Time::NEVER { EMPTY } else { key(at, rank, slot) };
         let mut node = self.leaves + slot as usize;
+        let mut least = value;
         self.tree[node] = value;
         while node > 1 {
+            least = least.min(self.tree[node ^ 1]);
             node /= 2;
-            let lesser = self.tree[2 * node].min(self.tree[2 * node + 1]);
-            if self.tree[node] == lesser {
+            // Further up nothing changes.
+            if self.tree[node] == least {
                 break;
             }
-            self.tree[node] = lesser;
+            self.tree[node] = least;
         }
     }
 
