@@ -9,12 +9,13 @@ use super::timers::Timer;
 use crate::backends::{Attempt as RemoteAttempt, Course, Offer};
 use crate::dice::{Dice, Purpose, mix};
 use crate::engine::{EndReason, Ended};
-use crate::ids::{Backend, Handle, ModelId, PoolId, RemoteId, ReplicaId};
+use crate::ids::{Backend, Handle, PoolId, RemoteId, ReplicaId};
 use crate::record::Recorder;
 use crate::resilience::{Failure, hedge};
 use crate::scenario::BackendChoice;
 use crate::tasks::Driver;
 use crate::units::{Span, Time};
+use smallvec::SmallVec;
 
 /// Why nothing was sent, and when the backend says to come back.
 pub(super) type Refusal = (Failure, Option<Span>);
@@ -234,6 +235,9 @@ impl<R: Recorder> Simulation<'_, R> {
         if course.ends != now {
             return;
         }
+        if course.failure.is_none() {
+            self.drop_rivals(attempt.call, own, now);
+        }
         let Some(attempt) = self.leave_remote(own, &course, now) else { return };
         match course.failure {
             Some(failure) => self.attempt_failed(own, &attempt, failure, now),
@@ -295,6 +299,7 @@ impl<R: Recorder> Simulation<'_, R> {
             hit_tokens: end.hit_tokens,
             preemptions: end.preemptions,
         };
+        self.drop_rivals(attempt.call, own, now);
         self.attempt_delivered(own, &attempt, &delivered, now);
     }
 
@@ -390,7 +395,6 @@ impl<R: Recorder> Simulation<'_, R> {
         now: Time,
     ) {
         let Some(call) = self.over(own, attempt, Ok(()), now) else { return };
-        let rivals = std::mem::take(&mut call.live);
         call.path.spend(Driver::Retries, attempt.sent);
         call.path.wake(
             delivered.scheduled,
@@ -402,20 +406,33 @@ impl<R: Recorder> Simulation<'_, R> {
             delivered.ended,
             delivered.stalled,
         );
-        for rival in rivals {
-            self.drop_attempt(attempt.model, rival, now);
-        }
         self.count_delivery(attempt, delivered);
         self.answered(attempt.call, attempt, delivered, now);
     }
 
-    /// Drops an attempt for reasons that say nothing about its backend.
-    pub(super) fn drop_attempt(&mut self, model: ModelId, own: Handle, now: Time) {
-        let measured = self.flow.attempts.get(own).is_some_and(|a| a.account.measured);
-        self.audit.drop_attempt(measured);
-        self.world.guards[model.index()].in_flight -= 1;
-        self.release_permit(own);
-        self.cancel_attempt(own, now);
+    /// The answer is there, so whatever else is under way for it stops. That comes before the place
+    /// of the answer is given away: a rival may wait for it.
+    fn drop_rivals(&mut self, handle: Handle, own: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        let rivals = call.live.iter().copied().filter(|&rival| rival != own).collect();
+        call.live.retain(|attempt| *attempt == own);
+        self.drop_attempts(rivals, now);
+    }
+
+    /// Drops attempts for reasons that say nothing about their backends. Those that wait go first,
+    /// or they would begin, and be paid for, where another of them leaves.
+    pub(super) fn drop_attempts(&mut self, mut attempts: SmallVec<[Handle; 2]>, now: Time) {
+        let waits = |own: Handle| {
+            self.flow.attempts.get(own).is_some_and(|a| matches!(a.place, Place::Queue(_)))
+        };
+        attempts.sort_by_key(|&own| !waits(own));
+        for own in attempts {
+            let Some(attempt) = self.flow.attempts.get(own) else { continue };
+            self.audit.drop_attempt(attempt.account.measured);
+            self.world.guards[attempt.model.index()].in_flight -= 1;
+            self.release_permit(own);
+            self.cancel_attempt(own, now);
+        }
     }
 
     fn release_permit(&mut self, own: Handle) {
