@@ -9,9 +9,9 @@ use super::timers::Timer;
 use crate::backends::{Attempt as RemoteAttempt, Course, Offer};
 use crate::dice::{Dice, Purpose, mix};
 use crate::engine::{EndReason, Ended};
-use crate::ids::{Backend, Handle, PoolId, RemoteId, ReplicaId};
+use crate::ids::{Backend, Handle, ModelId, PoolId, RemoteId, ReplicaId};
 use crate::record::Recorder;
-use crate::resilience::{Failure, hedge};
+use crate::resilience::{Failure, Permit, hedge};
 use crate::scenario::BackendChoice;
 use crate::tasks::Driver;
 use crate::units::{Span, Time};
@@ -30,16 +30,10 @@ impl<R: Recorder> Simulation<'_, R> {
         let (priority, made) = (call.priority, call.made_in_all);
         let measured = call.account.measured;
         let coin = mix(call.asking, u64::from(made));
-        let guards = &mut self.world.guards[model.index()];
-        if !guards.admission.admit(priority, guards.in_flight) {
-            self.audit.turn_away(measured);
-            self.count_failure(model, measured, Failure::Overloaded);
-            return Err((Failure::Overloaded, None));
-        }
         let spec = &self.scenario.models[model.index()];
         let first = match spec.choice {
             BackendChoice::Ordered => 0,
-            BackendChoice::Weighted => weighted(&guards.weights, coin),
+            BackendChoice::Weighted => weighted(&self.world.guards[model.index()].weights, coin),
         };
         let others = (0..spec.served_by.len()).filter(|&other| other != first);
         let mut refusal = (Failure::Overloaded, None);
@@ -60,6 +54,14 @@ impl<R: Recorder> Simulation<'_, R> {
                 },
                 None => None,
             };
+            let guards = &mut self.world.guards[model.index()];
+            if !guards.admission.admit(priority, guards.in_flight) {
+                // One door leads to all backends, so the others need not be tried.
+                self.tell_breaker(model, serving, permit, Failure::Overloaded, now);
+                self.audit.turn_away(measured);
+                self.count_failure(model, measured, Failure::Overloaded);
+                return Err((Failure::Overloaded, None));
+            }
             self.observer.attempted();
             if measured {
                 self.outcome.models[model.index()].attempts += 1;
@@ -71,11 +73,7 @@ impl<R: Recorder> Simulation<'_, R> {
                     return Ok(());
                 }
                 Err(refused) => {
-                    let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
-                    if let (Some(breaker), Some(permit)) = (breaker, permit) {
-                        breaker.record(now, Err(refused.0), Span::ZERO, permit);
-                        self.audit.return_permit();
-                    }
+                    self.tell_breaker(model, serving, permit, refused.0, now);
                     self.audit.refuse();
                     self.count_failure(model, measured, refused.0);
                     refusal = refused;
@@ -85,12 +83,28 @@ impl<R: Recorder> Simulation<'_, R> {
         Err(refusal)
     }
 
+    /// Tells a breaker that an attempt it let through came to nothing at once.
+    fn tell_breaker(
+        &mut self,
+        model: ModelId,
+        serving: usize,
+        permit: Option<Permit>,
+        failure: Failure,
+        now: Time,
+    ) {
+        let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
+        if let (Some(breaker), Some(permit)) = (breaker, permit) {
+            breaker.record(now, Err(failure), Span::ZERO, permit);
+            self.audit.return_permit();
+        }
+    }
+
     /// Offers an attempt to one backend.
     fn offer(
         &mut self,
         handle: Handle,
         serving: u32,
-        permit: Option<crate::resilience::Permit>,
+        permit: Option<Permit>,
         now: Time,
     ) -> Result<Handle, Refusal> {
         let Some(call) = self.flow.calls.get(handle) else {

@@ -311,3 +311,22 @@ fn the_less_important_are_shed_first() {
     let shed = records.tasks[0];
     assert_eq!((shed.source, shed.ended), (SourceId(1), Time::ZERO.after(MS(10))));
 }
+
+/// One in flight at most. The second is let through by the breaker and refused at the door: where
+/// that counts, the breaker is open when the third comes.
+#[test]
+fn a_breaker_stands_before_admission_and_sees_whom_it_refuses() {
+    let others = FailureSet::default().with(Failure::ServerError);
+    for (failures, overloaded, open) in [(FailureSet::ALL, 1, 1), (others, 2, 0)] {
+        let mut scenario = scenario(vec![one_call()]);
+        scenario.sources[0].arrivals = arriving(&[0, 10, 20]);
+        let guards = &mut scenario.models[0].guards;
+        guards.admission.max_in_flight = Some(1);
+        guards.breaker = Some(BreakerSpec { failures, ..breaker(1).expect("set") });
+        let outcome = run(&scenario);
+        let told = outcome.models[0].failures;
+        assert_eq!(told[Failure::Overloaded as usize], overloaded);
+        assert_eq!(told[Failure::BreakerOpen as usize], open);
+        assert_eq!((outcome.tasks[0].succeeded, outcome.models[0].attempts), (1, 1));
+    }
+}
