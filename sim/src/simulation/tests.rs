@@ -8,6 +8,7 @@ mod budgets;
 mod caches;
 mod causes;
 mod checks;
+mod conditions;
 mod routes;
 
 use super::*;

@@ -208,3 +208,68 @@ fn a_task_that_takes_exactly_its_slo_is_in_time() {
         assert_eq!(run(&scenario).tasks[0].within_slo, within);
     }
 }
+
+/// Warm-up until 1 s, horizon at 100: the second arrives before the first instant that counts and
+/// ends after it, the last one ends too late.
+#[test]
+fn tasks_count_by_their_arrival_and_money_by_the_end_of_the_work() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.warm_up = Span::from_secs(1);
+    scenario.sources[0].arrivals = arriving(&[0, 950, 2_000, 99_950]);
+    let (outcome, records) = records(&scenario);
+    let task = &outcome.tasks[0];
+    assert_eq!((task.arrived, task.succeeded, task.calls, task.completed), (2, 2, 2, 2));
+    assert_eq!((outcome.models[0].calls, outcome.models[0].attempts), (2, 2));
+    assert_eq!((task.spend, outcome.remotes[0].billed.attempts), (Money(14), 2));
+    // A record is no bill.
+    assert!(records.tasks.iter().all(|record| record.spend == Money(7)));
+}
+
+/// Tried three times in all where the user sees that something went wrong, and wants to.
+#[test]
+fn users_ask_again_for_what_they_see_go_wrong() {
+    let mut plain = scenario(vec![one_call()]);
+    plain.sources[0].people.client.resubmit = Some(ResubmitSpec {
+        max_submissions: 3,
+        probability: 1.0,
+        pause: DurationDist::Fixed(MS(200)),
+    });
+    let mut broken = plain.clone();
+    broken.remotes[0].error_rate = 1.0;
+    let mut refused = plain.clone();
+    refused.spend_limits =
+        vec![SpendLimit { limit: Money::ZERO, ..limit(SpendScope::All, LimitReached::Refuse) }];
+    let mut left = plain.clone();
+    left.sources[0].people.client.patience = Some(DurationDist::Fixed(MS(50)));
+    let mut wrong = plain.clone();
+    right_in(&mut wrong, 0.0);
+    let mut late = plain.clone();
+    late.tasks[0].budget.max_latency = Some(MS(50));
+    for (scenario, submissions) in
+        [(&broken, 3), (&refused, 3), (&left, 3), (&wrong, 1), (&late, 1)]
+    {
+        assert_eq!(run(scenario).tasks[0].submissions, submissions);
+    }
+    broken.sources[0].people.client.resubmit.as_mut().expect("set").probability = 0.0;
+    assert_eq!(run(&broken).tasks[0].submissions, 1);
+}
+
+#[test]
+fn an_hour_of_a_tool_has_its_price() {
+    let act = ToolUse { tool: ToolId(0), query: None, cache: None, acts: false };
+    let mut scenario = scenario(vec![of_steps(vec![step(&[], Some(Work::Tool(act)))])]);
+    scenario.tools = vec![ToolSpec { per_hour: Money(3_600_000), ..tool() }];
+    assert_eq!(run(&scenario).tasks[0].spend, Money(3 + 1_000));
+}
+
+#[test]
+fn a_task_that_comes_to_nothing_is_not_premium() {
+    for (success, premium) in [(1.0, 1), (0.0, 0)] {
+        let mut scenario = scenario(vec![one_call()]);
+        scenario.plans = vec![plan(None)];
+        scenario.sources[0].people.tenants = tenant(0, Some(PlanId(0)));
+        right_in(&mut scenario, success);
+        let account = run(&scenario).tenants[0].clone();
+        assert_eq!((account.tasks, account.premium), (1, premium));
+    }
+}

@@ -330,3 +330,14 @@ fn a_breaker_stands_before_admission_and_sees_whom_it_refuses() {
         assert_eq!((outcome.tasks[0].succeeded, outcome.models[0].attempts), (1, 1));
     }
 }
+
+/// Turned away at once twelve times; before the eleventh and the twelfth there is a pause of 10 ms.
+#[test]
+fn whoever_is_always_turned_away_slows_down() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.models[0].guards.admission.max_in_flight = Some(0);
+    scenario.models[0].guards.retry = retry(12);
+    let (outcome, records) = records(&scenario);
+    assert_eq!(outcome.models[0].failures[Failure::Overloaded as usize], 12);
+    assert_eq!(records.tasks[0].ended, Time::ZERO.after(MS(20)));
+}

@@ -113,3 +113,44 @@ fn time_in_tools_adds_up() {
     assert_eq!(outcome.tasks[0].endings.over_budget, 1);
     assert_eq!(records.tasks[0].ended, Time::ZERO.after(MS(1_500)));
 }
+
+#[test]
+fn a_partial_result_is_as_good_as_stated() {
+    for (quality, right) in [(1.0, 1), (0.0, 0)] {
+        let mut scenario = scenario(vec![one_call()]);
+        scenario.tasks[0].budget.max_model_calls = Some(0);
+        scenario.tasks[0].budget.on_exceeded = vec![Rung::PartialResult { quality }];
+        let task = &run(&scenario).tasks[0];
+        assert_eq!((task.succeeded, task.endings.wrong), (right, 1 - right));
+        assert_eq!((task.calls, task.rungs), (0, [0, 0, 0, 1, 0]));
+    }
+}
+
+/// There is nothing in the cache, so that rung is passed by.
+#[test]
+fn a_rung_that_has_nothing_to_give_is_not_used() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.tasks[0].budget.max_model_calls = Some(0);
+    scenario.tasks[0].budget.on_exceeded =
+        vec![Rung::CachedAnswer { similarity: 0.1 }, Rung::Refine];
+    let task = &run(&scenario).tasks[0];
+    assert_eq!((task.endings.refined, task.rungs), (1, [0, 0, 0, 0, 1]));
+}
+
+/// What goes on in the background writes on the task's account: when the last call is due, three
+/// answers of five tokens are there.
+#[test]
+fn calls_in_the_background_count() {
+    let mut task =
+        of_steps(vec![step(&[], None), step(&[], None), step(&[0], None), step(&[2], None)]);
+    if let Work::ModelCall(call) = &mut task.graph.steps[1].work {
+        call.background = true;
+    }
+    for (limit, wrong) in [(15, 0), (16, 1)] {
+        task.budget.max_output_tokens = Some(limit);
+        let scenario = scenario(vec![task.clone()]);
+        // A token left is enough to begin; the answer is cut, and wrong.
+        let ends = run(&scenario).tasks[0].endings.clone();
+        assert_eq!((ends.over_budget, ends.wrong), (1 - wrong, wrong));
+    }
+}

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::cache::{Eviction, ExactCacheSpec, QuerySpec, SemanticCacheSpec};
+use crate::routing::Rule;
 use crate::tasks::CallLengths;
 use crate::workload::{MemorySpec, SessionSpec};
 
@@ -181,4 +182,46 @@ fn a_memory_reads_what_was_said_and_the_next_turn_reads_the_summary() {
         let chat = if cached { (4, 4 * 10, 4 * 5) } else { (12, 4 * (10 + 25 + 25), 12 * 5) };
         assert_eq!([0, 1, 2].map(read), [chat, (12, 12 * 3, 12 * 7), (4, 4 * 30, 4 * 15)]);
     }
+}
+
+/// 10 ms in one cache, 20 in the next: a miss takes both, a hit what came before it and its own.
+#[test]
+fn a_look_up_takes_its_time_whether_it_finds_something_or_not() {
+    let takes = |exact: bool| {
+        let mut scenario = scenario(vec![of_steps(vec![asking(&[], 1)])]);
+        scenario.sources[0].arrivals = arriving(&[0, 500]);
+        scenario.exact_cache = exact.then_some(ExactCacheSpec { lookup: MS(10), ..EXACT });
+        scenario.semantic_cache = similar(1.0);
+        scenario.semantic_cache.as_mut().expect("set").lookup = MS(20);
+        let task = &run(&scenario).tasks[0];
+        let (miss, hit) = (task.latency.max(), task.latency.min());
+        (miss, hit, waited(task, Driver::Tools), waited(task, Driver::Retries))
+    };
+    assert_eq!(takes(true), (Some(MS(130)), Some(MS(10)), MS(30 + 10), Span::ZERO));
+    assert_eq!(takes(false), (Some(MS(120)), Some(MS(20)), MS(20 + 20), Span::ZERO));
+}
+
+#[test]
+fn a_remembered_result_takes_its_look_up() {
+    let cache = Some(ExactCacheSpec { ttl: Span::from_secs(9), lookup: MS(10), ..EXACT });
+    let search = ToolUse { tool: ToolId(0), query: about(1), cache, acts: false };
+    let mut scenario = scenario(vec![of_steps(vec![step(&[], Some(Work::Tool(search)))])]);
+    scenario.tools = vec![tool()];
+    scenario.sources[0].arrivals = arriving(&[0, 2_000]);
+    let task = &run(&scenario).tasks[0];
+    assert_eq!((task.latency.max(), task.latency.min()), (Some(MS(1_000)), Some(MS(10))));
+}
+
+/// The first model's answer is wrong and not used; what is kept is the better model's.
+#[test]
+fn the_answer_that_is_used_is_the_one_that_is_kept() {
+    let mut scenario = scenario(vec![of_steps(vec![asking(&[], 1)])]);
+    right_in(&mut scenario, 0.0);
+    let better = another_model(&mut scenario);
+    scenario.models[better].quality[0].success = 1.0;
+    scenario.routing.escalations = vec![Rule { when: always(true), model: ModelId(better as u32) }];
+    scenario.exact_cache = Some(EXACT);
+    scenario.sources[0].arrivals = arriving(&[0, 500]);
+    let task = &run(&scenario).tasks[0];
+    assert_eq!((task.succeeded, task.exact_hits, task.escalations), (2, 1, 1));
 }

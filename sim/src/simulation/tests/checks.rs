@@ -138,3 +138,65 @@ fn whoever_waits_when_all_is_given_up_never_begins() {
         assert!([Money(3), Money(7)].contains(&outcome.tasks[0].spend));
     }
 }
+
+#[test]
+fn only_steps_that_decide_spoil_a_task() {
+    for (decisive, wrong) in [(true, 1), (false, 0)] {
+        let mut scenario = scenario(vec![one_call()]);
+        if let Work::ModelCall(call) = &mut scenario.tasks[0].graph.steps[0].work {
+            call.decisive = decisive;
+        }
+        right_in(&mut scenario, 0.0);
+        let task = &run(&scenario).tasks[0];
+        assert_eq!((task.endings.wrong, task.succeeded), (wrong, 1 - wrong));
+    }
+}
+
+/// The draft is unsafe, and a part of the task acts on it. What goes wrong after that makes the
+/// harm no smaller.
+#[test]
+fn a_part_that_acts_on_an_unsafe_answer_does_harm_whatever_follows() {
+    for breaks in [false, true] {
+        let part = step(&[0], Some(Work::SubTask(TaskId(1))));
+        let task = of_steps(vec![step(&[], None), part, step(&[1], None)]);
+        let mut scenario = scenario(vec![task, of_steps(vec![step(&[], using(true))])]);
+        scenario.tools = vec![tool()];
+        right_in(&mut scenario, 1.0);
+        scenario.models[0].quality[0].unsafe_rate = 1.0;
+        let last = another_model(&mut scenario);
+        scenario.remotes[last].error_rate = if breaks { 1.0 } else { 0.0 };
+        if let Work::ModelCall(call) = &mut scenario.tasks[0].graph.steps[2].work {
+            call.model = Some(ModelId(last as u32));
+        }
+        let task = &run(&scenario).tasks[0];
+        assert_eq!((task.endings.harmful, task.failed, task.harmed), (1, 1, 1));
+    }
+}
+
+/// A tool that breaks ends what needs it, and nothing else.
+#[test]
+fn a_tool_that_breaks_fails_its_step() {
+    for required in [true, false] {
+        let first = Step { required, ..step(&[], using(false)) };
+        let mut scenario = scenario(vec![of_steps(vec![first, step(&[0], None)])]);
+        scenario.tools = vec![ToolSpec { error_rate: 1.0, ..tool() }];
+        let task = &run(&scenario).tasks[0];
+        let failed = task.endings.failed[Failure::ServerError as usize];
+        assert_eq!((failed, task.succeeded), (u64::from(required), u64::from(!required)));
+    }
+}
+
+/// Right half of the time and always alike for one question. Two parts ask two, so both are right
+/// once in four tasks.
+#[test]
+fn each_part_asks_a_question_of_its_own() {
+    let mut whole = of_steps(vec![step(&[], Some(Work::SubTask(TaskId(1))))]);
+    whole.graph.steps[0].repeat = Repeat::Parallel(exactly(2));
+    let mut scenario = scenario(vec![whole, one_call()]);
+    scenario.sources[0].arrivals = arriving(&[0; 64]);
+    right_in(&mut scenario, 0.5);
+    scenario.intents[0].consistency = 1.0;
+    // Four standard deviations about 16, short of the 32 of one question.
+    let succeeded = run(&scenario).tasks[0].succeeded;
+    assert!((3..=29).contains(&succeeded), "{succeeded}");
+}
