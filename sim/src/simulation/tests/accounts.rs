@@ -145,13 +145,19 @@ fn only_the_submission_that_succeeds_is_premium() {
 
 #[test]
 fn work_for_a_user_who_has_left_is_wasted() {
-    let mut scenario = scenario(vec![one_call()]);
-    let client = &mut scenario.sources[0].people.client;
-    client.patience = Some(DurationDist::Fixed(MS(50)));
-    client.abandoned_work_goes_on = true;
-    let outcome = run(&scenario);
-    assert_eq!((outcome.tasks[0].spend, outcome.tasks[0].wasted), (Money(7), Money(7)));
-    assert_eq!(outcome.remotes[0].wasted.output, 5);
+    let search = ToolUse { tool: ToolId(0), query: None, cache: None, acts: false };
+    for (work, price, output) in [(None, 7, 5), (Some(Work::Tool(search)), 3, 0)] {
+        let mut scenario = scenario(vec![of_steps(vec![step(&[], work)])]);
+        scenario.tools = vec![tool()];
+        let client = &mut scenario.sources[0].people.client;
+        client.patience = Some(DurationDist::Fixed(MS(50)));
+        client.abandoned_work_goes_on = true;
+        let outcome = run(&scenario);
+        let task = &outcome.tasks[0];
+        assert_eq!((task.spend, task.wasted), (Money(price), Money(price)));
+        let (tools, remotes) = (&outcome.tools[0], &outcome.remotes[0]);
+        assert_eq!((remotes.wasted.output, tools.wasted, tools.failed), (output, tools.spend, 0));
+    }
 }
 
 /// `[failed, rejected]` of one request.
@@ -209,18 +215,18 @@ fn a_task_that_takes_exactly_its_slo_is_in_time() {
     }
 }
 
-/// Warm-up until 1 s, horizon at 100: the second arrives before the first instant that counts and
-/// ends after it, the last one ends too late.
+/// Warm-up until 1 s, horizon at 100: the second and the third arrive before the first instant that
+/// counts and end after it, the last one ends too late.
 #[test]
 fn tasks_count_by_their_arrival_and_money_by_the_end_of_the_work() {
     let mut scenario = scenario(vec![one_call()]);
     scenario.warm_up = Span::from_secs(1);
-    scenario.sources[0].arrivals = arriving(&[0, 950, 2_000, 99_950]);
+    scenario.sources[0].arrivals = arriving(&[0, 950, 960, 2_000, 99_950]);
     let (outcome, records) = records(&scenario);
     let task = &outcome.tasks[0];
-    assert_eq!((task.arrived, task.succeeded, task.calls, task.completed), (2, 2, 2, 2));
+    assert_eq!((task.arrived, task.succeeded, task.calls, task.completed), (2, 2, 2, 3));
     assert_eq!((outcome.models[0].calls, outcome.models[0].attempts), (2, 2));
-    assert_eq!((task.spend, outcome.remotes[0].billed.attempts), (Money(14), 2));
+    assert_eq!((task.spend, outcome.remotes[0].billed.attempts), (Money(21), 3));
     // A record is no bill.
     assert!(records.tasks.iter().all(|record| record.spend == Money(7)));
 }

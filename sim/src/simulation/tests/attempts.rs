@@ -5,10 +5,11 @@ use super::*;
 use crate::backends::Bucket;
 use crate::engine::{EngineSpec, SchedulingPolicy, StepTime};
 use crate::fleet::{Balancing, PoolSpec, Strategy};
+use crate::ids::PoolId;
 use crate::resilience::{Jitter, RetryBudgetSpec};
 use crate::routing::Fallback;
 use crate::units::{Blocks, Tokens};
-use crate::workload::ResubmitSpec;
+use crate::workload::{ResubmitSpec, TenantSpec};
 
 /// Opens for 50 ms at the first failure; then so many calls decide.
 fn breaker(probes: u32) -> Option<BreakerSpec> {
@@ -98,16 +99,13 @@ fn a_loser_that_still_waits_for_a_place_never_gets_it() {
     assert_eq!(busy(&outcome, 0), millis(100));
 }
 
-/// Two engines that write a token every 10 ms: the answer is whole at 50 ms, and the hedge of
-/// 30 ms has written two tokens of it.
-#[test]
-fn a_loser_in_an_engine_stops_at_its_next_token() {
-    let mut scenario = scenario(vec![one_call()]);
+/// Model 0 at so many engines that do an iteration in 10 ms and have room for this many requests.
+fn at_engines(scenario: &mut Scenario, replicas: u32, max_num_seqs: u32) {
     let engine = EngineSpec {
         kv_blocks: Blocks(100),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(100),
-        max_num_seqs: 4,
+        max_num_seqs,
         max_model_len: Tokens(1_000),
         prefix_caching: false,
         policy: SchedulingPolicy::Fcfs,
@@ -123,20 +121,46 @@ fn a_loser_in_an_engine_stops_at_its_next_token() {
     let strategy = Strategy::RoundRobin;
     scenario.pools = vec![PoolSpec {
         name: "pool".into(),
-        replicas: 2,
+        replicas,
         gpus_per_replica: 1,
         price_per_gpu_hour: Money::ZERO,
         engine,
         step_time: StepTime::constant(MS(10)).expect("it takes time"),
         balancing: Balancing { strategy, signal_age: Span::ZERO, count_own_dispatches: true },
     }];
-    scenario.models[0].served_by =
-        vec![Serving { backend: Backend::Pool(crate::ids::PoolId(0)), weight: 1.0 }];
+    scenario.models[0].served_by = vec![Serving { backend: Backend::Pool(PoolId(0)), weight: 1.0 }];
+}
+
+/// Two engines that write a token every 10 ms: the answer is whole at 50 ms, and the hedge of
+/// 30 ms has written two tokens of it.
+#[test]
+fn a_loser_in_an_engine_stops_at_its_next_token() {
+    let mut scenario = scenario(vec![one_call()]);
+    at_engines(&mut scenario, 2, 4);
     scenario.models[0].guards.hedge = hedge(2);
     let outcome = run(&scenario);
     assert_eq!(outcome.tasks[0].latency.max(), Some(MS(50)));
     assert_eq!((outcome.models[0].output_tokens, outcome.models[0].wasted_output_tokens), (5, 2));
     assert_eq!(outcome.pools[0].whole_run.busy, MS(50 + 20));
+}
+
+/// Both are given up at 25 ms. One has written two tokens by then, and the third is under way; the
+/// other one has waited, so no prompt of it was computed.
+#[test]
+fn what_waited_in_an_engine_has_wasted_nothing() {
+    let mut scenario = scenario(vec![one_call()]);
+    at_engines(&mut scenario, 1, 1);
+    scenario.sources[0].arrivals = arriving(&[0, 0]);
+    let guards = &mut scenario.models[0].guards;
+    (guards.timeout, guards.cancel_on_timeout) = (Some(MS(25)), true);
+    scenario.sources[0].people.tenants =
+        Some(TenantSpec { first: 1, count: 1, zipf: 0.0, plan: None });
+    let outcome = run(&scenario);
+    let model = &outcome.models[0];
+    assert_eq!((model.wasted_input_tokens, model.wasted_output_tokens), (10, 3));
+    // Both leave at the end of the iteration.
+    let times: Vec<u128> = outcome.tenants.iter().map(|tenant| tenant.engine_time).collect();
+    assert_eq!((times, outcome.tasks[0].engine_time), (vec![0, millis(60)], millis(60)));
 }
 
 /// The first attempt fails at 1 ms and the next is sent at 101: its hedge is due at 131, and is

@@ -212,7 +212,8 @@ fn a_remembered_result_takes_its_look_up() {
     assert_eq!((task.latency.max(), task.latency.min()), (Some(MS(1_000)), Some(MS(10))));
 }
 
-/// The first model's answer is wrong and not used; what is kept is the better model's.
+/// The first model's answer of 100 ms is wrong and not used, so it is not kept for who asks at 150;
+/// what is kept at 200 is the better model's.
 #[test]
 fn the_answer_that_is_used_is_the_one_that_is_kept() {
     let mut scenario = scenario(vec![of_steps(vec![asking(&[], 1)])]);
@@ -221,7 +222,7 @@ fn the_answer_that_is_used_is_the_one_that_is_kept() {
     scenario.models[better].quality[0].success = 1.0;
     scenario.routing.escalations = vec![Rule { when: always(true), model: ModelId(better as u32) }];
     scenario.exact_cache = Some(EXACT);
-    scenario.sources[0].arrivals = arriving(&[0, 500]);
+    scenario.sources[0].arrivals = arriving(&[0, 150, 500]);
     let task = &run(&scenario).tasks[0];
-    assert_eq!((task.succeeded, task.exact_hits, task.escalations), (2, 1, 1));
+    assert_eq!((task.succeeded, task.exact_hits, task.escalations), (3, 1, 2));
 }
