@@ -97,3 +97,25 @@ fn tools_and_people_are_told_apart() {
         assert_eq!(causes(&run(&scenario)), expected.map(MS));
     }
 }
+
+/// Three times as slow for a second, for those that begin in it.
+#[test]
+fn a_tool_is_slow_in_an_incident() {
+    let using = ToolUse { tool: ToolId(0), query: None, cache: None, acts: false };
+    let mut scenario = scenario(vec![of_steps(vec![step(&[], Some(Work::Tool(using)))])]);
+    scenario.tools = vec![tool()];
+    scenario.tools[0].incidents =
+        vec![Incident { error_rate: 0.0, slowness: 3.0, ..outage(0, 1_000, 0) }];
+    scenario.sources[0].arrivals = arriving(&[0, 1_000]);
+    let latency = &run(&scenario).tasks[0].latency;
+    assert_eq!((latency.max(), latency.min()), (Some(MS(3_000)), Some(MS(1_000))));
+}
+
+/// One place: the second of two waits for 100 ms.
+#[test]
+fn waiting_for_a_place_is_queueing() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.remotes[0].station.servers = Some(1);
+    scenario.sources[0].arrivals = arriving(&[0, 0]);
+    assert_eq!(causes(&run(&scenario)), [100, 200, 0, 0, 0, 0].map(MS));
+}
