@@ -279,3 +279,16 @@ fn a_task_that_comes_to_nothing_is_not_premium() {
         assert_eq!((account.tasks, account.premium), (1, premium));
     }
 }
+
+/// Forty tasks of four tenants who are all alike: each has about ten.
+#[test]
+fn the_tasks_of_a_source_are_divided_among_its_tenants() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.sources[0].arrivals = arriving(&[0; 40]);
+    scenario.sources[0].people.tenants =
+        Some(TenantSpec { first: 2, count: 4, zipf: 0.0, plan: None });
+    let tasks: Vec<u64> = run(&scenario).tenants.iter().map(|tenant| tenant.tasks).collect();
+    assert_eq!((tasks.len(), tasks[0] + tasks[1], tasks.iter().sum::<u64>()), (6, 0, 40));
+    // Three and a half standard deviations.
+    assert!(tasks[2..].iter().all(|tasks| (1..=19).contains(tasks)), "{tasks:?}");
+}

@@ -154,3 +154,15 @@ fn calls_in_the_background_count() {
         assert_eq!((ends.over_budget, ends.wrong), (1 - wrong, wrong));
     }
 }
+
+/// Half of the attempts break: whoever may submit twenty times gets an answer once, because each
+/// submission is tried anew.
+#[test]
+fn each_submission_has_luck_of_its_own() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.remotes[0].error_rate = 0.5;
+    scenario.sources[0].arrivals = arriving(&[0; 20]);
+    let again = ResubmitSpec { max_submissions: 20, ..again(200).expect("set") };
+    scenario.sources[0].people.client.resubmit = Some(again);
+    assert_eq!(run(&scenario).tasks[0].succeeded, 20);
+}

@@ -200,3 +200,30 @@ fn each_part_asks_a_question_of_its_own() {
     let succeeded = run(&scenario).tasks[0].succeeded;
     assert!((3..=29).contains(&succeeded), "{succeeded}");
 }
+
+/// Right half of the time by luck: whoever may ask twenty times is right once, because each time
+/// is another asking.
+#[test]
+fn what_is_done_again_is_asked_anew() {
+    let looks = Step { check: check(Flaw::Wrong, 19, Finding::Fail), ..step(&[0], using(false)) };
+    let mut scenario = scenario(vec![of_steps(vec![step(&[], None), looks])]);
+    scenario.tools = vec![tool()];
+    scenario.sources[0].arrivals = arriving(&[0; 20]);
+    right_in(&mut scenario, 0.5);
+    assert_eq!(run(&scenario).tasks[0].succeeded, 20);
+}
+
+/// Four looks, each of which finds the mistake half of the time: all four do once in 16.
+#[test]
+fn each_look_is_another_one() {
+    let mut looks =
+        Step { check: check(Flaw::Wrong, 3, Finding::Fail), ..step(&[0], using(false)) };
+    looks.check.as_mut().expect("set").sensitivity = 0.5;
+    let mut scenario = scenario(vec![of_steps(vec![step(&[], None), looks])]);
+    scenario.tools = vec![tool()];
+    scenario.sources[0].arrivals = arriving(&[0; 64]);
+    right_in(&mut scenario, 0.0);
+    let ends = &run(&scenario).tasks[0].endings;
+    // Five standard deviations about 4.
+    assert!((1..=13).contains(&ends.caught) && ends.caught + ends.wrong == 64, "{ends:?}");
+}
