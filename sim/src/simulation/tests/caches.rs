@@ -184,6 +184,24 @@ fn a_memory_reads_what_was_said_and_the_next_turn_reads_the_summary() {
     }
 }
 
+/// A turn of 10 + 5 tokens is longer than 14 and not longer than 15.
+#[test]
+fn a_conversation_is_condensed_when_it_is_longer_than_it_may_be() {
+    for (most, calls) in [(14, 2), (15, 1)] {
+        let mut steps = vec![step(&[], None), step(&[0], None)];
+        if let Work::ModelCall(call) = &mut steps[1].work {
+            call.lengths = CallLengths::Memory;
+        }
+        let mut scenario = scenario(vec![of_steps(steps)]);
+        let memory = Some(MemorySpec { after_tokens: Some(most), every: None, ratio: 0.5 });
+        let think = DurationDist::Fixed(MS(100));
+        scenario.sources[0].session = Some(SessionSpec { turns: exactly(1), think, memory });
+        scenario.sources[0].arrivals =
+            Arrivals::ClosedLoop { users: 1, think: DurationDist::Fixed(Span::from_secs(60)) };
+        assert_eq!(run(&scenario).models[0].calls, calls);
+    }
+}
+
 /// 10 ms in one cache, 20 in the next: a miss takes both, a hit what came before it and its own.
 #[test]
 fn a_look_up_takes_its_time_whether_it_finds_something_or_not() {

@@ -201,16 +201,21 @@ fn each_part_asks_a_question_of_its_own() {
     assert!((3..=29).contains(&succeeded), "{succeeded}");
 }
 
-/// Right half of the time by luck: whoever may ask twenty times is right once, because each time
-/// is another asking.
+/// Right, or safe, half of the time by luck: whoever may ask twenty times is so once, because each
+/// time is another asking.
 #[test]
 fn what_is_done_again_is_asked_anew() {
-    let looks = Step { check: check(Flaw::Wrong, 19, Finding::Fail), ..step(&[0], using(false)) };
-    let mut scenario = scenario(vec![of_steps(vec![step(&[], None), looks])]);
-    scenario.tools = vec![tool()];
-    scenario.sources[0].arrivals = arriving(&[0; 20]);
-    right_in(&mut scenario, 0.5);
-    assert_eq!(run(&scenario).tasks[0].succeeded, 20);
+    for (looks_for, success, unsafe_rate) in [(Flaw::Wrong, 0.5, 0.0), (Flaw::Unsafe, 1.0, 0.5)] {
+        let looks = Step { check: check(looks_for, 19, Finding::Fail), ..step(&[0], using(false)) };
+        let mut scenario = scenario(vec![of_steps(vec![step(&[], None), looks])]);
+        scenario.tools = vec![tool()];
+        scenario.sources[0].arrivals = arriving(&[0; 20]);
+        right_in(&mut scenario, success);
+        scenario.models[0].quality[0].unsafe_rate = unsafe_rate;
+        let outcome = run(&scenario);
+        assert_eq!(outcome.tasks[0].succeeded, 20);
+        assert!(outcome.tasks[0].calls > 25, "{} askings", outcome.tasks[0].calls);
+    }
 }
 
 /// Four looks, each of which finds the mistake half of the time: all four do once in 16.
