@@ -1,6 +1,7 @@
 //! Remotes and tools as a whole: single attempts worked out by hand, invariants under random use,
 //! and (in `theory`) queues with known answers.
 
+mod devices;
 mod theory;
 
 use super::answering::Devices;

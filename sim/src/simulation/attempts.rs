@@ -11,10 +11,11 @@ use crate::dice::{Dice, Purpose, mix};
 use crate::engine::{EndReason, Ended};
 use crate::ids::{Backend, Handle, ModelId, PoolId, RemoteId, ReplicaId};
 use crate::record::Recorder;
-use crate::resilience::{Failure, hedge};
+use crate::resilience::{Failure, Permit, hedge};
 use crate::scenario::BackendChoice;
 use crate::tasks::Driver;
 use crate::units::{Span, Time};
+use smallvec::SmallVec;
 
 /// Why nothing was sent, and when the backend says to come back.
 pub(super) type Refusal = (Failure, Option<Span>);
@@ -29,16 +30,10 @@ impl<R: Recorder> Simulation<'_, R> {
         let (priority, made) = (call.priority, call.made_in_all);
         let measured = call.account.measured;
         let coin = mix(call.asking, u64::from(made));
-        let guards = &mut self.world.guards[model.index()];
-        if !guards.admission.admit(priority, guards.in_flight) {
-            self.audit.turn_away(measured);
-            self.count_failure(model, measured, Failure::Overloaded);
-            return Err((Failure::Overloaded, None));
-        }
         let spec = &self.scenario.models[model.index()];
         let first = match spec.choice {
             BackendChoice::Ordered => 0,
-            BackendChoice::Weighted => weighted(&guards.weights, coin),
+            BackendChoice::Weighted => weighted(&self.world.guards[model.index()].weights, coin),
         };
         let others = (0..spec.served_by.len()).filter(|&other| other != first);
         let mut refusal = (Failure::Overloaded, None);
@@ -59,6 +54,14 @@ impl<R: Recorder> Simulation<'_, R> {
                 },
                 None => None,
             };
+            let guards = &mut self.world.guards[model.index()];
+            if !guards.admission.admit(priority, guards.in_flight) {
+                // One door leads to all backends, so the others need not be tried.
+                self.tell_breaker(model, serving, permit, Failure::Overloaded, now);
+                self.audit.turn_away(measured);
+                self.count_failure(model, measured, Failure::Overloaded);
+                return Err((Failure::Overloaded, None));
+            }
             self.observer.attempted();
             if measured {
                 self.outcome.models[model.index()].attempts += 1;
@@ -70,11 +73,7 @@ impl<R: Recorder> Simulation<'_, R> {
                     return Ok(());
                 }
                 Err(refused) => {
-                    let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
-                    if let (Some(breaker), Some(permit)) = (breaker, permit) {
-                        breaker.record(now, Err(refused.0), Span::ZERO, permit);
-                        self.audit.return_permit();
-                    }
+                    self.tell_breaker(model, serving, permit, refused.0, now);
                     self.audit.refuse();
                     self.count_failure(model, measured, refused.0);
                     refusal = refused;
@@ -84,12 +83,28 @@ impl<R: Recorder> Simulation<'_, R> {
         Err(refusal)
     }
 
+    /// Tells a breaker that an attempt it let through came to nothing at once.
+    fn tell_breaker(
+        &mut self,
+        model: ModelId,
+        serving: usize,
+        permit: Option<Permit>,
+        failure: Failure,
+        now: Time,
+    ) {
+        let breaker = &mut self.world.guards[model.index()].breakers[serving].1;
+        if let (Some(breaker), Some(permit)) = (breaker, permit) {
+            breaker.record(now, Err(failure), Span::ZERO, permit);
+            self.audit.return_permit();
+        }
+    }
+
     /// Offers an attempt to one backend.
     fn offer(
         &mut self,
         handle: Handle,
         serving: u32,
-        permit: Option<crate::resilience::Permit>,
+        permit: Option<Permit>,
         now: Time,
     ) -> Result<Handle, Refusal> {
         let Some(call) = self.flow.calls.get(handle) else {
@@ -234,6 +249,9 @@ impl<R: Recorder> Simulation<'_, R> {
         if course.ends != now {
             return;
         }
+        if course.failure.is_none() {
+            self.drop_rivals(attempt.call, own, now);
+        }
         let Some(attempt) = self.leave_remote(own, &course, now) else { return };
         match course.failure {
             Some(failure) => self.attempt_failed(own, &attempt, failure, now),
@@ -295,6 +313,7 @@ impl<R: Recorder> Simulation<'_, R> {
             hit_tokens: end.hit_tokens,
             preemptions: end.preemptions,
         };
+        self.drop_rivals(attempt.call, own, now);
         self.attempt_delivered(own, &attempt, &delivered, now);
     }
 
@@ -390,7 +409,6 @@ impl<R: Recorder> Simulation<'_, R> {
         now: Time,
     ) {
         let Some(call) = self.over(own, attempt, Ok(()), now) else { return };
-        let rivals = std::mem::take(&mut call.live);
         call.path.spend(Driver::Retries, attempt.sent);
         call.path.wake(
             delivered.scheduled,
@@ -402,20 +420,33 @@ impl<R: Recorder> Simulation<'_, R> {
             delivered.ended,
             delivered.stalled,
         );
-        for rival in rivals {
-            self.drop_attempt(attempt.model, rival, now);
-        }
         self.count_delivery(attempt, delivered);
         self.answered(attempt.call, attempt, delivered, now);
     }
 
-    /// Drops an attempt for reasons that say nothing about its backend.
-    pub(super) fn drop_attempt(&mut self, model: ModelId, own: Handle, now: Time) {
-        let measured = self.flow.attempts.get(own).is_some_and(|a| a.account.measured);
-        self.audit.drop_attempt(measured);
-        self.world.guards[model.index()].in_flight -= 1;
-        self.release_permit(own);
-        self.cancel_attempt(own, now);
+    /// The answer is there, so whatever else is under way for it stops. That comes before the place
+    /// of the answer is given away: a rival may wait for it.
+    fn drop_rivals(&mut self, handle: Handle, own: Handle, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        let rivals = call.live.iter().copied().filter(|&rival| rival != own).collect();
+        call.live.retain(|attempt| *attempt == own);
+        self.drop_attempts(rivals, now);
+    }
+
+    /// Drops attempts for reasons that say nothing about their backends. Those that wait go first,
+    /// or they would begin, and be paid for, where another of them leaves.
+    pub(super) fn drop_attempts(&mut self, mut attempts: SmallVec<[Handle; 2]>, now: Time) {
+        let waits = |own: Handle| {
+            self.flow.attempts.get(own).is_some_and(|a| matches!(a.place, Place::Queue(_)))
+        };
+        attempts.sort_by_key(|&own| !waits(own));
+        for own in attempts {
+            let Some(attempt) = self.flow.attempts.get(own) else { continue };
+            self.audit.drop_attempt(attempt.account.measured);
+            self.world.guards[attempt.model.index()].in_flight -= 1;
+            self.release_permit(own);
+            self.cancel_attempt(own, now);
+        }
     }
 
     fn release_permit(&mut self, own: Handle) {

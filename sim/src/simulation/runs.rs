@@ -17,7 +17,7 @@ use crate::tasks::{
     TaskSpec, Turns, Work,
 };
 use crate::units::Time;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 impl<R: Recorder> Simulation<'_, R> {
     /// Starts a task, or a part of one.
@@ -292,9 +292,7 @@ impl<R: Recorder> Simulation<'_, R> {
         if let Some(run) = self.flow.runs.get_mut(handle) {
             run.live = others;
         }
-        for live in of_steps {
-            self.cancel_live(live, now);
-        }
+        self.cancel(of_steps, now);
     }
 
     fn execution_of(&self, live: Live) -> Option<Execution> {
@@ -422,12 +420,16 @@ impl<R: Recorder> Simulation<'_, R> {
 
     /// Removes a run and cancels whatever it still does, its parts' work included.
     pub(super) fn drop_run(&mut self, handle: Handle, now: Time) {
-        self.cancel_live(Live::Run(handle), now);
+        self.cancel([Live::Run(handle)], now);
     }
 
-    /// Parts inside parts are a list as well: see the top.
-    fn cancel_live(&mut self, live: Live, now: Time) {
-        let mut left: SmallVec<[Live; 8]> = smallvec![live];
+    /// Cancels all of it at once: what one of them leaves goes to none of the others.
+    fn cancel(&mut self, given_up: impl IntoIterator<Item = Live>, now: Time) {
+        let mut attempts = SmallVec::new();
+        let mut uses = SmallVec::new();
+        // Parts inside parts are a list as well: see the top.
+        let mut left: SmallVec<[Live; 8]> = given_up.into_iter().collect();
+        left.reverse();
         while let Some(live) = left.pop() {
             match live {
                 Live::Run(run) => {
@@ -435,17 +437,14 @@ impl<R: Recorder> Simulation<'_, R> {
                     left.extend(std::mem::take(&mut part.live).into_iter().rev());
                     self.flow.runs.discard(run);
                 }
-                Live::Use(tool) => self.cancel_use(tool, now),
-                Live::Call(call) => self.cancel_call(call, now),
+                Live::Use(tool) => uses.push(tool),
+                Live::Call(call) => {
+                    attempts.extend(self.flow.calls.remove(call).into_iter().flat_map(|c| c.live));
+                }
             }
         }
-    }
-
-    fn cancel_call(&mut self, handle: Handle, now: Time) {
-        let Some(call) = self.flow.calls.remove(handle) else { return };
-        for attempt in call.live {
-            self.drop_attempt(call.model, attempt, now);
-        }
+        self.cancel_uses(uses, now);
+        self.drop_attempts(attempts, now);
     }
 }
 

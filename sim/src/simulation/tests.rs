@@ -1,21 +1,34 @@
 //! Small tasks whose course is known by hand: one hosted model that answers after 100 ms.
 
+mod accounts;
 mod at_once;
+mod attempts;
 mod beside;
+mod budgets;
+mod caches;
+mod causes;
+mod checks;
+mod conditions;
+mod routes;
 
 use super::*;
 use crate::backends::{
-    Answering, Discipline, Limits, Meter, RemoteKind, RemotePrice, RemoteSpec, Station, ToolCost,
-    ToolSpec,
+    Answering, Discipline, Incident, Limits, Meter, RemoteKind, RemotePrice, RemoteSpec, Station,
+    ToolCost, ToolSpec,
 };
 use crate::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use crate::ids::{Backend, ModelId, RemoteId, TaskId, ToolId};
+use crate::outcome::TaskOutcome;
+use crate::predicate::{Op, Predicate, Signal, Value};
+use crate::record::KeepAll;
 use crate::resilience::{
     Backoff, BreakerSpec, Failure, FailureSet, HedgeSpec, RetrySpec, SlidingWindow,
 };
 use crate::routing::Share;
 use crate::scenario::{ModelSpec, Serving};
-use crate::tasks::{Driver, Graph, Join, Repeat, Rung, Step, TaskSpec, ToolUse, Work};
+use crate::tasks::{
+    Driver, Graph, IntentSpec, Join, Quality, Repeat, Rung, Step, TaskSpec, ToolUse, Work,
+};
 use crate::units::{Money, Span};
 use crate::workload::{Arrivals, People, Scaling, SourceSpec, Trace, TraceRow};
 use std::sync::Arc;
@@ -27,22 +40,48 @@ fn exactly(tokens: u32) -> LengthDist {
     LengthDist { law: LengthLaw::Fixed(tokens), min: 1, max: tokens }
 }
 
-/// One request at the start, for task 0; a prompt of 10 tokens and an answer of 5.
-fn scenario(tasks: Vec<TaskSpec>) -> Scenario {
-    let row = TraceRow {
-        at: Time::ZERO,
+/// Requests at these milliseconds, each with a prompt of 10 tokens and an answer of 5.
+fn arriving(at: &[u64]) -> Arrivals {
+    let row = |&at: &u64| TraceRow {
+        at: Time::ZERO.after(MS(at)),
         input: 10,
         output: 5,
         session: u32::MAX,
         segments_at: 0,
         segments_len: 0,
     };
-    let trace = Trace { rows: vec![row], segments: Vec::new(), span: Span(1) };
+    let rows: Vec<TraceRow> = at.iter().map(row).collect();
+    let span = Span(rows.last().map_or(1, |last| last.at.0 + 1));
+    let trace = Arc::new(Trace { rows, segments: Vec::new(), span });
+    Arrivals::Replay { trace, jitter: Span::ZERO }
+}
+
+/// Another source like the first, with requests of its own.
+fn another_source(scenario: &mut Scenario, at: &[u64]) -> usize {
+    let number = scenario.sources.len();
+    let arrivals = arriving(at);
+    let source = SourceSpec { key: 100 + number as u64, arrivals, ..scenario.sources[0].clone() };
+    scenario.sources.push(source);
+    number
+}
+
+/// Another model like the first at a backend of its own, like the first one's.
+fn another_model(scenario: &mut Scenario) -> usize {
+    let number = scenario.models.len();
+    let remote = RemoteId(scenario.remotes.len() as u32);
+    scenario.remotes.push(RemoteSpec { key: 200 + number as u64, ..scenario.remotes[0].clone() });
+    let serving = Serving { backend: Backend::Remote(remote), weight: 1.0 };
+    scenario.models.push(ModelSpec { served_by: vec![serving], ..scenario.models[0].clone() });
+    number
+}
+
+/// One request at the start, for task 0.
+fn scenario(tasks: Vec<TaskSpec>) -> Scenario {
     let source = SourceSpec {
         name: "one".into(),
         key: 1,
         task: TaskId(0),
-        arrivals: Arrivals::Replay { trace: Arc::new(trace), jitter: Span::ZERO },
+        arrivals: arriving(&[0]),
         lengths: LengthsSpec { input: exactly(10), output: exactly(5), correlation: 0.0 },
         ends_by_eos: true,
         max_tokens: None,
@@ -106,6 +145,41 @@ fn run(scenario: &Scenario) -> Outcome {
     let outcome = Simulation::new(scenario, 1, 0).run();
     assert_eq!(outcome.audit, Vec::<String>::new());
     outcome
+}
+
+/// A run and what it tells of each call and task, in the order they ended.
+fn records(scenario: &Scenario) -> (Outcome, KeepAll) {
+    let simulation = Simulation::recording(scenario, 1, 0, KeepAll::default());
+    let (outcome, kept) = simulation.run_with(&|| false);
+    let outcome = outcome.expect("nobody stops it");
+    assert_eq!(outcome.audit, Vec::<String>::new());
+    (outcome, kept)
+}
+
+/// What all succeeded tasks of a kind together waited for by this cause.
+fn waited(task: &TaskOutcome, cause: Driver) -> Span {
+    let picoseconds: u128 = task.drivers.bands.iter().map(|band| band.parts[cause as usize]).sum();
+    Span(u64::try_from(picoseconds).expect("small tasks"))
+}
+
+/// Whoever begins in this time fails, and is told so after `error_after`.
+fn outage(from: u64, until: u64, error_after: u64) -> Incident {
+    let (at, length) = (Time::ZERO.after(MS(from)), MS(until - from));
+    Incident { at, length, error_rate: 1.0, slowness: 1.0, error_after: MS(error_after) }
+}
+
+/// A condition that always holds of an answer, or never.
+fn always(holds: bool) -> Predicate {
+    let limit = Value::Number(if holds { 2.0 } else { -1.0 });
+    let ops = vec![Op::Read(Signal::Confidence), Op::Constant(limit), Op::Less];
+    Predicate::new(ops).expect("well formed")
+}
+
+/// All answers of model 0 are right with this probability, each by luck of its own.
+fn right_in(scenario: &mut Scenario, success: f64) {
+    scenario.intents =
+        vec![IntentSpec { name: "i".into(), key: 5, confidence: 0.0, consistency: 0.0 }];
+    scenario.models[0].quality = vec![Quality { success, unsafe_rate: 0.0 }];
 }
 
 fn retry(max_attempts: u32) -> Option<RetrySpec> {

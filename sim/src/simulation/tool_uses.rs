@@ -10,6 +10,7 @@ use crate::record::Recorder;
 use crate::resilience::Failure;
 use crate::tasks::{Answer, Driver, Path, Rung, ToolUse};
 use crate::units::Time;
+use smallvec::SmallVec;
 
 impl<R: Recorder> Simulation<'_, R> {
     /// A step uses a tool.
@@ -143,17 +144,24 @@ impl<R: Recorder> Simulation<'_, R> {
         self.executed(execution, tool_use.path, Answer::SURE, failure);
     }
 
-    /// Nobody waits for a use any more.
-    pub(super) fn cancel_use(&mut self, own: Handle, now: Time) {
-        let Some(tool_use) = self.flow.uses.get(own) else { return };
-        match tool_use.place {
-            UsePlace::At(course) => self.leave_tool(own, &course, now),
-            UsePlace::Queue(spot) => {
-                self.world.tools[tool_use.tool.index()].cancel_queued(spot);
+    /// Nobody waits for these uses any more. Those in a queue leave it first, or they would begin,
+    /// and be paid for, where another of them leaves.
+    pub(super) fn cancel_uses(&mut self, mut uses: SmallVec<[Handle; 2]>, now: Time) {
+        let waits = |own: Handle| {
+            self.flow.uses.get(own).is_some_and(|u| matches!(u.place, UsePlace::Queue(_)))
+        };
+        uses.sort_by_key(|&own| !waits(own));
+        for own in uses {
+            let Some(tool_use) = self.flow.uses.get(own) else { continue };
+            match tool_use.place {
+                UsePlace::At(course) => self.leave_tool(own, &course, now),
+                UsePlace::Queue(spot) => {
+                    self.world.tools[tool_use.tool.index()].cancel_queued(spot);
+                }
+                UsePlace::Nowhere | UsePlace::Cached => {}
             }
-            UsePlace::Nowhere | UsePlace::Cached => {}
+            self.flow.uses.remove(own);
         }
-        self.flow.uses.remove(own);
     }
 
     /// Whether the task may still use tools; when not, the ladder's last rungs end it.

@@ -142,4 +142,20 @@ mod tests {
         assert_eq!((sum, path.at()), (100, Time(200)));
         assert_eq!(path.parts()[Driver::Preemption as usize], Span(15));
     }
+
+    #[test]
+    fn preemption_takes_from_the_part_that_it_fell_into() {
+        for (stalled, left) in [((7, 0), (13, 60)), ((0, 9), (20, 51)), ((25, 70), (0, 0))] {
+            let mut path = Path::starting(Time(100));
+            let stalled = (Span(stalled.0), Span(stalled.1));
+            path.run(Time(110), Time(130), Time(190), stalled);
+            let parts = path.parts();
+            let told = (parts[Driver::Prefill as usize], parts[Driver::Decode as usize]);
+            assert_eq!(
+                (parts[Driver::Queueing as usize], told),
+                (Span(10), (Span(left.0), Span(left.1)))
+            );
+            assert_eq!(parts[Driver::Preemption as usize], Span(80 - left.0 - left.1));
+        }
+    }
 }

@@ -55,6 +55,8 @@ fn a_match_that_is_too_short_is_none() {
     assert_eq!(send(&mut cache, 0, &[(1, 90), (2, 60)]), (0, 150));
     assert_eq!(send(&mut cache, 1, &[(1, 90), (3, 60)]), (0, 150));
     assert_eq!(send(&mut cache, 2, &[(1, 90), (2, 60)]), (150, 0));
+    assert_eq!(send(&mut cache, 3, &[(4, 100)]), (0, 100), "the least length is long enough");
+    assert_eq!(send(&mut cache, 4, &[(4, 100)]), (100, 0));
 }
 
 #[test]

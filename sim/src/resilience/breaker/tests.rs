@@ -159,8 +159,10 @@ fn results_of_an_earlier_state_are_ignored() {
     let probe = breaker.permit(at(15)).expect("half-open");
     breaker.record(at(16), FAILED, Span::ZERO, early[1]);
     breaker.release(early[2]);
+    let second = breaker.permit(at(16)).expect("two are let through");
+    assert_eq!(breaker.permit(at(16)), None, "and no third for one that was let through earlier");
     breaker.record(at(17), Ok(()), Span::ZERO, probe);
-    calls(&mut breaker, at(18), &[Ok(())]);
+    breaker.record(at(18), Ok(()), Span::ZERO, second);
     assert_eq!(breaker.state(), BreakerState::Closed, "two successes, no failure");
 }
 

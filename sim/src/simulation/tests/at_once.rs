@@ -2,7 +2,6 @@
 //! carries it.
 
 use super::*;
-use crate::predicate::{Op, Predicate, Signal, Value};
 
 /// A run on a thread with 1 MiB of stack, half of what threads of a pool have.
 #[expect(clippy::disallowed_methods, reason = "only a thread of its own has a stack to choose")]
@@ -14,11 +13,6 @@ fn run_on_a_small_stack(scenario: &Scenario) -> Outcome {
     })
 }
 
-fn never() -> Option<Predicate> {
-    let ops = vec![Op::Read(Signal::Confidence), Op::Constant(Value::Number(-1.0)), Op::Less];
-    Some(Predicate::new(ops).expect("well formed"))
-}
-
 fn part(task: u32, turns: u32) -> Step {
     let repeat = Repeat::Loop(exactly(turns));
     Step { repeat, ..step(&[], Some(Work::SubTask(TaskId(task)))) }
@@ -26,7 +20,7 @@ fn part(task: u32, turns: u32) -> Step {
 
 #[test]
 fn loops_in_loops_whose_turns_take_no_time() {
-    let left_out = Step { when: never(), ..step(&[], None) };
+    let left_out = Step { when: Some(always(false)), ..step(&[], None) };
     let tasks = vec![
         of_steps(vec![part(1, 1_000)]),
         of_steps(vec![part(2, 100)]),
@@ -39,7 +33,7 @@ fn loops_in_loops_whose_turns_take_no_time() {
 #[test]
 fn parts_of_parts_a_thousand_deep() {
     let mut tasks: Vec<TaskSpec> = (1..1_000).map(|n| of_steps(vec![part(n, 1)])).collect();
-    tasks.push(of_steps(vec![Step { when: never(), ..step(&[], None) }]));
+    tasks.push(of_steps(vec![Step { when: Some(always(false)), ..step(&[], None) }]));
     assert_eq!(run_on_a_small_stack(&scenario(tasks.clone())).tasks[0].succeeded, 1);
     // And one that is given up while the innermost is at work.
     tasks[0].budget.max_latency = Some(MS(50));
@@ -50,7 +44,7 @@ fn parts_of_parts_a_thousand_deep() {
 #[test]
 fn a_chain_of_a_thousand_steps_that_are_left_out() {
     let after = |number: u32| number.checked_sub(1).into_iter().collect::<Vec<u32>>();
-    let left_out = |number| Step { when: never(), ..step(&after(number), None) };
+    let left_out = |number| Step { when: Some(always(false)), ..step(&after(number), None) };
     let chain = of_steps((0..1_000).map(left_out).collect());
     assert_eq!(run_on_a_small_stack(&scenario(vec![chain])).tasks[0].succeeded, 1);
 }
