@@ -186,6 +186,8 @@ impl Resolver<'_> {
                 let known: Vec<&str> = self.model_names.keys().copied().collect();
                 let message = "say which model is called: there is not exactly one";
                 let problem = Problem::new(ProblemKind::MissingKey, &call.site, message);
+                // Whoever misspelt the section that says so is told that.
+                let problem = problem.rests_on(["routing".to_owned()]);
                 self.push(problem.help(did_you_mean("", &known)));
                 None
             }
