@@ -78,7 +78,10 @@ ttl_seconds = 86400
 "#;
 
 fn check(resolved: &Resolved) {
-    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    // Neither of the bigger models was measured, and the file states no times of its own.
+    let warned = resolved.warnings.iter().map(|warning| warning.site.key.as_str());
+    let borrowed = ["providers.claude-3-5-sonnet", "providers.gpt-4o"];
+    assert_eq!(warned.collect::<Vec<_>>(), borrowed, "{:?}", resolved.warnings);
     let scenario = &resolved.scenario;
     let name = |model: sim::ids::ModelId| scenario.models[model.index()].name.as_str();
     let task = &scenario.tasks[0];
