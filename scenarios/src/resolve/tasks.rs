@@ -207,7 +207,7 @@ impl Resolver<'_> {
     }
 
     /// Different model calls of a task and its parts.
-    fn calls(&self, task: TaskId) -> impl Iterator<Item = &ModelCallSpec> {
+    pub(super) fn calls(&self, task: TaskId) -> impl Iterator<Item = &ModelCallSpec> {
         let tasks = self.parts(task).into_iter().filter_map(|at| self.tasks.get(at)?.as_ref());
         let steps = tasks.flat_map(|task| &task.spec.graph.steps);
         steps.filter_map(|step| match &step.work {
