@@ -446,3 +446,29 @@ fn a_priority_that_nothing_looks_at_is_warned_about() {
     assert!(!desk(&[priority, ordered, "providers.mini.concurrency=4"]));
     assert!(!desk(&[priority, "tools.crm.concurrency=1", "tools.crm.discipline=priority"]));
 }
+
+#[test]
+fn a_misspelt_intent_is_an_error_wherever_it_stands() {
+    let desk = |changes: &[&str]| load(crate::support::DESK, changes);
+    for (change, key, help) in [
+        ("tasks.reply.steps.1.model_call.intent=clasify", "intent", "did you mean `classify`? If"),
+        ("routing.by_intent={ drat = 'big' }", "by_intent.drat", "did you mean `draft`?"),
+        (
+            "routing.escalate_if=[{ when = \"intent == 'drfat'\", model = 'big' }]",
+            "escalate_if[0].when",
+            "did you mean `draft`?",
+        ),
+    ] {
+        let problems = desk(&[change]).expect_err("refused");
+        let [problem] = problems.list.as_slice() else { panic!("{change}: {problems}") };
+        assert_eq!(problem.kind, Kind::UnknownName, "{problem}");
+        assert!(problem.site.key.ends_with(key), "{problem}");
+        assert!(problem.help.as_ref().is_some_and(|told| told.starts_with(help)), "{problem}");
+    }
+    // The table of qualities is misspelt, and the call is right.
+    let text = crate::support::DESK.replace("[intents.draft]", "[intents.drafd]");
+    let problems = load(&text, &[]).expect_err("refused");
+    assert!(problems.to_string().contains("did you mean `drafd`?"), "{problems}");
+    // A label that is like no declared one is nothing but a label.
+    assert!(desk(&["tasks.reply.steps.1.model_call.intent=triage"]).is_ok());
+}
