@@ -205,7 +205,13 @@ mod tests {
             .chain(c.engines.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.all_prices.iter().map(|r| (&r.source, &r.as_of)))
             .chain(c.hosted.iter().map(|r| (&r.source, &r.as_of)))
-            .chain(c.hosted.iter().map(|r| (&r.timing_source, &r.as_of)))
+            .chain(c.hosted.iter().flat_map(|r| [&r.ttft, &r.tpot]).map(|t| (&t.source, &t.as_of)))
+            .chain(
+                c.hosted
+                    .iter()
+                    .filter_map(|r| r.prompt_cache.as_ref())
+                    .map(|c| (&c.source, &c.as_of)),
+            )
             .chain([(&c.profiles.source, &c.profiles.as_of)]);
         for (source, as_of) in rows {
             assert!(!source.is_empty() && as_of.len() == 10, "{source} {as_of}");

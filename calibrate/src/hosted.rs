@@ -1,7 +1,8 @@
 //! One hosted model: what its API charges for tokens and how fast it was seen to answer.
 //!
 //! Invariants: prices are decimal numbers of dollars per million tokens, checked when the catalogue
-//! is loaded; a row says where its prices and where its times come from.
+//! is loaded; prices, times and the prompt cache each say where they come from, and times on which
+//! model they were measured.
 //!
 //! Deliberately absent: rate limits. They belong to an account and its tier, not to a model.
 
@@ -28,26 +29,30 @@ pub struct HostedModel {
     pub tpot: Timing,
     /// Its cache of prompt prefixes, where its documentation describes one that needs no markers.
     pub prompt_cache: Option<HostedCache>,
-    /// Where the times come from, and how far they can be trusted.
-    pub timing_source: String,
-    /// Where the prices come from.
+    /// Where the prices and the context come from.
     pub source: String,
-    /// Date of the row, ISO 8601.
+    /// Their date, ISO 8601.
     pub as_of: String,
 }
 
 /// Quantiles of a time.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
     /// Median in milliseconds.
     pub p50_ms: f64,
     /// 95th percentile in milliseconds.
     pub p95_ms: f64,
+    /// The model that was measured; another one than the row's stands in for it.
+    pub measured_on: String,
+    /// Who measured it, and how.
+    pub source: String,
+    /// When it was measured or, where that is not told, read; ISO 8601.
+    pub as_of: String,
 }
 
 /// A provider's cache of prompt prefixes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostedCache {
     /// How long a prefix stays after its last use, seconds.
@@ -56,6 +61,10 @@ pub struct HostedCache {
     pub min_tokens: u32,
     /// Cached prefixes are multiples of this many tokens.
     pub granularity: u32,
+    /// Where this is documented.
+    pub source: String,
+    /// When it was read, ISO 8601.
+    pub as_of: String,
 }
 
 /// 95 % quantile of the standard normal distribution (Abramowitz & Stegun, table 26.5).
@@ -135,5 +144,9 @@ mod tests {
         assert!((libm::exp(mu) - 0.645).abs() < 1e-12);
         assert!((libm::exp(mu + super::Z95 * sigma) - 1.094).abs() < 1e-12);
         assert!(crate::hosted_model("gpt-4o-maxi").is_err());
+        // A model whose times were measured on it, and one for which another stands in.
+        assert_eq!(mini.ttft.measured_on, mini.name);
+        let big = crate::hosted_model("gpt-4o").expect("a row");
+        assert_eq!((&big.ttft, &big.tpot), (&mini.ttft, &mini.tpot));
     }
 }

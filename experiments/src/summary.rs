@@ -159,17 +159,19 @@ struct Withheld {
     latency: Option<&'static str>,
     /// Those that only the number of running requests moves.
     pace: Option<&'static str>,
+    /// Attempts per answer: the attempts go on, and the answers do not come.
+    attempts: Option<&'static str>,
 }
 
 impl Withheld {
     fn of(verdict: Option<Verdict>, warm_up: WarmUp) -> Withheld {
         let pace = matches!(warm_up, WarmUp::AtBound(_)).then_some(START_UP);
-        let latency = match verdict {
+        let attempts = match verdict {
             Some(Verdict::Unstable) => Some(UNSTABLE),
             Some(Verdict::Metastable) => Some(METASTABLE),
-            Some(Verdict::Stable) | None => pace,
+            Some(Verdict::Stable) | None => None,
         };
-        Withheld { latency, pace }
+        Withheld { latency: attempts.or(pace), pace, attempts }
     }
 }
 
@@ -281,7 +283,7 @@ fn model(
         drivers: shares(&e2e, [&queue, &prefill, &decode]),
         ttft_histogram: ttft.pooled,
         tpot_histogram: tpot.pooled,
-        work: general.then(|| work::model(records, at)),
+        work: general.then(|| work::model(records, at, withheld.attempts)),
     }
 }
 

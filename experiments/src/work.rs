@@ -26,7 +26,10 @@ pub struct TaskWork {
     pub submissions: u64,
     /// Model calls, answers from caches and further attempts not counted.
     pub calls: u64,
-    /// Those of them that asked a better model because of the confidence of an answer.
+    /// Those of them whose model a rule of the routing chose before they were made.
+    pub by_rule: u64,
+    /// Those of them made again because of the confidence of an answer, by the model of such a
+    /// rule.
     pub escalations: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,
@@ -50,8 +53,10 @@ pub struct TaskWork {
 pub struct ModelWork {
     /// Its share of the answered calls to all models.
     pub share: Estimate,
-    /// Attempts per answered call.
-    pub attempts_per_call: Estimate,
+    /// Attempts of all calls, those of calls without an answer included, per answered call. Absent
+    /// where nothing was answered, and where the backlog grows or the system is stuck: most
+    /// attempts are then of calls that get no answer, and the ratio depends on the horizon.
+    pub attempts_per_answer: Estimate,
     /// Attempts that failed or were refused, by kind.
     pub failures: [u64; FAILURES],
     /// Further attempts after failures.
@@ -150,6 +155,7 @@ pub(crate) fn task(records: &[Record], at: usize) -> TaskWork {
     let mut work = TaskWork {
         submissions: sum(|t| t.submissions),
         calls: sum(|t| t.calls),
+        by_rule: sum(|t| t.by_rule),
         escalations: sum(|t| t.escalations),
         exact_hits: sum(|t| t.exact_hits),
         semantic_hits: sum(|t| t.semantic_hits),
@@ -192,7 +198,8 @@ fn add(sum: &mut Endings, more: &Endings) {
     sum.abandoned += more.abandoned;
 }
 
-pub(crate) fn model(records: &[Record], at: usize) -> ModelWork {
+/// What the guards of a model did; `withheld` says why ratios of attempts would say nothing of it.
+pub(crate) fn model(records: &[Record], at: usize, withheld: Option<&str>) -> ModelWork {
     let outcomes = || records.iter().filter_map(move |r| r.outcome.models.get(at));
     let sum = |of: fn(&ModelOutcome) -> u64| outcomes().map(of).sum::<u64>();
     let shares: Vec<Part> = records
@@ -209,7 +216,10 @@ pub(crate) fn model(records: &[Record], at: usize) -> ModelWork {
     }
     ModelWork {
         share: ratio(&shares, "no call was answered").held_within(0.0, 1.0),
-        attempts_per_call: per(outcomes(), |m| (m.attempts, m.calls), "no call was answered"),
+        attempts_per_answer: withheld.map_or_else(
+            || per(outcomes(), |m| (m.attempts, m.calls), "no call was answered"),
+            Estimate::absent,
+        ),
         failures,
         retries: sum(|m| m.retries),
         hedges: sum(|m| m.hedges),

@@ -2,11 +2,10 @@
 //!
 //! [`result_sha256`] is the SHA-256 of the canonical JSON (no white space, keys in the order of
 //! the document, numbers as the shortest text that reads back as the same number) of
-//! 1. everything in the JSON document from `seed` to `warnings` ([`crate::json`]);
+//! 1. what happened of the JSON document from `seed` to `warnings` ([`crate::json`]): a limit, a
+//!    guard or a policy that never acted changes nothing, and neither does a place that was never
+//!    called (`crate::json::acted` says what exactly is left out);
 //! 2. what the document leaves out: the filled buckets of every histogram, and the time series.
-//!
-//! A backend that was never called and a circuit breaker that never acted are left out: to declare
-//! them changes nothing that happened.
 //!
 //! It leaves out provenance: the scenario's name, question and hash, origins of values, notes from
 //! loading, and versions. So it is equal on any number of threads, in any build and for any file
@@ -14,11 +13,10 @@
 //! wording, so compare digests made by one version.
 
 use crate::json::Results;
-use experiments::{BreakerCounts, RunResult};
+use experiments::RunResult;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sim::metrics::{Histogram, Series};
-use sim::units::Money;
 use std::fmt::Write;
 
 /// Everything the digest covers.
@@ -38,12 +36,11 @@ type Row = (u64, u64, u128, u64, u64, u64, u64, u64);
 /// SHA-256 of every result, in hexadecimal.
 #[must_use]
 pub fn result_sha256(result: &RunResult) -> String {
-    let result = &what_acted(result);
     let buckets = |histogram: &Histogram| histogram.buckets().collect();
     let tasks = result.tasks.iter().map(|task| &task.histogram);
     let models = result.models.iter().flat_map(|m| [&m.ttft_histogram, &m.tpot_histogram]);
     let canonical = Canonical {
-        results: Results::of(result),
+        results: Results::acted(result),
         histograms: tasks.chain(models).map(buckets).collect(),
         series_width_ps: result.series.width.0,
         series: rows(&result.series),
@@ -55,21 +52,6 @@ pub fn result_sha256(result: &RunResult) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
-}
-
-/// The result without the places and guards that had no part in it.
-fn what_acted(result: &RunResult) -> RunResult {
-    let mut acted = result.clone();
-    acted.remotes.retain(|remote| {
-        let refused: u64 = remote.refused.iter().sum();
-        remote.attempts > 0 || refused > 0 || remote.spend != Money::ZERO
-    });
-    let idle = |breaker: &BreakerCounts| breaker.opens == 0 && breaker.rejected == 0;
-    let breakers = acted.remotes.iter_mut().map(|remote| &mut remote.breaker);
-    for breaker in breakers.chain(acted.pools.iter_mut().map(|pool| &mut pool.breaker)) {
-        *breaker = breaker.filter(|breaker| !idle(breaker));
-    }
-    acted
 }
 
 fn rows(series: &Series) -> Vec<Row> {

@@ -16,6 +16,7 @@
 //! Deliberately absent: histograms and time series, which go into tables of their own (the digest
 //! covers them).
 
+mod acted;
 mod money;
 mod work;
 
@@ -114,7 +115,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Every result in the document: what the digest covers.
+/// Every result in the document; the digest covers those that [`Results::acted`] leaves.
 #[derive(Serialize)]
 pub(crate) struct Results<'a> {
     seed: u64,

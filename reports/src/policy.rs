@@ -33,20 +33,23 @@ pub(crate) fn endings_table(result: &RunResult) -> Table {
 
 /// What a task asked for.
 pub(crate) fn work(result: &RunResult) -> Table {
-    let headers = ["submissions", "calls", "escalated", "cache hits", "wrong hits"];
+    let headers = ["submissions", "calls", "by rule", "escalated", "cached", "wrong"];
     let mut table = Table::new("Work", &headers);
     for (task, work) in works(result) {
         let (asked, calls) = (&work.submissions_per_task, &work.calls_per_submission);
         [asked, calls].into_iter().for_each(|ratio| table.explain(ratio));
         let mut cells = vec![Cell::of(asked, Unit::Plain), Cell::of(calls, Unit::Plain)];
         let hits = work.exact_hits + work.semantic_hits;
-        cells.extend([work.escalations, hits, work.wrong_hits].map(|n| Cell::plain(count(n))));
+        let counts = [work.by_rule, work.escalations, hits, work.wrong_hits];
+        cells.extend(counts.map(|n| Cell::plain(count(n))));
         table.row(&task.name, cells);
     }
     if !table.rows.is_empty() {
         table.notes.push(
-            "submissions per task and calls per submission; what the answer caches answer is no \
-             call, and wrong if the answer belongs to another question."
+            "submissions per task and calls per submission. By rule: calls whose model a rule chose \
+             before they were made; escalated: calls made again because of the confidence of an \
+             answer. Cached: what the answer caches answer, which is no call; wrong: the part whose \
+             answer belongs to another question."
                 .into(),
         );
     }
@@ -80,11 +83,11 @@ pub(crate) fn models(result: &RunResult) -> Table {
     let mut table = Table::new("Routes", &headers);
     for model in &result.models {
         let Some(work) = &model.work else { continue };
-        [&work.share, &work.attempts_per_call].into_iter().for_each(|ratio| table.explain(ratio));
+        [&work.share, &work.attempts_per_answer].into_iter().for_each(|ratio| table.explain(ratio));
         let unused = work.wasted_input_tokens + work.wasted_output_tokens;
         let mut cells = vec![
             Cell::of(&work.share, Unit::Share),
-            Cell::of(&work.attempts_per_call, Unit::Plain),
+            Cell::of(&work.attempts_per_answer, Unit::Plain),
         ];
         let counts = [work.retries, work.hedges, work.fallbacks, unused];
         cells.extend(counts.map(|n| Cell::plain(count(n))));
@@ -92,8 +95,9 @@ pub(crate) fn models(result: &RunResult) -> Table {
     }
     if !table.rows.is_empty() {
         table.notes.push(
-            "share of the answered calls; unused tokens: computed or written by pools for answers \
-             that nobody used."
+            "share of the answered calls; attempts/answer: attempts of all calls, also of those \
+             without an answer, per answered call; unused tokens: computed or written by pools for \
+             answers that nobody used."
                 .into(),
         );
     }

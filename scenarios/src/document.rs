@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: the meaning of keys (see `reader` and `file`).
 
-use crate::problem::{Place, Problem, ProblemKind, Problems, Sink, Site, did_you_mean};
+use crate::problem::{Place, Problem, ProblemKind, Problems, Sink, Site, join};
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -297,7 +297,7 @@ pub(crate) fn bare_value(text: &str, place: &Place) -> Node {
     }
 }
 
-/// Tables whose keys users name: an override may change such a name's settings, not invent one.
+/// Tables whose keys users name: an override that adds a name there may have misspelt one.
 const NAMED: [&str; 11] = [
     "traffic",
     "tasks",
@@ -312,22 +312,54 @@ const NAMED: [&str; 11] = [
     "plans",
 ];
 
-/// Applies `key.path=value` to a document.
-pub(crate) fn set(root: &mut Node, text: &str, sink: &Sink) {
+/// A name that an override added to one of the tables of names.
+#[derive(Debug)]
+pub(crate) struct NewName {
+    /// The override, and the key path down to the name.
+    pub(crate) site: Site,
+    pub(crate) name: String,
+    /// Names that were there before.
+    pub(crate) known: Vec<String>,
+}
+
+/// Applies `key.path=value` to a document; says which name that added, if any.
+pub(crate) fn set(root: &mut Node, text: &str, sink: &Sink) -> Option<NewName> {
     let shown = crate::problem::shortened(text).replace(['\n', '\r'], " ");
     let place = Place { file: format!("--set {shown}").into(), line: 1, column: 1 };
     let site = Site { place: place.clone(), key: String::new() };
+    let refuse = |message: &str| sink.push(Problem::new(ProblemKind::Syntax, &site, message));
     let Some((path, value)) = text.split_once('=') else {
-        let problem = Problem::new(ProblemKind::Syntax, &site, "an override is `key.path=value`");
-        return sink.push(problem);
+        refuse("an override is `key.path=value`");
+        return None;
     };
     let Some(keys) = path_of(path) else {
-        let message = "the key path is not dot-separated TOML keys";
-        return sink.push(Problem::new(ProblemKind::Syntax, &site, message));
+        refuse("the key path is not dot-separated TOML keys");
+        return None;
     };
-    if let Err(problem) = put(root, &keys, bare_value(value.trim(), &place), &site) {
-        sink.push(problem);
+    let new = new_name(root, &keys, &place);
+    match put(root, &keys, bare_value(value.trim(), &place), &site) {
+        Ok(()) => new,
+        Err(problem) => {
+            sink.push(problem);
+            None
+        }
     }
+}
+
+/// The name that a value at `keys` would add to a table of names.
+fn new_name(root: &Node, keys: &[String], place: &Place) -> Option<NewName> {
+    let [table, name, ..] = keys else { return None };
+    let Value::Table(root) = &root.value else { return None };
+    if !NAMED.contains(&table.as_str()) {
+        return None;
+    }
+    let known: Vec<String> = match root.get(table).map(|entry| &entry.node.value) {
+        Some(Value::Table(named)) => named.entries.iter().map(|entry| entry.key.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let key = join(table, name);
+    let site = Site { place: place.clone(), key };
+    (!known.contains(name)).then(|| NewName { site, name: name.clone(), known })
 }
 
 /// `a."b.c".d` as its keys.
@@ -355,20 +387,14 @@ fn put(root: &mut Node, keys: &[String], value: Node, site: &Site) -> Result<(),
     let mut node = root;
     for (depth, key) in keys.iter().enumerate() {
         let key_site = Site { place: site.place.clone(), key: keys[..=depth].join(".") };
-        let user_named = depth == 1 && NAMED.contains(&keys[0].as_str());
-        node = step(node, key, user_named, &key_site)?;
+        node = step(node, key, &key_site)?;
     }
     *node = value;
     Ok(())
 }
 
-/// The value below `node`, made when absent and when the key may be new.
-fn step<'a>(
-    node: &'a mut Node,
-    key: &str,
-    user_named: bool,
-    site: &Site,
-) -> Result<&'a mut Node, Problem> {
+/// The value below `node`, made when absent.
+fn step<'a>(node: &'a mut Node, key: &str, site: &Site) -> Result<&'a mut Node, Problem> {
     let unknown = |message: String| Problem::new(ProblemKind::UnknownKey, site, message);
     match &mut node.value {
         Value::List(items) => {
@@ -382,12 +408,6 @@ fn step<'a>(
         Value::Table(table) => {
             let at = match table.entries.iter().position(|entry| entry.key == key) {
                 Some(at) => at,
-                None if user_named => {
-                    let known: Vec<_> = table.entries.iter().map(|e| e.key.as_str()).collect();
-                    let message =
-                        format!("nothing is called `{}` here", crate::problem::shortened(key));
-                    return Err(unknown(message).help(did_you_mean(key, &known)));
-                }
                 None => {
                     let place = site.place.clone();
                     let value = Value::Table(Table::default());
@@ -489,10 +509,46 @@ mod tests {
         set(&mut node, "scenario.horizon=24h", &sink);
         assert!(sink.is_empty());
         assert_eq!(find(&node, &["scenario", "horizon"]).value, Value::Text("24h".into()));
-        for wrong in ["", "x", "=1", "tasks.b.value=1", "tasks.a.steps.1.n=2", "a..b=1", "\"a=1"] {
+        for wrong in ["", "x", "=1", "tasks.a.steps.1.n=2", "a..b=1", "\"a=1"] {
             let sink = Sink::default();
             set(&mut node, wrong, &sink);
             assert!(!sink.is_empty(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn every_table_of_names_is_known() {
+        let schema = |kind| crate::schema::schema(kind)["properties"].clone();
+        let scenario = schema(crate::schema::SchemaKind::Scenario);
+        let policy = schema(crate::schema::SchemaKind::Policy);
+        let is_named = |(key, table): &(&String, &serde_json::Value)| {
+            let of_names = table["additionalProperties"]["type"] == "object";
+            of_names && key.as_str() != "objectives" && policy[key.as_str()].is_null()
+        };
+        let tables = scenario.as_object().expect("keys").iter().filter(is_named);
+        let mut tables: Vec<&str> = tables.map(|(key, _)| key.as_str()).collect();
+        let mut known = NAMED.to_vec();
+        tables.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(tables, known);
+    }
+
+    #[test]
+    fn an_override_may_add_a_name_and_says_so() {
+        let mut node = root("[tasks.a]\nsteps = []\n");
+        let sink = Sink::default();
+        let mut added = |text: &str| {
+            let new = set(&mut node, text, &sink);
+            new.map(|new| (new.site.key, new.known.join(" ")))
+        };
+        assert_eq!(added("tasks.a.value=$1"), None);
+        assert_eq!(added("tasks.b.value=$1"), Some(("tasks.b".into(), "a".into())));
+        assert_eq!(added("tasks.b.harm_cost=$2"), None);
+        let quoted = Some(("providers.\"x.y\"".into(), String::new()));
+        assert_eq!(added("providers.\"x.y\".rpm=10"), quoted);
+        assert_eq!(added("retries.max_attempts=2"), None);
+        assert!(sink.is_empty());
+        let value = &find(&node, &["tasks", "b", "value"]).value;
+        assert_eq!(*value, Value::Text("$1".into()));
     }
 }

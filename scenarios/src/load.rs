@@ -4,13 +4,13 @@
 //! a policy file comes from the scenario's folder when the scenario names it, and from wherever
 //! the caller says when the caller does.
 
-use crate::document::{self, Node, Value};
+use crate::document::{self, NewName, Node, Value};
 use crate::file::{self, POLICY_KEYS, PolicyFile, ScenarioFile};
 use crate::library::{self, Shipped};
-use crate::problem::{Problem, ProblemKind, Problems, Site, did_you_mean};
+use crate::problem::{Problem, ProblemKind, Problems, Site, did_you_mean, nearest};
 use crate::reader::{Context, Reader, read_table};
 use crate::resolve::resolve;
-use crate::resolved::Resolved;
+use crate::resolved::{Resolved, Warning};
 use crate::source_files::SourceFiles;
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -120,6 +120,7 @@ fn load(
         hash_in(policy_text);
         policy_root = Some(document::parse(policy_name, policy_text)?);
     }
+    let mut added = Vec::new();
     for text in overrides {
         hash_in(text);
         let key = key_of(text);
@@ -127,20 +128,52 @@ fn load(
             continue;
         }
         let target = policy_root.as_mut().filter(|_| POLICY_KEYS.contains(&key.as_str()));
-        document::set(target.unwrap_or(&mut root), text, &context.sink);
+        added.extend(document::set(target.unwrap_or(&mut root), text, &context.sink));
     }
     let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
 
-    let Some(mut scenario) = read_scenario(&context, &root) else {
-        return Err(context.sink.into_problems());
+    let resolved = read_scenario(&context, &root).and_then(|mut scenario| {
+        if let Some(node) = &policy_root {
+            replace_policy(&context, &mut scenario, (&root, node), given);
+        }
+        resolve(&context, files, &scenario, name, sha256)
+    });
+    match resolved {
+        Some(mut resolved) => {
+            resolved.warnings.extend(added.iter().filter_map(perhaps_misspelt));
+            Ok(resolved)
+        }
+        None => {
+            let mut problems = context.sink.into_problems();
+            added.iter().for_each(|new| explain(new, &mut problems));
+            Err(problems)
+        }
+    }
+}
+
+/// What to know of a name that an override added beside one that is much like it.
+fn perhaps_misspelt(new: &NewName) -> Option<Warning> {
+    let meant = nearest(&new.name, new.known.iter().map(String::as_str))?;
+    let message = format!("this adds `{}`, beside `{meant}`; is it misspelt?", new.name);
+    Some(Warning { site: new.site.clone(), message })
+}
+
+/// Where something is missing of a name that an override added, says first that it added one:
+/// whoever has misspelt a name wonders what should be missing.
+fn explain(new: &NewName, problems: &mut Problems) {
+    let of_new = |problem: &Problem| {
+        let Site { place, key } = &problem.site;
+        let below =
+            key.strip_prefix(&new.site.key).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let incomplete = matches!(problem.kind, ProblemKind::MissingKey | ProblemKind::Conflict);
+        incomplete && *place == new.site.place && (below || *key == new.site.key)
     };
-    if let Some(node) = &policy_root {
-        replace_policy(&context, &mut scenario, (&root, node), given);
-    }
-    match resolve(&context, files, &scenario, name, sha256) {
-        Some(resolved) => Ok(resolved),
-        None => Err(context.sink.into_problems()),
-    }
+    let Some(first) = problems.list.iter().position(of_new) else { return };
+    let known: Vec<&str> = new.known.iter().map(String::as_str).collect();
+    let message = format!("this adds `{}`, which the file does not have", new.name);
+    let mut problem = Problem::new(ProblemKind::UnknownName, &new.site, message);
+    problem.help = (!known.is_empty()).then(|| did_you_mean(&new.name, &known));
+    problems.list.insert(first, problem);
 }
 
 fn read_scenario(context: &Context, root: &Node) -> Option<ScenarioFile> {

@@ -155,10 +155,17 @@ impl Problem {
             return Problem::new(ProblemKind::UnknownKey, site, message).help(help);
         }
         let message = format!("unknown key `{}`", shortened(key));
-        let meant = nearest(key, known.iter().copied()).map(|meant| join(parent, meant));
-        let help = Some(did_you_mean(key, known));
-        let tie = meant.map(|meant| Box::new(Tie::Meant(meant)));
-        Problem { help, tie, ..Problem::new(ProblemKind::UnknownKey, site, message) }
+        let same = known.iter().copied().find(|known| is_same_key(key, known));
+        let help = match same {
+            Some(same) if key.eq_ignore_ascii_case(same) => {
+                format!("write `{same}`: keys are in lower case")
+            }
+            Some(same) => format!("write `{same}`"),
+            None => did_you_mean(key, known),
+        };
+        let meant = same.or_else(|| nearest(key, known.iter().copied()));
+        let tie = meant.map(|meant| Box::new(Tie::Meant(join(parent, meant))));
+        Problem { help: Some(help), tie, ..Problem::new(ProblemKind::UnknownKey, site, message) }
     }
 
     /// Names the keys this problem follows from: a problem of theirs explains it.
@@ -304,7 +311,15 @@ pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(59).chain(['…']).collect()
 }
 
-/// The known name most like `given`, when one is close enough to be a slip of the finger.
+/// Whether a key is a known one as pseudo-configurations write it: sections in upper case, and
+/// `TASK_BUDGETS` for what is `budgets` here.
+fn is_same_key(given: &str, known: &str) -> bool {
+    let spelling = if known == "budgets" { "task_budgets" } else { known };
+    [known, spelling].iter().any(|known| given.eq_ignore_ascii_case(known))
+}
+
+/// The known name most like `given`, in upper or lower case, when one is close enough to be a slip
+/// of the finger.
 pub(crate) fn nearest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -313,9 +328,11 @@ pub(crate) fn nearest<'a>(
     if given.len() > 200 {
         return None;
     }
+    let given = given.to_ascii_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&given, &name.to_ascii_lowercase());
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .map(|name| (distance(name), name))
         .filter(|&(distance, name)| distance <= (name.chars().count() / 3).max(1))
         .min()
         .map(|(_, name)| name)
@@ -346,6 +363,7 @@ mod tests {
     #[test]
     fn suggestions_are_near_or_absent() {
         assert_eq!(nearest("horizn", ["horizon", "seed"]), Some("horizon"));
+        assert_eq!(nearest("GPT-4O", ["gpt-4o", "gpt-4o-mini"]), Some("gpt-4o"));
         assert_eq!(nearest("zebra", ["horizon", "seed"]), None);
         assert_eq!(nearest(&"x".repeat(10_000), ["horizon"]), None);
         assert_eq!(did_you_mean("b", &["alpha", "beta"]), "known: alpha, beta");

@@ -16,6 +16,7 @@ mod names;
 mod objectives;
 mod people;
 mod policy;
+mod priorities;
 mod steps;
 mod tasks;
 mod traffic;
@@ -357,5 +358,6 @@ impl<'a> Resolver<'a> {
                 self.warn(&name.site, "no traffic starts this task".to_owned());
             }
         }
+        self.check_priorities();
     }
 }

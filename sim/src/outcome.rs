@@ -69,7 +69,9 @@ pub struct TaskOutcome {
     pub submissions: u64,
     /// Model calls, attempts not counted.
     pub calls: u64,
-    /// Calls that went to a better model because of the confidence of an answer.
+    /// Calls whose model a rule of the routing chose before they were made.
+    pub by_rule: u64,
+    /// Calls made again because of the confidence of an answer, by the model of such a rule.
     pub escalations: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,

@@ -135,6 +135,10 @@ fn a_disturbance_can_leave_a_system_stuck() {
     assert!(stuck.tasks[0].latency.p95.value.is_none());
     let why = &stuck.stability.why;
     assert!(why.contains("in 4 of 4 replications"), "{why}");
+    // Attempts go on and answers do not come: how many of them there are says how long it lasted.
+    let attempts = &stuck.models[0].work.as_ref().expect("a policy").attempts_per_answer;
+    assert_eq!(attempts.value, None);
+    assert_eq!(attempts.reason.as_deref(), Some("metastable: depends on the horizon"));
     let amplification = stuck.amplification.expect("a model under a policy");
     let [load] = amplification.models.as_slice() else { panic!("one model") };
     assert_eq!((load.worst, load.vulnerable), (Some(4.0), Some(true)));
@@ -147,6 +151,8 @@ fn below_the_threshold_the_same_disturbance_passes() {
     for scenario in [world::fragile(1, 6.0), world::fragile(4, 2.0)] {
         let found = result(&scenario);
         assert_eq!(found.stability.verdict, Some(Verdict::Stable), "{}", found.stability.why);
+        let attempts = &found.models[0].work.as_ref().expect("a policy").attempts_per_answer;
+        assert!(attempts.value.is_some_and(|ratio| ratio >= 1.0), "{attempts:?}");
     }
     let mut calm = world::fragile(4, 6.0);
     calm.remotes[0].incidents.clear();

@@ -75,6 +75,11 @@ impl<'a> Spend<'a> {
             drivers: result.cost_drivers.as_ref().map(Drivers::of),
         }
     }
+
+    /// As spend that only engines cause.
+    pub(super) fn leave_out_causes(&mut self) {
+        (self.wasted_usd, self.drivers) = (None, None);
+    }
 }
 
 #[derive(Serialize)]

@@ -62,6 +62,11 @@ impl<'a> Task<'a> {
             money: task.work.as_ref().map(|_| Money::of(&task.money)),
         }
     }
+
+    /// As a task that no policy could act on.
+    pub(super) fn leave_out_work(&mut self) {
+        (self.work, self.drivers, self.money) = (None, None, None);
+    }
 }
 
 #[derive(Serialize)]
@@ -112,6 +117,11 @@ impl<'a> Calls<'a> {
             reason: model.drivers.is_none().then_some("no time passed in any call"),
             guards: model.work.as_ref().map(Guards::of),
         }
+    }
+
+    /// As a model that nothing guards.
+    pub(super) fn leave_out_guards(&mut self) {
+        self.guards = None;
     }
 }
 
@@ -170,6 +180,11 @@ impl<'a> Pool<'a> {
             breaker: pool.breaker.map(Breaker::of),
         }
     }
+
+    /// Without a circuit breaker that never acted.
+    pub(super) fn leave_out_idle(&mut self) {
+        self.breaker = self.breaker.take().filter(Breaker::acted);
+    }
 }
 
 /// What the tasks of one kind did, by names.
@@ -178,6 +193,7 @@ struct Work<'a> {
     endings: Named<'static, u64>,
     submissions: u64,
     calls: u64,
+    by_rule: u64,
     escalations: u64,
     exact_hits: u64,
     semantic_hits: u64,
@@ -197,6 +213,7 @@ impl<'a> Work<'a> {
             endings: named(&ENDING_KEYS, &endings(&work.endings)),
             submissions: work.submissions,
             calls: work.calls,
+            by_rule: work.by_rule,
             escalations: work.escalations,
             exact_hits: work.exact_hits,
             semantic_hits: work.semantic_hits,
@@ -258,7 +275,7 @@ impl<'a> Money<'a> {
 #[derive(Serialize)]
 struct Guards<'a> {
     share: Number<'a>,
-    attempts_per_call: Number<'a>,
+    attempts_per_answer: Number<'a>,
     failures: Named<'static, u64>,
     retries: u64,
     hedges: u64,
@@ -275,7 +292,7 @@ impl<'a> Guards<'a> {
     fn of(work: &'a ModelWork) -> Guards<'a> {
         Guards {
             share: Number::of(&work.share),
-            attempts_per_call: Number::of(&work.attempts_per_call),
+            attempts_per_answer: Number::of(&work.attempts_per_answer),
             failures: failures(&work.failures),
             retries: work.retries,
             hedges: work.hedges,
@@ -295,6 +312,10 @@ struct Breaker {
 impl Breaker {
     fn of(counts: BreakerCounts) -> Breaker {
         Breaker { opens: counts.opens, rejected: counts.rejected }
+    }
+
+    fn acted(&self) -> bool {
+        self.opens > 0 || self.rejected > 0
     }
 }
 
@@ -356,6 +377,13 @@ impl<'a> Backend<'a> {
                 spend.into_iter().map(|(key, amount)| (key, dollars_exact(amount))).collect(),
             ),
         }
+    }
+
+    /// Without limits and a circuit breaker that never acted.
+    pub(super) fn leave_out_idle(&mut self) {
+        self.utilisation = None;
+        self.awake = self.awake.take().filter(|awake| awake.value != Some(1.0));
+        self.breaker = self.breaker.take().filter(Breaker::acted);
     }
 }
 

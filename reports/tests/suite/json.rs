@@ -227,6 +227,15 @@ fn the_digest_leaves_out_what_had_no_part() {
     assert_eq!(quiet, result_sha256(&result));
     result.remotes[0].breaker = crate::tasks::everything().remotes[0].breaker;
     assert_eq!(before, result_sha256(&result));
+
+    // Limits: the share of places, what retries could come to; and a tool that nobody used.
+    result.remotes[0].utilisation = Some(experiments::Estimate::absent("not asked"));
+    let load = &mut result.amplification.as_mut().expect("tasks").models[0];
+    (load.worst, load.capacity_per_s) = (Some(99.0), Some(1e9));
+    let mut unused = result.tools[0].clone();
+    (unused.name, unused.uses, unused.failed, unused.cache_hits) = ("unused".into(), 0, 0, 0);
+    result.tools.push(unused);
+    assert_eq!(before, result_sha256(&result));
 }
 
 fn assert_changes_show(of: fn() -> RunResult, changes: &[Change]) {

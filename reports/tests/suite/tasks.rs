@@ -35,6 +35,7 @@ fn work() -> TaskWork {
         },
         submissions: 61_500,
         calls: 182_000,
+        by_rule: 12_700,
         escalations: 8_400,
         exact_hits: 1_210,
         semantic_hits: 5_320,
@@ -46,10 +47,10 @@ fn work() -> TaskWork {
     }
 }
 
-fn guards(share: f64, attempts_per_call: f64) -> ModelWork {
+fn guards(share: f64, attempts_per_answer: f64) -> ModelWork {
     ModelWork {
         share: around(share),
-        attempts_per_call: around(attempts_per_call),
+        attempts_per_answer: around(attempts_per_answer),
         failures: [1_530, 12, 640, 222, 31, 0, 4],
         retries: 2_010,
         hedges: 415,

@@ -11,7 +11,6 @@ use crate::file::{
     IncidentFile, LimitsFile, PlaceFile, ProvisionedFile, RemoteFile, StationFile, ToolFile,
 };
 use crate::problem::{At, Problem, ProblemKind, Site};
-use crate::resolved::Origin;
 use sim::backends::{
     Answering, Bucket, ColdStart, DeviceClass, Incident, Limits, Meter, PromptCache, RemoteKind,
     RemotePrice, RemoteSpec, Station, ToolSpec,
@@ -41,8 +40,9 @@ impl Resolver<'_> {
             _ => None,
         };
         let facts = hosted::Facts { resolver: self, name, row };
-        let ttft = facts.duration("ttft", &file.ttft, |row| row.ttft);
-        let tpot = facts.duration("tpot", &file.tpot, |row| row.tpot);
+        let ttft = facts.duration("ttft", &file.ttft, |row| &row.ttft);
+        let tpot = facts.duration("tpot", &file.tpot, |row| &row.tpot);
+        facts.warn_of_stand_ins(&file.ttft, &file.tpot);
         let max_context = facts.context(&file.max_context);
         let (kind, price) = match &file.place {
             PlaceFile::Hosted(hosted) => (RemoteKind::Hosted, facts.meter(hosted)),
@@ -237,11 +237,6 @@ fn limits(file: &LimitsFile, units: u32) -> Limits {
         input_tokens: bucket(&file.input_tpm),
         output_tokens: bucket(&file.output_tpm),
     }
-}
-
-/// Where a number of the catalogue comes from.
-fn quoted(row: &calibrate::HostedModel) -> Origin {
-    Origin::Catalogue(format!("{}, {}: {}", row.name, row.as_of, row.source))
 }
 
 /// A meter whose every part has its discount.

@@ -10,7 +10,7 @@ use super::Resolver;
 use crate::condition::names::{AttributeName, Names as ConditionNames, attribute_name};
 use crate::condition::{ConditionText, compile};
 use crate::file::{AttributeFile, AttributeLawFile, ScenarioFile, WorkFile};
-use crate::problem::{At, Problem, ProblemKind, did_you_mean};
+use crate::problem::{At, Problem, ProblemKind, did_you_mean, nearest};
 use crate::resolved::Origin;
 use sim::ids::{AttributeId, Backend, IntentId, PoolId, RemoteId};
 use sim::predicate::Predicate;
@@ -178,8 +178,22 @@ impl Resolver<'_> {
         }
     }
 
-    /// The intent of a call; the first one while nothing has an intent.
+    /// The intent of a call; the first one while nothing has an intent. One that is not declared is
+    /// a mere label, unless it is all but declared: then it is misspelt, here or there, and its
+    /// answers would always be right.
     pub(super) fn intent(&self, name: Option<&At<String>>) -> IntentId {
+        let declared = names(&self.file.intents);
+        let label = name.filter(|name| !declared.contains_key(name.value.as_str()));
+        if let Some(name) = label
+            && let Some(meant) = nearest(&name.value, declared.keys().copied())
+        {
+            let message = format!("no intent is called `{}`", name.value);
+            let help = format!(
+                "did you mean `{meant}`? If it is another one, declare it: [intents.{}]",
+                name.value
+            );
+            self.push(Problem::new(ProblemKind::UnknownName, &name.site, message).help(help));
+        }
         let name = name.map_or(NO_INTENT, |name| name.value.as_str());
         IntentId(number(self.intent_names.get(name).copied().unwrap_or(0)))
     }

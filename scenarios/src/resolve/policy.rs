@@ -10,6 +10,7 @@ mod budgets;
 mod caching;
 mod guards;
 mod routing;
+mod smaller;
 
 use super::Resolver;
 use super::names::number;
@@ -54,6 +55,11 @@ impl Policy {
             .collect()
     }
 
+    /// Whether calls of this model may be turned away because of their priority.
+    pub(super) fn sheds(&self, model: ModelId) -> bool {
+        self.guards.get(model.index()).is_some_and(|guards| !guards.admission.shed.is_empty())
+    }
+
     /// The tasks with their budgets and SLOs, and their tools with their caches.
     pub(super) fn complete(&self, tasks: impl Iterator<Item = Task>) -> Vec<TaskSpec> {
         let limits = self.budgets.iter().zip(&self.slos);
@@ -82,8 +88,8 @@ impl Resolver<'_> {
     pub(super) fn policy(&self) -> Policy {
         let routing = self.routing();
         self.check_that_calls_go_somewhere(&routing);
-        let (budgets, slos) = self.budgets(routing.default_model);
-        let spend_limits = self.spend_limits();
+        let (budgets, slos) = self.budgets(&routing);
+        let spend_limits = self.spend_limits(&routing);
         self.check_caches();
         Policy {
             reached: reached(&routing, &budgets, &spend_limits),

@@ -186,6 +186,8 @@ impl Resolver<'_> {
                 let known: Vec<&str> = self.model_names.keys().copied().collect();
                 let message = "say which model is called: there is not exactly one";
                 let problem = Problem::new(ProblemKind::MissingKey, &call.site, message);
+                // Whoever misspelt the section that says so is told that.
+                let problem = problem.rests_on(["routing".to_owned()]);
                 self.push(problem.help(did_you_mean("", &known)));
                 None
             }
@@ -205,7 +207,7 @@ impl Resolver<'_> {
     }
 
     /// Different model calls of a task and its parts.
-    fn calls(&self, task: TaskId) -> impl Iterator<Item = &ModelCallSpec> {
+    pub(super) fn calls(&self, task: TaskId) -> impl Iterator<Item = &ModelCallSpec> {
         let tasks = self.parts(task).into_iter().filter_map(|at| self.tasks.get(at)?.as_ref());
         let steps = tasks.flat_map(|task| &task.spec.graph.steps);
         steps.filter_map(|step| match &step.work {

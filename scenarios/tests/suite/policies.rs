@@ -363,3 +363,112 @@ fn each_mistake_is_named() {
         assert!(found, "{policy}: {problems}");
     }
 }
+
+/// [`SMALL`] with two hosted models, of which `dear` costs more for every token, and one that costs
+/// more for the prompt and less for the answer.
+fn priced(policy: &str) -> Vec<(String, String)> {
+    let hosted = |name: &str, input: &str, output: &str| {
+        format!(
+            "[providers.{name}]\ninput = \"${input}/Mtok\"\noutput = \"${output}/Mtok\"\n\
+             max_context = 100000\nttft = {{ kind = \"fixed\", length = \"1s\" }}\n\
+             tpot = {{ kind = \"fixed\", length = \"9ms\" }}\n"
+        )
+    };
+    let text = SMALL
+        .replace("model = \"small\", ", "")
+        .replace("[models.small]\nserved_by = [\"h100\"]\n", "")
+        .split("[pools.h100]")
+        .next()
+        .map(str::to_owned)
+        .expect("the part before the pool");
+    let providers = [hosted("cheap", "1", "4"), hosted("dear", "2", "4"), hosted("odd", "9", "3")];
+    let text = format!("{text}{}\n{policy}", providers.concat());
+    let resolved = load(&text, &[]).unwrap_or_else(|problems| panic!("{policy}: {problems}"));
+    let warnings = resolved.warnings.into_iter();
+    warnings
+        .filter(|warning| !warning.message.contains("no task calls"))
+        .map(|warning| (warning.site.key, warning.message))
+        .collect()
+}
+
+#[test]
+fn a_smaller_model_that_costs_more_is_warned_about() {
+    let limit = |model: &str, smaller: &str| {
+        priced(&format!(
+            "[routing]\ndefault_model = \"{model}\"\n[[spend_limits]]\nlimit = \"$5/day\"\n\
+             then = {{ smaller_model = \"{smaller}\" }}\n"
+        ))
+    };
+    let told = limit("cheap", "dear");
+    let expected = "`dear` costs more for the same tokens than what it replaces: cheap";
+    assert_eq!(told, [("spend_limits[0].then.smaller_model".to_owned(), expected.to_owned())]);
+    // Cheaper, the same, or the tokens decide: nothing is said.
+    for (model, smaller) in [("dear", "cheap"), ("cheap", "cheap"), ("cheap", "odd")] {
+        assert_eq!(limit(model, smaller), [], "{model} {smaller}");
+    }
+    // It also replaces what doubtful answers escalate to.
+    let escalating = "[routing]\ndefault_model = \"cheap\"\n\
+         escalate_if = [{ when = \"confidence < 0.5\", model = \"odd\" }]\n\
+         [[spend_limits]]\nlimit = \"$5/day\"\nthen = { smaller_model = \"dear\" }\n";
+    assert_eq!(priced(escalating), []);
+
+    let rung = "[routing]\ndefault_model = \"cheap\"\n[budgets.chat]\nmax_model_calls = 1\n\
+         on_exceeded = [{ rung = \"smaller_model\", model = \"dear\" }]\n";
+    let told = priced(rung);
+    assert!(
+        matches!(told.as_slice(), [(key, _)] if key == "budgets.chat.on_exceeded[0]"),
+        "{told:?}"
+    );
+    // A pool is rented whether it is called or not.
+    let pool = good("[[spend_limits]]\nlimit = \"$5/day\"\nthen = { smaller_model = \"mid\" }\n");
+    assert!(pool.warnings.is_empty(), "{:?}", pool.warnings);
+}
+
+#[test]
+fn a_priority_that_nothing_looks_at_is_warned_about() {
+    let priority = "traffic.web.priority=5";
+    let warned = |changes: &[&str]| {
+        let resolved = load(SMALL, changes).unwrap_or_else(|problems| panic!("{problems}"));
+        resolved.warnings.iter().any(|warning| warning.site.key == "traffic.web.priority")
+    };
+    assert!(warned(&[priority]));
+    assert!(!warned(&["traffic.web.priority=0"]));
+    assert!(!warned(&[priority, "pools.h100.engine_args.policy=priority"]));
+    assert!(!warned(&[priority, "admission.shed=[{ priority = 3, in_flight = 10 }]"]));
+
+    let desk = |changes: &[&str]| {
+        let resolved = load(crate::support::DESK, changes).expect("a good scenario");
+        resolved.warnings.iter().any(|warning| warning.site.key == "traffic.web.priority")
+    };
+    let ordered = "providers.mini.discipline=priority";
+    assert!(desk(&[priority]));
+    assert!(desk(&[priority, ordered]), "any number of places, so nobody waits");
+    assert!(!desk(&[priority, ordered, "providers.mini.concurrency=4"]));
+    assert!(!desk(&[priority, "tools.crm.concurrency=1", "tools.crm.discipline=priority"]));
+}
+
+#[test]
+fn a_misspelt_intent_is_an_error_wherever_it_stands() {
+    let desk = |changes: &[&str]| load(crate::support::DESK, changes);
+    for (change, key, help) in [
+        ("tasks.reply.steps.1.model_call.intent=clasify", "intent", "did you mean `classify`? If"),
+        ("routing.by_intent={ drat = 'big' }", "by_intent.drat", "did you mean `draft`?"),
+        (
+            "routing.escalate_if=[{ when = \"intent == 'drfat'\", model = 'big' }]",
+            "escalate_if[0].when",
+            "did you mean `draft`?",
+        ),
+    ] {
+        let problems = desk(&[change]).expect_err("refused");
+        let [problem] = problems.list.as_slice() else { panic!("{change}: {problems}") };
+        assert_eq!(problem.kind, Kind::UnknownName, "{problem}");
+        assert!(problem.site.key.ends_with(key), "{problem}");
+        assert!(problem.help.as_ref().is_some_and(|told| told.starts_with(help)), "{problem}");
+    }
+    // The table of qualities is misspelt, and the call is right.
+    let text = crate::support::DESK.replace("[intents.draft]", "[intents.drafd]");
+    let problems = load(&text, &[]).expect_err("refused");
+    assert!(problems.to_string().contains("did you mean `drafd`?"), "{problems}");
+    // A label that is like no declared one is nothing but a label.
+    assert!(desk(&["tasks.reply.steps.1.model_call.intent=triage"]).is_ok());
+}

@@ -46,7 +46,7 @@ fn each_mistake_is_named() {
         ("scenario.warm_up=1h", Kind::Conflict, "before the horizon"),
         ("scenario.window=1us", Kind::BadValue, "windows"),
         ("scenaro.horizon=1h", Kind::UnknownKey, "scenaro"),
-        ("pools.h101.replicas=2", Kind::UnknownKey, "nothing is called `h101`"),
+        ("pools.h101.replicas=2", Kind::UnknownName, "this adds `h101`"),
         ("pools.h100.replicas=10001", Kind::BadValue, "out of range"),
         ("pools.h100.gpu=[1]", Kind::WrongType, "expected a string"),
         ("models.small.served_by=[\"h200\"]", Kind::UnknownName, "no backend is called `h200`"),
@@ -140,26 +140,6 @@ fn one_mistake_gives_one_problem() {
 }
 
 #[test]
-fn an_override_invents_no_name() {
-    let schema = scenarios::schema(scenarios::SchemaKind::Scenario);
-    let policy = scenarios::schema(scenarios::SchemaKind::Policy);
-    let root = schema["properties"].as_object().expect("keys");
-    let named = |(key, table): &(&String, &serde_json::Value)| {
-        table["additionalProperties"]["type"] == "object"
-            && key.as_str() != "objectives"
-            && policy["properties"][key.as_str()].is_null()
-    };
-    let mut tables = 0;
-    for (key, _) in root.iter().filter(named) {
-        tables += 1;
-        let problems = refused(&[&format!("{key}.invented.x=1")]);
-        let [problem] = problems.list.as_slice() else { panic!("{key}: {problems}") };
-        assert!(problem.message.contains("nothing is called `invented`"), "{problems}");
-    }
-    assert!(tables > 8, "{tables}");
-}
-
-#[test]
 fn planned_features_are_refused_as_such() {
     for change in ["autoscaling.h100.min=1", "faults=[]", "pools.h100.zones=2", "outages={}"] {
         let problems = refused(&[change]);
@@ -202,4 +182,35 @@ fn a_conversation_of_one_turn_is_no_conversation() {
     let plain = small(&[]).expect("valid").scenario;
     assert_eq!(small(&[&turns(1)]).expect("valid").scenario, plain);
     assert_ne!(small(&[&turns(2)]).expect("valid").scenario, plain);
+}
+
+#[test]
+fn an_override_may_add_a_name_and_has_to_complete_it() {
+    let hosted = "providers.mini.catalog=openai/gpt-4o-mini";
+    let big = "models.big.served_by=[\"mini\"]";
+    let resolved = small(&["providers.mini.rpm=10", hosted, big]).expect("a whole provider");
+    let [mini] = resolved.scenario.remotes.as_slice() else { panic!("one remote") };
+    assert_eq!(mini.limits.requests.map(|limit| limit.per_minute), Some(10));
+    assert_eq!(resolved.scenario.models.len(), 2);
+    let budget = small(&["budgets.chat.max_model_calls=3"]).expect("a budget");
+    assert_eq!(budget.scenario.tasks[0].budget.max_model_calls, Some(3));
+
+    // What is missing is told with the override as its place, and why it is missing first.
+    for (change, help) in
+        [("pools.h10.replicas=2", Some("did you mean `h100`?")), ("providers.mini.rpm=10", None)]
+    {
+        let problems = refused(&[change]);
+        let place = format!("--set {change}");
+        assert!(problems.list.iter().all(|p| *p.site.place.file == *place), "{problems}");
+        assert!(problems.list[0].message.contains("which the file does not have"), "{problems}");
+        assert_eq!(problems.list[0].help.as_deref(), help);
+        assert!(problems.list[1..].iter().all(|p| p.kind == Kind::MissingKey), "{problems}");
+        assert!(problems.list.len() > 1, "{problems}");
+    }
+    // What is complete with one key may be misspelt all the same.
+    let resolved = small(&["intents.draft.confidence=0.9", "intents.drft.confidence=0.5"]);
+    let warnings = resolved.expect("two intents").warnings;
+    let told = |text: &str| warnings.iter().filter(|w| w.message.contains(text)).count();
+    assert_eq!(told("this adds `drft`, beside `draft`; is it misspelt?"), 1, "{warnings:?}");
+    assert_eq!(told("this adds"), 1, "{warnings:?}");
 }

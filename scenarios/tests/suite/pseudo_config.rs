@@ -24,7 +24,7 @@
 //! ```
 
 use crate::support::{Folder, load};
-use scenarios::{Resolved, load_file};
+use scenarios::{ProblemKind, Resolved, load_file};
 use sim::Simulation;
 use sim::units::Span;
 
@@ -78,7 +78,10 @@ ttl_seconds = 86400
 "#;
 
 fn check(resolved: &Resolved) {
-    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    // Neither of the bigger models was measured, and the file states no times of its own.
+    let warned = resolved.warnings.iter().map(|warning| warning.site.key.as_str());
+    let borrowed = ["providers.claude-3-5-sonnet", "providers.gpt-4o"];
+    assert_eq!(warned.collect::<Vec<_>>(), borrowed, "{:?}", resolved.warnings);
     let scenario = &resolved.scenario;
     let name = |model: sim::ids::ModelId| scenario.models[model.index()].name.as_str();
     let task = &scenario.tasks[0];
@@ -137,4 +140,32 @@ fn it_may_stand_in_a_file_of_its_own() {
     let changed = ["routing.default_model=gpt-4o".to_owned()];
     let changed = load_file(&scenario, None, &changed).unwrap_or_else(|p| panic!("{p}"));
     assert_ne!(changed.scenario.routing, inline.scenario.routing);
+}
+
+#[test]
+fn sections_in_upper_case_are_told_what_to_write() {
+    let upper = POLICY
+        .replace("[budgets.", "[TASK_BUDGETS.")
+        .replace("[routing]", "[ROUTING]")
+        .replace("[caching.semantic_cache]", "[CACHING.semantic_cache]");
+    let problems = load(&format!("{WORLD}{upper}"), &[]).expect_err("refused");
+    let first = WORLD.lines().count() as u32;
+    let place_of = |header: &str| {
+        let line = upper.lines().position(|line| line.starts_with(header)).expect("a header");
+        (ProblemKind::UnknownKey, first + line as u32 + 1, 2)
+    };
+    let expected = [
+        (place_of("[TASK_BUDGETS"), "write `budgets`"),
+        (place_of("[ROUTING"), "write `routing`: keys are in lower case"),
+        (place_of("[CACHING"), "write `caching`: keys are in lower case"),
+    ];
+    let found = problems.list.iter().map(|problem| {
+        let place = &problem.site.place;
+        ((problem.kind, place.line, place.column), problem.help.as_deref().unwrap_or_default())
+    });
+    assert_eq!(found.collect::<Vec<_>>(), expected, "{problems}");
+
+    let budget = POLICY.replace("max_model_calls", "MAX_MODEL_CALLS");
+    let problems = load(&format!("{WORLD}{budget}"), &[]).expect_err("refused").to_string();
+    assert!(problems.contains("write `max_model_calls`: keys are in lower case"), "{problems}");
 }

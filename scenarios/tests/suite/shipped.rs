@@ -11,7 +11,10 @@ fn every_shipped_scenario_resolves_with_its_question() {
         assert_eq!(resolved.question.as_deref(), Some(shipped.question()), "{}", shipped.name);
         assert_eq!(resolved.name, shipped.name);
         assert!(resolved.calibration.iter().all(|label| !label.is_empty()));
-        assert!(resolved.warnings.is_empty(), "{}: {:?}", shipped.name, resolved.warnings);
+        // Not every hosted model of the catalogue was measured, and a scenario may not hide that.
+        let borrowed = |message: &str| message.starts_with("the catalogue has no measurement of ");
+        let others = resolved.warnings.iter().find(|warning| !borrowed(&warning.message));
+        assert_eq!(others, None, "{}", shipped.name);
     }
 }
 

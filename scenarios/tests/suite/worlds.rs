@@ -275,6 +275,48 @@ fn mistakes_of_a_world_are_named() {
 }
 
 #[test]
+fn times_of_the_catalogue_have_a_source_of_their_own_and_say_on_which_model_they_were_measured() {
+    let told = |changes: &[&str]| {
+        let resolved = desk(changes).expect("a good scenario");
+        let origin = |key: &str| {
+            let line = resolved.provenance.iter().find(|line| line.key == key).expect(key);
+            line.origin.to_string()
+        };
+        let keys = ["input", "ttft", "tpot", "prompt_cache"];
+        let origins = keys.map(|key| origin(&format!("providers.mini.{key}")));
+        let warnings = resolved.warnings.iter().map(|warning| warning.message.clone());
+        (origins, warnings.collect::<Vec<_>>())
+    };
+    let ([input, ttft, tpot, cache], warnings) = told(&[]);
+    for (origin, source) in [
+        (&input, "2026-11-26: https://github.com/BerriAI/litellm"),
+        (&ttft, "openai/gpt-4o-mini, 2026-11-26: 10,080 probes"),
+        (&tpot, "openai/gpt-4o-mini, 2026-08-11: a small sample"),
+        (&cache, "https://developers.openai.com"),
+    ] {
+        assert!(origin.contains(source) && !origin.contains("stands in"), "{origin}");
+    }
+    assert_eq!(warnings, Vec::<String>::new());
+
+    let borrowed = "providers.mini.catalog=openai/gpt-4o";
+    let ([input, ttft, tpot, _], warnings) = told(&[borrowed]);
+    assert!(input.contains("openai/gpt-4o, 2026-11-26"), "{input}");
+    for origin in [ttft, tpot] {
+        let whose = "no measurement of openai/gpt-4o, openai/gpt-4o-mini stands in, 2026-";
+        assert!(origin.contains(whose), "{origin}");
+    }
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    let told =
+        "of openai/gpt-4o and borrows TTFT from openai/gpt-4o-mini, TPOT from openai/gpt-4o-mini;";
+    assert!(warning.contains(told), "{warning}");
+    // A time that the file states is not borrowed.
+    let own = "providers.mini.tpot={ kind = 'fixed', length = '9ms' }";
+    let resolved = desk(&[borrowed, own]).expect("a good scenario");
+    let [warning] = resolved.warnings.as_slice() else { panic!("{:?}", resolved.warnings) };
+    assert!(!warning.message.contains("TPOT"), "{}", warning.message);
+}
+
+#[test]
 fn what_nothing_uses_is_warned_about() {
     let warned = |changes: &[&str], message: &str| {
         let resolved = desk(changes).expect("a good scenario");

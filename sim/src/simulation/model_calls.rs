@@ -189,7 +189,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if !self.fit_into_budget(handle, now) {
             return;
         }
-        let Some(model) = self.choose_model(handle, now) else { return };
+        let Some((model, by_rule)) = self.choose_model(handle, now) else { return };
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
         call.path.spend(Driver::Tools, now);
         call.model = model;
@@ -201,6 +201,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             root.usage.input = root.usage.input.saturating_add(input);
         }
         self.outcome.tasks[task].calls += u64::from(measured);
+        self.outcome.tasks[task].by_rule += u64::from(measured && by_rule);
         self.cast_shadow(handle, now);
         self.drive(handle, now);
     }
@@ -395,15 +396,15 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         self.executed(execution, call.path, Answer::SURE, Some(failure));
     }
 
-    /// The model a call goes to.
-    fn choose_model(&self, handle: Handle, now: Time) -> Option<ModelId> {
+    /// The model a call goes to, and whether it was a rule that said so.
+    fn choose_model(&self, handle: Handle, now: Time) -> Option<(ModelId, bool)> {
         let call = self.flow.calls.get(handle)?;
         let routing = &self.scenario.routing;
         let step = &self.scenario.tasks[call.place.0.index()].graph.steps[call.place.1 as usize];
         let Work::ModelCall(spec) = &step.work else { return None };
         let root = self.flow.roots.get(call.root);
         if let Some(model) = root.and_then(|root| root.forced) {
-            return Some(model);
+            return Some((model, false));
         }
         let about = About { call: Some(call), confidence: None };
         let rule = || {
@@ -411,9 +412,10 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             let holds = |rule: &&crate::routing::Rule| self.holds(&rule.when, root, about, now);
             routing.rules.iter().find(holds).map(|rule| rule.model)
         };
+        let ruled = if spec.model.is_none() { rule() } else { None };
         let model = spec
             .model
-            .or_else(rule)
+            .or(ruled)
             .or_else(|| routing.by_intent.get(call.intent.index()).copied().flatten())
             .or(routing.default_model)?;
         let person = root.map_or(call.question, |root| root.request.key);
@@ -422,7 +424,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 && !share.shadow
                 && Dice::of(mix(person, share.key), Purpose::Share).coin(share.share)
         });
-        Some(canary.map_or(model, |share| share.to))
+        Some((canary.map_or(model, |share| share.to), ruled.is_some()))
     }
 
     /// Sends copies of a call that nobody waits for.

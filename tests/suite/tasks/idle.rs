@@ -4,8 +4,9 @@
 use super::{any, cases};
 use crate::conservation::record;
 use crate::swarm;
+use experiments::{NoProgress, Plan, Sample};
 use proptest::prelude::*;
-use sim::backends::{Answering, Limits, RemoteKind, RemotePrice, RemoteSpec, Station};
+use sim::backends::{Answering, Bucket, Limits, RemoteKind, RemotePrice, RemoteSpec, Station};
 use sim::cache::{Eviction, SemanticCacheSpec};
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::ids::{Backend, ModelId, RemoteId, SourceId, TaskId};
@@ -129,6 +130,28 @@ fn with_idle_policies(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
+/// The same scenario with limits on every remote that has none, all of them far away. Of
+/// capacity rented by the hour the number of places says how much of it is idle.
+fn with_idle_limits(mut scenario: Scenario) -> Scenario {
+    let never = Bucket { per_minute: u64::MAX / 4, burst: u64::MAX / 4 };
+    let rented = |remote: &RemoteSpec| matches!(remote.price, RemotePrice::Hourly { .. });
+    for remote in scenario.remotes.iter_mut().filter(|remote| !rented(remote)) {
+        remote.station.servers.get_or_insert(u32::MAX);
+        remote.limits.requests.get_or_insert(never);
+    }
+    scenario
+}
+
+/// The digest of two replications.
+fn digest(scenario: &Scenario, seed: u64) -> String {
+    let simulate = |scenario: &Scenario, seed, replication| {
+        Simulation::new(scenario, seed, replication).run_with(&|| false).0
+    };
+    let plan = Plan { seed, replications: Sample::Fixed(2), threads: Some(1), steady_state: false };
+    let result = experiments::run(scenario, &plan, &[], &simulate, &NoProgress);
+    reports::digest::result_sha256(&result.expect("nobody stops it"))
+}
+
 fn assert_same(scenario: &Scenario, changed: &Scenario, seed: u64) -> Outcome {
     let run = |scenario: &Scenario| Simulation::new(scenario, seed, 0).run();
     let (plain, idle) = (run(scenario), run(changed));
@@ -233,6 +256,24 @@ proptest! {
     fn idle_policies_change_nothing_for_tasks(scenario in any::scenarios(), seed in any::<u64>()) {
         let idle = with_idle_policies(scenario.clone());
         assert_same(&scenario, &idle, seed);
+    }
+
+    #[test]
+    fn a_limit_that_never_binds_leaves_the_digest_alone(
+        scenario in any::scenarios(),
+        seed in any::<u64>(),
+    ) {
+        let limited = with_idle_limits(scenario.clone());
+        prop_assert_eq!(digest(&limited, seed), digest(&scenario, seed));
+    }
+
+    #[test]
+    fn a_policy_that_never_acts_leaves_the_digest_of_plain_calls_alone(
+        scenario in swarm::scenarios(),
+        seed in any::<u64>(),
+    ) {
+        let idle = with_idle_policies(scenario.clone());
+        prop_assert_eq!(digest(&idle, seed), digest(&scenario, seed));
     }
 
     #[test]

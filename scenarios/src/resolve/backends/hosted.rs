@@ -1,13 +1,15 @@
 //! What a hosted API's row of the catalogue fills in.
 //!
-//! Invariants: what a file writes stands; what it leaves out comes from the row, with its source
-//! and date in the provenance, or is asked for.
+//! Invariants: what a file writes stands; what it leaves out comes from the row, with the source
+//! and date of that very number in the provenance, or is asked for; times that were measured on
+//! another model are said to be.
 
-use super::{meter, quoted};
+use super::meter;
 use crate::file::HostedFile;
 use crate::problem::{At, Problem, ProblemKind};
 use crate::resolve::Resolver;
-use calibrate::HostedModel;
+use crate::resolved::Origin;
+use calibrate::{HostedModel, Timing};
 use sim::backends::{PromptCache, RemotePrice};
 use sim::dist::DurationDist;
 use sim::units::{Money, Span};
@@ -32,8 +34,8 @@ impl Resolver<'_> {
 }
 
 impl Facts<'_> {
-    fn note(&self, key: &str, value: String, row: &HostedModel) {
-        self.resolver.note(self.name.site.child(key).key, value, quoted(row));
+    fn note(&self, key: &str, value: String, origin: Origin) {
+        self.resolver.note(self.name.site.child(key).key, value, origin);
     }
 
     fn missing(&self, key: &str, help: &str) {
@@ -47,7 +49,7 @@ impl Facts<'_> {
         &self,
         key: &str,
         written: &Option<DurationDist>,
-        of_row: impl Fn(&HostedModel) -> calibrate::Timing,
+        of_row: impl Fn(&HostedModel) -> &Timing,
     ) -> Option<DurationDist> {
         if let Some(written) = written {
             return Some(written.clone());
@@ -61,9 +63,37 @@ impl Facts<'_> {
         };
         let timing = of_row(row);
         let shown = format!("lognormal, p50 {} ms, p95 {} ms", timing.p50_ms, timing.p95_ms);
-        self.note(key, shown, row);
+        let model = match stand_in(row, timing) {
+            None => row.name.clone(),
+            Some(other) => format!("no measurement of {}, {other} stands in", row.name),
+        };
+        self.note(key, shown, quoted(&model, &timing.as_of, &timing.source));
         let (mu, sigma) = timing.lognormal_seconds();
         Some(DurationDist::Lognormal { mu, sigma })
+    }
+
+    /// Warns of times that were measured on another model.
+    pub(super) fn warn_of_stand_ins(
+        &self,
+        ttft: &Option<DurationDist>,
+        tpot: &Option<DurationDist>,
+    ) {
+        let Some(row) = self.row else { return };
+        let times = [("TTFT", ttft, &row.ttft), ("TPOT", tpot, &row.tpot)];
+        let borrowed: Vec<String> = times
+            .into_iter()
+            .filter(|(_, written, _)| written.is_none())
+            .filter_map(|(what, _, timing)| Some(format!("{what} from {}", stand_in(row, timing)?)))
+            .collect();
+        if !borrowed.is_empty() {
+            let message = format!(
+                "the catalogue has no measurement of {} and borrows {}; write `ttft` and `tpot` as \
+                 you measure them",
+                row.name,
+                borrowed.join(", ")
+            );
+            self.resolver.warn(&self.name.site, message);
+        }
     }
 
     /// The longest prompt plus answer.
@@ -71,7 +101,7 @@ impl Facts<'_> {
         match (written, self.row) {
             (Some(written), _) => Some(written.value),
             (None, Some(row)) => {
-                self.note("max_context", row.max_context.to_string(), row);
+                self.note("max_context", row.max_context.to_string(), of_row(row));
                 Some(row.max_context)
             }
             (None, None) => {
@@ -86,7 +116,7 @@ impl Facts<'_> {
         let row = self.row?;
         let cache = row.prompt_cache.as_ref()?;
         let shown = format!("{} s, from {} tokens", cache.ttl_s, cache.min_tokens);
-        self.note("prompt_cache", shown, row);
+        self.note("prompt_cache", shown, quoted(&row.name, &cache.as_of, &cache.source));
         Some(PromptCache {
             ttl: Span::from_secs(cache.ttl_s),
             min_tokens: cache.min_tokens,
@@ -103,7 +133,7 @@ impl Facts<'_> {
             None => match (quote, self.row) {
                 (Some(quote), Some(row)) => {
                     let shown = format!("${}/Mtok", quote.as_dollars_f64());
-                    self.note(key, shown, row);
+                    self.note(key, shown, of_row(row));
                     self.resolver.per_token(quote, &self.name.site).map(Some)
                 }
                 _ => Some(None),
@@ -129,4 +159,19 @@ impl Facts<'_> {
         let call = file.per_call.as_ref().map_or(Money::ZERO, |call| call.value);
         Some(meter(prices, call, file.discount.as_ref()))
     }
+}
+
+/// The model on which a time was measured, where it is another one than the row's.
+fn stand_in<'a>(row: &HostedModel, timing: &'a Timing) -> Option<&'a str> {
+    (timing.measured_on != row.name).then_some(timing.measured_on.as_str())
+}
+
+/// Where prices and the context of a row come from.
+fn of_row(row: &HostedModel) -> Origin {
+    quoted(&row.name, &row.as_of, &row.source)
+}
+
+/// Where a number of the catalogue comes from.
+fn quoted(model: &str, as_of: &str, source: &str) -> Origin {
+    Origin::Catalogue(format!("{model}, {as_of}: {source}"))
 }

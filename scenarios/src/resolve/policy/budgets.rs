@@ -7,9 +7,11 @@
 use crate::file::{BudgetFile, RungFile, RungKind, ScopeFile, SpendLimitFile, ThenFile};
 use crate::problem::{At, Problem, ProblemKind};
 use crate::resolve::Resolver;
+use crate::resolve::names::number;
 use crate::resolved::Origin;
-use sim::ids::ModelId;
+use sim::ids::{ModelId, TaskId};
 use sim::price::{LimitReached, SpendLimit, SpendScope};
+use sim::routing::RoutingSpec;
 use sim::tasks::{Rung, TaskBudget};
 use sim::units::Span;
 
@@ -23,14 +25,19 @@ impl Resolver<'_> {
     /// The budget and the SLO of each kind of task; its own table or its budget states the SLO.
     pub(super) fn budgets(
         &self,
-        default_model: Option<ModelId>,
+        routing: &RoutingSpec,
     ) -> (Vec<TaskBudget>, Vec<Option<At<Span>>>) {
         let tasks = &self.file.tasks;
         let mut budgets = vec![TaskBudget::default(); tasks.len()];
         let mut slos: Vec<_> = tasks.iter().map(|(_, task)| task.latency_slo.clone()).collect();
         for (name, file) in &self.file.policy.budgets {
-            let budget = self.budget(file, default_model);
+            let budget = self.budget(file, routing.default_model);
             let Some(task) = self.task_id(name) else { continue };
+            for (rung, file) in budget.on_exceeded.iter().zip(&file.on_exceeded) {
+                if let Rung::SmallerModel { model } = *rung {
+                    self.warn_if_dearer(model, std::iter::once(task), routing, &file.site);
+                }
+            }
             if let Some(slot) = budgets.get_mut(task.index()) {
                 *slot = budget;
             }
@@ -114,7 +121,8 @@ impl Resolver<'_> {
     }
 
     /// Limits on what calls and tools may cost.
-    pub(in crate::resolve) fn spend_limits(&self) -> Vec<SpendLimit> {
+    pub(in crate::resolve) fn spend_limits(&self, routing: &RoutingSpec) -> Vec<SpendLimit> {
+        let all_tasks = || (0..self.file.tasks.len()).map(|at| TaskId(number(at)));
         let limit = |file: &SpendLimitFile| {
             let scope = match &file.scope {
                 None => Some(SpendScope::All),
@@ -129,8 +137,16 @@ impl Resolver<'_> {
             let then = match file.then.as_ref() {
                 None => None,
                 Some(ThenFile::Refuse) => Some(LimitReached::Refuse),
-                Some(ThenFile::SmallerModel(model)) => {
-                    self.model_of(model.as_ref()).map(LimitReached::SmallerModel)
+                Some(ThenFile::SmallerModel(name)) => {
+                    let model = self.model_of(name.as_ref());
+                    if let (Some(model), Some(name), Some(scope)) = (model, name, scope) {
+                        let its = |&task: &TaskId| match scope {
+                            SpendScope::Task(of) => task == of,
+                            SpendScope::All | SpendScope::EachTenant => true,
+                        };
+                        self.warn_if_dearer(model, all_tasks().filter(its), routing, &name.site);
+                    }
+                    model.map(LimitReached::SmallerModel)
                 }
             };
             let limit = file.limit.as_ref()?.value;

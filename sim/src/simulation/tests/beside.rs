@@ -43,6 +43,25 @@ fn an_escalated_call_is_cut_at_what_is_left() {
     assert_eq!((outcome.tasks[0].escalations, outcome.tasks[0].endings.wrong), (1, 1));
 }
 
+/// A rule decides for a call that leaves it to routing, and for none that names its model.
+#[test]
+fn calls_that_a_rule_sends_are_counted() {
+    let mut scenario = scenario(vec![one_call()]);
+    scenario.models.push(scenario.models[0].clone());
+    scenario.routing.default_model = Some(ModelId(0));
+    let ops = vec![Op::Constant(Value::Number(1.0)), Op::Constant(Value::Number(2.0)), Op::Less];
+    let when = Predicate::new(ops).expect("well formed");
+    for (named, rules, by_rule) in [(None, 1, 1), (None, 0, 0), (Some(ModelId(0)), 1, 0)] {
+        if let Work::ModelCall(call) = &mut scenario.tasks[0].graph.steps[0].work {
+            call.model = named;
+        }
+        scenario.routing.rules = vec![Rule { when: when.clone(), model: ModelId(1) }; rules];
+        let outcome = run(&scenario);
+        assert_eq!((outcome.tasks[0].by_rule, outcome.tasks[0].escalations), (by_rule, 0));
+        assert_eq!(outcome.models[1].calls, by_rule);
+    }
+}
+
 #[test]
 fn a_task_of_which_only_a_shadow_was_let_in_is_rejected() {
     let mut scenario = scenario(vec![one_call()]);
