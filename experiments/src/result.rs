@@ -135,7 +135,7 @@ pub struct TaskMoney {
     pub rented: Money,
     /// Dollars of cost per task of this kind that ended well in the measured time.
     pub cost_per_success_usd: Estimate,
-    /// Dollars of value minus harm minus cost, likewise.
+    /// Dollars of value, or of what plans brought in for it, minus harm minus cost, likewise.
     pub margin_per_task_usd: Estimate,
 }
 
@@ -320,16 +320,35 @@ pub struct CostPart {
     pub per_successful_task_usd: Estimate,
 }
 
-/// What it earns: the value of all successful tasks, minus what harmful ones cost, minus all spend.
+/// What it earns: what all tasks bring in, minus what harmful ones cost, minus all spend.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Margin {
-    /// Dollars per successful task: mean value minus cost per successful task.
+    /// Dollars over tasks of all kinds that ended well in the measured time.
     pub per_task_usd: Estimate,
-    /// Per 30.4375 days of measured time; `None` unless every kind of task has a value (the
-    /// reason is in `per_task_usd`).
+    /// Per 30.4375 days of measured time; `None` unless it is known what every kind of task brings
+    /// in (the reason is in `per_task_usd`).
     pub per_month: Option<Money>,
     /// What harmful tasks cost, mean per replication; in the margin, not in the spend.
     pub harm: Money,
+    /// Where the money comes from, mean per replication; nothing where there is no margin.
+    pub revenue: Revenue,
+}
+
+/// What tasks bring in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Revenue {
+    /// The values of those that ended well in the measured time.
+    pub values: Money,
+    /// What tenants paid, where tasks state no value.
+    pub plans: Money,
+}
+
+impl Revenue {
+    /// Both together.
+    #[must_use]
+    pub fn total(self) -> Money {
+        self.values + self.plans
+    }
 }
 
 impl SpendBy {

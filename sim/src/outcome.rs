@@ -4,6 +4,7 @@ use crate::backends::MeterReading;
 use crate::engine::EngineCounts;
 use crate::ledger::Ledger;
 use crate::metrics::{Histogram, Series};
+use crate::price::{MONTH, Month};
 use crate::resilience::{FAILURES, Failure};
 use crate::tasks::DRIVERS;
 use crate::units::{Money, Span};
@@ -252,9 +253,6 @@ pub struct ToolOutcome {
     pub wasted: Money,
 }
 
-/// A month: a twelfth of 365.25 days.
-pub const MONTH: Span = Span::from_secs(2_629_800);
-
 /// One tenant's account.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TenantOutcome {
@@ -270,6 +268,9 @@ pub struct TenantOutcome {
     pub engine_time: u128,
     /// Time they spent at capacity rented by the hour, picoseconds.
     pub provisioned_time: u128,
+    /// Tasks beyond those included in the plan, in picoseconds of a month for each: a part of a
+    /// month includes parts of tasks.
+    pub beyond: u128,
     /// Month under way and tasks ended in it.
     month: (u64, u32),
 }
@@ -281,9 +282,16 @@ impl TenantOutcome {
         if self.month.0 == month { self.month.1 } else { 0 }
     }
 
-    /// A task ended in a month.
-    pub fn use_month(&mut self, month: u64) {
-        self.month = (month, self.in_month(month) + 1);
+    /// A task ended in a month that includes so many when it is whole.
+    pub fn use_month(&mut self, month: Month, included: Option<u32>) {
+        let ended = self.in_month(month.number) + 1;
+        self.month = (month.number, ended);
+        if let Some(included) = included {
+            // Over a month the parts sum to what was used less what it includes, or to nothing.
+            let used = u128::from(ended) * u128::from(MONTH.0);
+            let over = used.saturating_sub(u128::from(included) * u128::from(month.length.0));
+            self.beyond += over.min(u128::from(MONTH.0));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod coverage;
 mod economy;
 mod plans;
+mod revenue;
 mod stability;
 mod support;
 mod world;

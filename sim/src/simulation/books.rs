@@ -10,7 +10,7 @@ use crate::backends::{MeterReading, RemotePrice, ToolCourse};
 use crate::engine::Ended;
 use crate::ids::{Backend, Handle, ModelId, RemoteId, ReplicaId, ToolId};
 use crate::ledger::rent;
-use crate::outcome::MONTH;
+use crate::price::Month;
 use crate::record::{CallRecord, Recorder};
 use crate::resilience::Failure;
 use crate::units::{Money, Span, Time};
@@ -154,11 +154,14 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         let billed = self.is_billed(now);
         let spec = &self.scenario.sources[root.request.source.index()].people.tenants;
-        if spec.is_none() || refused {
-            return;
-        }
+        let Some(spec) = spec.as_ref().filter(|_| !refused) else { return };
+        let plan = spec.plan.map(|plan| &self.scenario.plans[plan.index()]);
+        // After the horizon nothing is paid for any more.
+        let included = plan.and_then(|plan| plan.included).filter(|_| billed);
         let account = self.outcome.tenant(tenant);
-        account.use_month(now.0 / MONTH.0);
+        if let Some(month) = Month::at(now, self.scenario.warm_up, self.scenario.horizon) {
+            account.use_month(month, included);
+        }
         if billed {
             account.tasks += 1;
             account.succeeded += u64::from(success);
