@@ -6,7 +6,8 @@
 //! 2. what the document leaves out: the filled buckets of every histogram, and the time series.
 //!
 //! A backend that was never called and a circuit breaker that never acted are left out: to declare
-//! them changes nothing that happened.
+//! them changes nothing that happened. So is the revenue where it is nothing but the values of
+//! tasks, which the margin says already.
 //!
 //! It leaves out provenance: the scenario's name, question and hash, origins of values, notes from
 //! loading, and versions. So it is equal on any number of threads, in any build and for any file
@@ -14,7 +15,7 @@
 //! wording, so compare digests made by one version.
 
 use crate::json::Results;
-use experiments::{BreakerCounts, RunResult};
+use experiments::{BreakerCounts, Revenue, RunResult};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sim::metrics::{Histogram, Series};
@@ -65,6 +66,9 @@ fn what_acted(result: &RunResult) -> RunResult {
         remote.attempts > 0 || refused > 0 || remote.spend != Money::ZERO
     });
     let idle = |breaker: &BreakerCounts| breaker.opens == 0 && breaker.rejected == 0;
+    if acted.margin.revenue.plans == Money::ZERO {
+        acted.margin.revenue = Revenue::default();
+    }
     let breakers = acted.remotes.iter_mut().map(|remote| &mut remote.breaker);
     for breaker in breakers.chain(acted.pools.iter_mut().map(|pool| &mut pool.breaker)) {
         *breaker = breaker.filter(|breaker| !idle(breaker));

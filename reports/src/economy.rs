@@ -4,10 +4,11 @@
 //!
 //! Deliberately absent: spend per day and month, which stand with the other sections.
 
-use crate::format::{Unit, money, number, shares};
+use crate::format::{Unit, money, number, shares, span};
 use crate::names::spend_words;
 use crate::table::{Cell, Table};
 use experiments::{CostPart, HEAVIEST, RunResult};
+use sim::price::MONTH;
 
 /// Cost and margin of each kind of task.
 pub(crate) fn tasks(result: &RunResult) -> Table {
@@ -104,6 +105,14 @@ pub(crate) fn tenants(result: &RunResult) -> Table {
              a month; losing: share of the tenants who cost more than they pay."
                 .into(),
         );
+        if result.measured < MONTH && result.tenants.iter().any(|group| group.plan.is_some()) {
+            let part = number(result.measured.0 as f64 / MONTH.0 as f64, Unit::Share);
+            table.notes.push(format!(
+                "{} measured stand for a month: {part} of its fees are paid and {part} of its \
+                 tasks included.",
+                span(result.measured)
+            ));
+        }
     }
     table
 }

@@ -83,6 +83,9 @@ pub(super) struct Margin<'a> {
     per_month_usd: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     harm_usd: Option<String>,
+    /// Where the money comes from; what brings in nothing is left out.
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    revenue_usd: Named<'a, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -95,6 +98,13 @@ impl<'a> Margin<'a> {
             per_task_usd: Number::of(&margin.per_task_usd),
             per_month_usd: margin.per_month.map(dollars_exact),
             harm_usd: (margin.harm != Money::ZERO).then(|| dollars_exact(margin.harm)),
+            revenue_usd: Named(
+                [("values", margin.revenue.values), ("plans", margin.revenue.plans)]
+                    .into_iter()
+                    .filter(|(_, amount)| *amount != Money::ZERO)
+                    .map(|(from, amount)| (from, dollars_exact(amount)))
+                    .collect(),
+            ),
             reason: margin.per_month.is_none().then_some(reason),
         }
     }

@@ -3,8 +3,8 @@
 use crate::fixture::{dollars, stable, unstable};
 use experiments::{
     Amplification, BreakerCounts, CostDrivers, CostPart, Distribution, Estimate, Heaviest,
-    ModelWork, RemoteResult, RetryLoad, RunResult, SpendBy, Stability, TaskDrivers, TaskMoney,
-    TaskWork, TenantGroup, TokenSpend, ToolResult, Verdict, Warning,
+    ModelWork, RemoteResult, RetryLoad, Revenue, RunResult, SpendBy, Stability, TaskDrivers,
+    TaskMoney, TaskWork, TenantGroup, TokenSpend, ToolResult, Verdict, Warning,
 };
 use sim::backends::{MeterReading, RemoteKind, ToolCost};
 use sim::outcome::Endings;
@@ -192,6 +192,7 @@ pub(crate) fn everything() -> RunResult {
     result.spend.wasted = dollars(1, 420_000);
     result.spend.per_successful_task_usd = around(0.0656);
     result.margin.harm = dollars(9, 0);
+    result.margin.revenue = Revenue { values: dollars(6_900, 0), plans: dollars(380, 250_000) };
     result.cost_drivers = Some(CostDrivers {
         items: parts(&[
             ("input_tokens", 610),
