@@ -290,12 +290,17 @@ pub struct Items {
     pub wasted_uses: Money,
     /// Traces and logs.
     pub observability: Money,
-    /// GPUs while an iteration ran on their replica, for whichever answers.
+    /// GPUs while an iteration ran on their replica, for answers that were used.
     pub gpu_at_work: Money,
+    /// The same for attempts whose answers nobody used: by the time at work of both.
+    pub gpu_wasted: Money,
     /// GPUs rented and idle.
     pub gpu_idle: Money,
-    /// Provisioned capacity by the share of its places taken; all of it where places are unlimited.
+    /// Provisioned capacity by the share of its places taken (all of it where places are
+    /// unlimited), for answers that were used.
     pub provisioned_at_work: Money,
+    /// The same for the other attempts.
+    pub provisioned_wasted: Money,
     /// The rest of it.
     pub provisioned_idle: Money,
 }
@@ -307,6 +312,25 @@ pub struct CostDrivers {
     pub items: Vec<CostPart>,
     /// Why it was bought: dollars per successful task.
     pub causes: Vec<CostPart>,
+    /// What overlaps with these lists and is no part of their sum.
+    pub beside: CostsBeside,
+}
+
+/// What is known of a cost without being a part of it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CostsBeside {
+    /// Calls that asked the caches of answers and found nothing, all replications together.
+    pub answer_misses: u64,
+    /// What they cost, if a call costs the mean of all: part of the rows of calls. In all
+    /// replications together.
+    pub answer_misses_cost: Money,
+    /// Dollars of it per task that ended well in the measured time.
+    pub answer_misses_per_task_usd: Estimate,
+    /// Prompt tokens that our engines computed, all replications together.
+    pub computed_tokens: u64,
+    /// Those of them that were context, which the prefix cache did not have. Their GPU time is in
+    /// the rows of calls and cannot be told apart.
+    pub recomputed_tokens: u64,
 }
 
 /// A part of the cost per successful task.
@@ -446,8 +470,10 @@ impl Items {
             ("wasted_uses", self.wasted_uses),
             ("observability", self.observability),
             ("gpu_at_work", self.gpu_at_work),
+            ("gpu_wasted", self.gpu_wasted),
             ("gpu_idle", self.gpu_idle),
             ("provisioned_at_work", self.provisioned_at_work),
+            ("provisioned_wasted", self.provisioned_wasted),
             ("provisioned_idle", self.provisioned_idle),
         ]);
         all

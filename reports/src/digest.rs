@@ -5,8 +5,8 @@
 //! 1. everything in the JSON document from `seed` to `warnings` ([`crate::json`]);
 //! 2. what the document leaves out: the filled buckets of every histogram, and the time series.
 //!
-//! A backend that was never called and a circuit breaker that never acted are left out: to declare
-//! them changes nothing that happened. So is the revenue where it is nothing but the values of
+//! A backend that was never called, a circuit breaker that never acted and the misses of caches of
+//! answers that never had one are left out: to declare them changes nothing that happened. So is the revenue where it is nothing but the values of
 //! tasks, which the margin says already.
 //!
 //! It leaves out provenance: the scenario's name, question and hash, origins of values, notes from
@@ -15,7 +15,7 @@
 //! wording, so compare digests made by one version.
 
 use crate::json::Results;
-use experiments::{BreakerCounts, Revenue, RunResult};
+use experiments::{BreakerCounts, Revenue, RunResult, TaskWork};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sim::metrics::{Histogram, Series};
@@ -68,6 +68,11 @@ fn what_acted(result: &RunResult) -> RunResult {
     let idle = |breaker: &BreakerCounts| breaker.opens == 0 && breaker.rejected == 0;
     if acted.margin.revenue.plans == Money::ZERO {
         acted.margin.revenue = Revenue::default();
+    }
+    let answered = |work: &TaskWork| work.exact_hits + work.semantic_hits > 0;
+    let caches_act = acted.tasks.iter().filter_map(|task| task.work.as_ref()).any(answered);
+    if let Some(drivers) = acted.cost_drivers.as_mut().filter(|_| !caches_act) {
+        drivers.beside.answer_misses = 0;
     }
     let breakers = acted.remotes.iter_mut().map(|remote| &mut remote.breaker);
     for breaker in breakers.chain(acted.pools.iter_mut().map(|pool| &mut pool.breaker)) {

@@ -72,6 +72,8 @@ pub struct TaskOutcome {
     pub calls: u64,
     /// Calls that went to a better model because of the confidence of an answer.
     pub escalations: u64,
+    /// Calls that asked the caches of answers, if there are any.
+    pub lookups: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,
     /// Calls answered from the semantic cache, the ladder's rung of cached answers left out.
@@ -232,6 +234,8 @@ pub struct RemoteOutcome {
     pub breaker_opens: u64,
     /// Attempts its breakers refused (whole run).
     pub breaker_rejected: u64,
+    /// Time at work of those that left in the measured time, where it is rented.
+    pub taken: Taken,
 }
 
 /// What one tool did.
@@ -345,6 +349,37 @@ pub struct ModelOutcome {
     pub wasted_output_tokens: u64,
 }
 
+/// What those that left a pool or a remote in the measured time took of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Time that attempts whose answers were used spent at work there, picoseconds.
+    pub used: u128,
+    /// Time that the others did.
+    pub wasted: u128,
+    /// Prompt tokens of both, in an engine.
+    pub input: u64,
+    /// Those of them that its prefix cache had.
+    pub hits: u64,
+    /// Prompt tokens that were no part of what was asked: a shared prefix, what was said before.
+    pub context: u64,
+    /// Those of them that its prefix cache had.
+    pub context_hits: u64,
+}
+
+impl Taken {
+    /// Somebody left after so much time at work.
+    pub fn time(&mut self, time: Span, used: bool) {
+        *(if used { &mut self.used } else { &mut self.wasted }) += u128::from(time.0);
+    }
+
+    /// An engine computed a prompt of which `context` tokens stand before what is asked.
+    pub fn prompt(&mut self, input: u32, context: u32, hits: u32) {
+        let counts = [input, hits, context, context.min(hits)].map(u64::from);
+        let sums = [&mut self.input, &mut self.hits, &mut self.context, &mut self.context_hits];
+        sums.into_iter().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+}
+
 /// What one pool did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PoolOutcome {
@@ -371,4 +406,6 @@ pub struct PoolOutcome {
     pub breaker_opens: u64,
     /// Attempts its breakers refused (whole run).
     pub breaker_rejected: u64,
+    /// What those took that left in the measured time.
+    pub taken: Taken,
 }

@@ -26,11 +26,31 @@ pub(super) struct Spend<'a> {
 /// Causes that are there even when they cost nothing.
 const ALWAYS: [&str; 4] = ["gpu", "tokens", "tools", "human_review"];
 
-/// Two lists of parts, each of which sums to the spend of all replications.
+/// Two lists of parts, each of which sums to the spend of all replications, and what overlaps
+/// with them.
 #[derive(Serialize)]
 struct Drivers<'a> {
     items: Named<'a, Part<'a>>,
     causes: Named<'a, Part<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_cache_misses: Option<Misses<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu_prompt_tokens: Option<PromptTokens>,
+}
+
+/// Calls that no cache of answers could answer; their cost is in the causes of calls.
+#[derive(Serialize)]
+struct Misses<'a> {
+    calls: u64,
+    #[serde(flatten)]
+    cost: Part<'a>,
+}
+
+/// What our engines computed; its cost is in the causes of calls.
+#[derive(Serialize)]
+struct PromptTokens {
+    computed: u64,
+    of_it_context: u64,
 }
 
 #[derive(Serialize)]
@@ -48,9 +68,22 @@ impl<'a> Drivers<'a> {
             };
             (part.key, amount)
         };
+        let beside = &drivers.beside;
+        let misses = |(): ()| Misses {
+            calls: beside.answer_misses,
+            cost: Part {
+                all_replications_usd: dollars_exact(beside.answer_misses_cost),
+                per_successful_task_usd: Number::of(&beside.answer_misses_per_task_usd),
+            },
+        };
         Drivers {
             items: Named(drivers.items.iter().map(part).collect()),
             causes: Named(drivers.causes.iter().map(part).collect()),
+            answer_cache_misses: (beside.answer_misses > 0).then_some(()).map(misses),
+            gpu_prompt_tokens: (beside.recomputed_tokens > 0).then_some(PromptTokens {
+                computed: beside.computed_tokens,
+                of_it_context: beside.recomputed_tokens,
+            }),
         }
     }
 }

@@ -102,7 +102,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 let segments = request.said(root.written);
                 let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
                 let output = request.memory.unwrap_or(1);
-                Prompt { segments, input, output, output_segment: question }
+                Prompt { segments, input, context: input, output, output_segment: question }
             }
             _ => {
                 let mut segments = request.segments.clone();
@@ -113,6 +113,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 }
                 Prompt {
                     input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+                    context: request.context,
                     segments,
                     output: request.output,
                     output_segment: request.output_segment,
@@ -126,6 +127,8 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let Some(call) = self.flow.calls.get(handle) else { return false };
         let (Some(query), account) = (call.query, call.account) else { return false };
         let task = account.task.index();
+        let caches = self.world.exact.is_some() || self.world.semantic.is_some();
+        self.outcome.tasks[task].lookups += u64::from(caches && account.measured);
         let mut takes = Span::ZERO;
         let mut found = None;
         if let (Some(cache), Some(spec)) = (&mut self.world.exact, &self.scenario.exact_cache) {

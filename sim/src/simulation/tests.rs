@@ -36,6 +36,7 @@ fn scenario(tasks: Vec<TaskSpec>) -> Scenario {
         session: u32::MAX,
         segments_at: 0,
         segments_len: 0,
+        context: 0,
     };
     let trace = Trace { rows: vec![row], segments: Vec::new(), span: Span(1) };
     let source = SourceSpec {
