@@ -46,10 +46,10 @@ pub(crate) fn drivers(result: &RunResult) -> Vec<Table> {
             .into(),
     );
     causes.notes.push(
-        "context: metered prompt tokens in front of what is asked (a shared prefix, what was said \
-         before), at the price of a cache where one takes them, and what they cost more because it \
-         did not have them; other tokens, GPUs and provisioned capacity at work divided evenly \
-         among all calls; the rest as it was metered."
+        "context: metered prompt tokens in front of what is asked (a shared prefix, earlier turns), \
+         at the price of a cache where one takes them, and what it cost more that they were missing \
+         there. Other tokens and capacity at work are divided evenly among all calls; the rest is \
+         as metered."
             .into(),
     );
     causes.notes.extend(beside(&drivers.beside));
@@ -62,16 +62,16 @@ fn beside(beside: &CostsBeside) -> Vec<String> {
     if beside.answer_misses > 0 {
         let cost = Cell::of(&beside.answer_misses_per_task_usd, Unit::Dollars).value;
         notes.push(format!(
-            "no part of the sum: of the calls above, {} were in no cache of answers that was asked, \
-             which is {cost} per success.",
+            "no part of the sum: {} of the calls above asked a cache of answers in vain, {cost} per \
+             success.",
             count(beside.answer_misses)
         ));
     }
     if beside.recomputed_tokens > 0 {
         let (context, all) = (beside.recomputed_tokens, beside.computed_tokens);
         notes.push(format!(
-            "no part of the sum: {} of the prompt tokens that GPUs computed were context that \
-             their prefix cache did not have; its GPU time is in the calls above.",
+            "no part of the sum: {} of the prompt tokens that GPUs computed were context that their \
+             prefix cache did not have; the GPU time is in the calls above.",
             number(context as f64 / all as f64, Unit::Share)
         ));
     }
