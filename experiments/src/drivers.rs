@@ -188,7 +188,9 @@ impl Why {
                 why.calls += i128::from(task.calls);
                 let hits = task.exact_hits + task.semantic_hits;
                 why.hits += i128::from(hits);
-                why.misses += i128::from(task.lookups) - i128::from(hits);
+                if scenario.exact_cache.is_some() || scenario.semantic_cache.is_some() {
+                    why.misses += i128::from(task.cacheable - hits);
+                }
             }
         }
         why

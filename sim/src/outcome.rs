@@ -72,8 +72,8 @@ pub struct TaskOutcome {
     pub calls: u64,
     /// Calls that went to a better model because of the confidence of an answer.
     pub escalations: u64,
-    /// Calls that asked the caches of answers, if there are any.
-    pub lookups: u64,
+    /// Calls that a cache of answers may answer, whether there is one or not.
+    pub cacheable: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,
     /// Calls answered from the semantic cache, the ladder's rung of cached answers left out.

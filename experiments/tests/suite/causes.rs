@@ -98,7 +98,7 @@ fn history_costs_what_it_would_from_the_cache_and_misses_the_rest() {
     ] {
         let found = result(&conversations(prompt_cache));
         let conversations = found.tasks[0].counts.succeeded / 2;
-        assert!(conversations >= 10 && found.tasks[0].counts.succeeded % 2 == 0);
+        assert!(conversations >= 10 && found.tasks[0].counts.succeeded.is_multiple_of(2));
         let of = |each: i128| Money(each * i128::from(conversations));
         assert_eq!(cause(&found, "context"), of(best), "{prompt_cache:?}");
         assert_eq!(cause(&found, "cache_misses"), of(missed), "{prompt_cache:?}");

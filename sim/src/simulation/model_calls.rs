@@ -127,8 +127,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let Some(call) = self.flow.calls.get(handle) else { return false };
         let (Some(query), account) = (call.query, call.account) else { return false };
         let task = account.task.index();
-        let caches = self.world.exact.is_some() || self.world.semantic.is_some();
-        self.outcome.tasks[task].lookups += u64::from(caches && account.measured);
+        self.outcome.tasks[task].cacheable += u64::from(account.measured);
         let mut takes = Span::ZERO;
         let mut found = None;
         if let (Some(cache), Some(spec)) = (&mut self.world.exact, &self.scenario.exact_cache) {
