@@ -45,11 +45,17 @@ pub(crate) fn drivers(result: &RunResult) -> Vec<Table> {
          told apart, that of attempts nobody used is divided off by time at work."
             .into(),
     );
+    if drivers.causes.iter().any(|part| part.key == "context") {
+        causes.notes.push(
+            "context: metered prompt tokens in front of what is asked (a shared prefix, earlier \
+             turns), at the price of a cache where one takes them, and what it cost more that they \
+             were missing there."
+                .into(),
+        );
+    }
     causes.notes.push(
-        "context: metered prompt tokens in front of what is asked (a shared prefix, earlier turns), \
-         at the price of a cache where one takes them, and what it cost more that they were missing \
-         there. Other tokens and capacity at work are divided evenly among all calls; the rest is \
-         as metered."
+        "other tokens and capacity at work are divided evenly among all calls; the rest is as \
+         metered."
             .into(),
     );
     causes.notes.extend(beside(&drivers.beside));
@@ -133,8 +139,7 @@ pub(crate) fn tenants(result: &RunResult) -> Table {
         if result.measured < MONTH && result.tenants.iter().any(|group| group.plan.is_some()) {
             let part = number(result.measured.0 as f64 / MONTH.0 as f64, Unit::Share);
             table.notes.push(format!(
-                "{} measured stand for a month: {part} of its fees are paid and {part} of its \
-                 tasks included.",
+                "{} measured stand for a month: fees and included tasks are {part} of a month's.",
                 span(result.measured)
             ));
         }
