@@ -8,9 +8,19 @@
 use crate::result::{Items, SpendBy, TokenSpend};
 use sim::backends::{Meter, MeterReading, RemotePrice, RemoteSpec, ToolCost};
 use sim::ledger::rent;
-use sim::outcome::RemoteOutcome;
+use sim::outcome::{RemoteOutcome, Taken};
 use sim::units::Money;
 use sim::{Outcome, Scenario};
+
+/// The part of the tokens in [`Items`] that paid for context: prompt tokens in front of what is
+/// asked, which are a prefix that prompts share or what was said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct ContextSpend {
+    /// What it costs at best: the cache's price for what a cache holds or would have held.
+    pub(crate) best: Money,
+    /// What it cost more because the provider's cache did not have it.
+    pub(crate) missed: Money,
+}
 
 /// What one replication costs.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -19,6 +29,8 @@ pub(crate) struct Bill {
     pub(crate) by: SpendBy,
     /// By item.
     pub(crate) items: Items,
+    /// The part of the items' tokens that paid for context.
+    pub(crate) context: ContextSpend,
     /// One for each remote.
     pub(crate) remotes: Vec<TokenSpend>,
 }
@@ -62,16 +74,22 @@ impl Bill {
         for ((spec, pool), account) in pools {
             let busy = u128::from(pool.measured.busy.0) * u128::from(spec.gpus_per_replica);
             let at_work = rent(busy.min(account.gpu_time), account.per_gpu_hour);
-            self.items.gpu_at_work += at_work;
+            let wasted = for_nobody(at_work, &pool.taken);
+            self.items.gpu_at_work += at_work - wasted;
+            self.items.gpu_wasted += wasted;
         }
-        self.items.gpu_idle = self.by.gpu - self.items.gpu_at_work;
+        self.items.gpu_idle = self.by.gpu - self.items.gpu_at_work - self.items.gpu_wasted;
     }
 
     fn pay_remote(&mut self, spec: &RemoteSpec, remote: &RemoteOutcome) -> TokenSpend {
         match &spec.price {
             RemotePrice::Metered(meter) => {
                 let paid = token_spend(meter, &remote.billed);
-                let used = token_spend(meter, &remote.billed.since(&remote.wasted));
+                let for_somebody = remote.billed.since(&remote.wasted);
+                let used = token_spend(meter, &for_somebody);
+                let (best, missed) = meter.context_price(&for_somebody);
+                self.context.best += best;
+                self.context.missed += missed;
                 self.by.tokens += paid.total();
                 self.items.tokens += used;
                 self.items.wasted_attempts += paid.total() - used.total();
@@ -89,12 +107,19 @@ impl Bill {
                 };
                 self.by.provisioned += paid;
                 self.items.provisioned_idle += idle;
-                self.items.provisioned_at_work += paid - idle;
+                let wasted = for_nobody(paid - idle, &remote.taken);
+                self.items.provisioned_wasted += wasted;
+                self.items.provisioned_at_work += paid - idle - wasted;
                 TokenSpend::default()
             }
             RemotePrice::Free => TokenSpend::default(),
         }
     }
+}
+
+/// The part of what is rented and at work that went to attempts whose answers nobody used.
+fn for_nobody(at_work: Money, taken: &Taken) -> Money {
+    part(at_work, taken.wasted, taken.used + taken.wasted)
 }
 
 /// The price of a reading by kind of token.

@@ -7,19 +7,24 @@
 //! explained by all tasks.
 //!
 //! **Cost.** Two lists, each of which sums to the spend to the pico-dollar: what was bought
-//! ([`crate::result::Items`]), and why. For the second, what was spent on answers that were used
-//! (their tokens and fees, GPUs and provisioned capacity at work) is divided evenly among the calls
-//! of all tasks; a call costs the mean of all calls.
+//! ([`crate::result::Items`]), and why. For the second, metered context and what its misses in
+//! providers' caches cost are taken out first; what else was spent on answers that were used (the
+//! rest of their tokens, fees, GPUs and provisioned capacity at work) is divided evenly among the
+//! calls of all tasks; a call costs the mean of all calls.
 //!
-//! Invariants: the causes of a latency sum to it, to the picosecond.
+//! Beside the lists stands what cannot be a part of such a sum: misses in caches of answers, whose
+//! cost is that of calls that are there for another reason too, and context on our own GPUs, which
+//! shares iterations with everything else.
 //!
-//! Deliberately absent: GPU time by prompt, answer and lost attempt, which share iterations and
-//! cannot be told apart; what a cache miss cost beyond a hit, since nothing says which misses could
+//! Invariants: the causes of a latency sum to it, to the picosecond; those of a cost to the spend.
+//!
+//! Deliberately absent: GPU time by prompt and answer, and which misses in a cache of answers could
 //! have been hits.
 
+use crate::bill::ContextSpend;
 use crate::pooled::{Part, Times, ratio};
 use crate::record::Record;
-use crate::result::{CostDrivers, CostPart, Items};
+use crate::result::{CostDrivers, CostPart, CostsBeside, Items};
 use crate::summary::NOTHING_SUCCEEDED;
 use crate::work::is_plain;
 use sim::Scenario;
@@ -108,8 +113,35 @@ fn divided(whole: Span, weights: &[u128; DRIVERS]) -> [Span; DRIVERS] {
 /// What the cost per successful task is made of.
 pub(crate) fn cost(records: &[Record], scenario: &Scenario) -> CostDrivers {
     let bought = |r: &Record| r.bill.items.parts();
-    let why = |r: &Record| causes(&r.bill.items, &Why::of(r, scenario));
-    CostDrivers { items: list(records, bought), causes: list(records, why) }
+    let why = |r: &Record| causes(&r.bill.items, r.bill.context, &Why::of(r, scenario));
+    CostDrivers {
+        items: list(records, bought),
+        causes: list(records, why),
+        beside: beside(records, scenario),
+    }
+}
+
+/// What overlaps with the lists.
+fn beside(records: &[Record], scenario: &Scenario) -> CostsBeside {
+    let missed = |r: &Record| {
+        let why = Why::of(r, scenario);
+        why.share(answers(&r.bill.items), why.misses)
+    };
+    let parts: Vec<Part> =
+        records.iter().map(|r| (missed(r).0, crate::money::completed(r))).collect();
+    let taken = || records.iter().flat_map(|r| &r.outcome.pools).map(|pool| pool.taken);
+    CostsBeside {
+        answer_misses: records.iter().map(|r| Why::of(r, scenario).misses as u64).sum(),
+        answer_misses_cost: Money(parts.iter().map(|part| part.0).sum()),
+        answer_misses_per_task_usd: crate::money::dollars(ratio(&parts, NOTHING_SUCCEEDED)),
+        computed_tokens: taken().map(|taken| taken.input - taken.hits).sum(),
+        recomputed_tokens: taken().map(|taken| taken.context - taken.context_hits).sum(),
+    }
+}
+
+/// What answers that were used cost.
+fn answers(items: &Items) -> Money {
+    items.tokens.total() + items.gpu_at_work + items.provisioned_at_work
 }
 
 fn list(records: &[Record], of: impl Fn(&Record) -> Vec<(&'static str, Money)>) -> Vec<CostPart> {
@@ -134,6 +166,8 @@ struct Why {
     submissions: i128,
     calls: i128,
     hits: i128,
+    /// Calls that no cache of answers could answer.
+    misses: i128,
 }
 
 impl Why {
@@ -152,21 +186,28 @@ impl Why {
                 why.ended += ended;
                 why.submissions += i128::from(task.submissions);
                 why.calls += i128::from(task.calls);
-                why.hits += i128::from(task.exact_hits + task.semantic_hits);
+                let hits = task.exact_hits + task.semantic_hits;
+                why.hits += i128::from(hits);
+                if scenario.exact_cache.is_some() || scenario.semantic_cache.is_some() {
+                    why.misses += i128::from(task.cacheable - hits);
+                }
             }
         }
         why
     }
+
+    /// An even share of so many calls in an amount; nothing where no call was counted.
+    fn share(&self, amount: Money, calls: i128) -> Money {
+        let each = amount.0.checked_div(self.calls).unwrap_or(0);
+        let rest = amount.0.checked_rem(self.calls).unwrap_or(0);
+        Money(each * calls + (rest * calls).checked_div(self.calls).unwrap_or(0))
+    }
 }
 
 /// Why one replication's spend was made; sums to it.
-fn causes(items: &Items, why: &Why) -> Vec<(&'static str, Money)> {
-    let answers = items.tokens.total() + items.gpu_at_work + items.provisioned_at_work;
-    let share = |calls: i128| {
-        let each = answers.0.checked_div(why.calls).unwrap_or(0);
-        let rest = answers.0.checked_rem(why.calls).unwrap_or(0);
-        Money(each * calls + (rest * calls).checked_div(why.calls).unwrap_or(0))
-    };
+fn causes(items: &Items, context: ContextSpend, why: &Why) -> Vec<(&'static str, Money)> {
+    let answers = answers(items) - context.best - context.missed;
+    let share = |calls: i128| why.share(answers, calls);
     let unsuccessful = share(why.ended - why.succeeded);
     let again = share(why.submissions - why.ended);
     let further = share(why.calls + why.hits - why.submissions);
@@ -178,7 +219,9 @@ fn causes(items: &Items, why: &Why) -> Vec<(&'static str, Money)> {
         ("saved_by_caches", saved),
         ("asked_again", again),
         ("unsuccessful_tasks", unsuccessful),
-        ("wasted_attempts", items.wasted_attempts),
+        ("context", context.best),
+        ("cache_misses", context.missed),
+        ("wasted_attempts", items.wasted_attempts + items.gpu_wasted + items.provisioned_wasted),
         ("tools", items.tools),
         ("human_review", items.human_review),
         ("wasted_uses", items.wasted_uses),

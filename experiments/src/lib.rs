@@ -37,6 +37,7 @@ mod pooled;
 mod record;
 mod replicate;
 mod result;
+mod revenue;
 pub mod stability;
 mod storm;
 mod summary;
@@ -56,8 +57,8 @@ pub use replicate::{
     replicate,
 };
 pub use result::{
-    CostDrivers, CostPart, Items, LatencyShares, Margin, ModelResult, PoolResult, RunResult,
-    SpendBy, SpendResult, TaskCounts, TaskMoney, TaskResult, TokenSpend,
+    CostDrivers, CostPart, CostsBeside, Items, LatencyShares, Margin, ModelResult, PoolResult,
+    Revenue, RunResult, SpendBy, SpendResult, TaskCounts, TaskMoney, TaskResult, TokenSpend,
 };
 pub use stability::{Stability, Verdict};
 pub use storm::{Amplification, RetryLoad};

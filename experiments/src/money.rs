@@ -9,7 +9,8 @@ use crate::bill::part;
 use crate::estimate::Estimate;
 use crate::pooled::{Part, ratio};
 use crate::record::Record;
-use crate::result::{Margin, SpendBy, SpendResult, TaskMoney};
+use crate::result::{Margin, Revenue, SpendBy, SpendResult, TaskMoney};
+use crate::revenue::Earners;
 use crate::summary::NOTHING_SUCCEEDED;
 use crate::tenants::Rents;
 use sim::Scenario;
@@ -126,32 +127,33 @@ fn harm(record: &Record, tasks: &[TaskSpec]) -> Money {
     Money(each.sum())
 }
 
-/// What all replications earn. A task that traffic does not start earns nothing by itself.
-pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec], started: &[bool]) -> Margin {
+/// What all replications earn.
+pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec], earners: &Earners<'_>) -> Margin {
     let harm_mean = mean(records, |r| harm(r, tasks));
-    let mut asked = tasks.iter().zip(started).filter(|(_, started)| **started);
-    if let Some((task, _)) = asked.find(|(task, _)| task.value.is_none()) {
-        let reason = format!("the task {} has no value", task.name);
+    if let Some(reason) = earners.unknown() {
         let per_task_usd = Estimate::absent(reason);
-        return Margin { per_task_usd, per_month: None, harm: harm_mean };
+        return Margin { per_task_usd, harm: harm_mean, ..Margin::default() };
     }
-    let earned = |r: &Record| -> i128 {
-        let value = |task: &TaskSpec| task.value.unwrap_or(Money::ZERO).0;
-        let outcomes = r.outcome.tasks.iter().zip(tasks);
-        outcomes.map(|(t, task)| i128::from(t.completed) * value(task)).sum()
-    };
-    let left = |r: &Record| earned(r) - harm(r, tasks).0 - spent(r).0;
+    let left = |r: &Record| earners.revenue(r).total().0 - harm(r, tasks).0 - spent(r).0;
     let parts: Vec<Part> = records.iter().map(|r| (left(r), completed(r))).collect();
     let total = Money(parts.iter().map(|part| part.0).sum());
     Margin {
         per_task_usd: dollars(ratio(&parts, NOTHING_SUCCEEDED)),
         per_month: scaled(total, NS_PER_MONTH, nanoseconds(records)),
         harm: harm_mean,
+        revenue: Revenue {
+            values: mean(records, |r| earners.revenue(r).values),
+            plans: mean(records, |r| earners.revenue(r).plans),
+        },
     }
 }
 
 /// What one kind of task costs and earns.
-pub(crate) fn of_task(records: &[Record], at: usize, spec: &TaskSpec) -> TaskMoney {
+pub(crate) fn of_task(
+    records: &[Record],
+    (at, spec): (usize, &TaskSpec),
+    earners: &Earners<'_>,
+) -> TaskMoney {
     let rented = |r: &Record| {
         let rents = Rents::of(&r.outcome, &r.bill);
         let arrived: u128 = r.outcome.tasks.iter().map(|task| u128::from(task.arrived)).sum();
@@ -166,19 +168,18 @@ pub(crate) fn of_task(records: &[Record], at: usize, spec: &TaskSpec) -> TaskMon
         let parts: Vec<Part> = records.iter().map(|r| (of(r), done(r).0.into())).collect();
         dollars(ratio(&parts, NOTHING_SUCCEEDED))
     };
-    let margin = |r: &Record| {
-        let (completed, harmed) = done(r);
-        let value = spec.value.unwrap_or(Money::ZERO).0 * i128::from(completed);
-        value - spec.harm_cost.unwrap_or(Money::ZERO).0 * i128::from(harmed) - cost(r)
+    let margin = |earned: Vec<Money>| {
+        let harm = |r: &Record| spec.harm_cost.unwrap_or_default().0 * i128::from(done(r).1);
+        let left = |(r, earned): (&Record, Money)| earned.0 - harm(r) - cost(r);
+        let parts = records.iter().zip(earned).map(|(r, earned)| (left((r, earned)), done(r).0));
+        let parts: Vec<Part> = parts.map(|(left, completed)| (left, completed.into())).collect();
+        dollars(ratio(&parts, NOTHING_SUCCEEDED))
     };
     TaskMoney {
         metered: mean(records, metered),
         wasted: mean(records, |r| r.outcome.tasks.get(at).map_or(Money::ZERO, |task| task.wasted)),
         rented: mean(records, rented),
         cost_per_success_usd: per(&cost),
-        margin_per_task_usd: match spec.value {
-            Some(_) => per(&margin),
-            None => Estimate::absent(format!("the task {} has no value", spec.name)),
-        },
+        margin_per_task_usd: earners.of_task(at, records).map_or_else(Estimate::absent, margin),
     }
 }

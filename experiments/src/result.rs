@@ -135,7 +135,7 @@ pub struct TaskMoney {
     pub rented: Money,
     /// Dollars of cost per task of this kind that ended well in the measured time.
     pub cost_per_success_usd: Estimate,
-    /// Dollars of value minus harm minus cost, likewise.
+    /// Dollars of value, or of what plans brought in for it, minus harm minus cost, likewise.
     pub margin_per_task_usd: Estimate,
 }
 
@@ -290,12 +290,17 @@ pub struct Items {
     pub wasted_uses: Money,
     /// Traces and logs.
     pub observability: Money,
-    /// GPUs while an iteration ran on their replica, for whichever answers.
+    /// GPUs while an iteration ran on their replica, for answers that were used.
     pub gpu_at_work: Money,
+    /// The same for attempts whose answers nobody used: by the time at work of both.
+    pub gpu_wasted: Money,
     /// GPUs rented and idle.
     pub gpu_idle: Money,
-    /// Provisioned capacity by the share of its places taken; all of it where places are unlimited.
+    /// Provisioned capacity by the share of its places taken (all of it where places are
+    /// unlimited), for answers that were used.
     pub provisioned_at_work: Money,
+    /// The same for the other attempts.
+    pub provisioned_wasted: Money,
     /// The rest of it.
     pub provisioned_idle: Money,
 }
@@ -307,6 +312,25 @@ pub struct CostDrivers {
     pub items: Vec<CostPart>,
     /// Why it was bought: dollars per successful task.
     pub causes: Vec<CostPart>,
+    /// What overlaps with these lists and is no part of their sum.
+    pub beside: CostsBeside,
+}
+
+/// What is known of a cost without being a part of it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CostsBeside {
+    /// Calls that asked the caches of answers and found nothing, all replications together.
+    pub answer_misses: u64,
+    /// What they cost, if a call costs the mean of all: part of the rows of calls. In all
+    /// replications together.
+    pub answer_misses_cost: Money,
+    /// Dollars of it per task that ended well in the measured time.
+    pub answer_misses_per_task_usd: Estimate,
+    /// Prompt tokens that our engines computed, all replications together.
+    pub computed_tokens: u64,
+    /// Those of them that were context, which the prefix cache did not have. Their GPU time is in
+    /// the rows of calls and cannot be told apart.
+    pub recomputed_tokens: u64,
 }
 
 /// A part of the cost per successful task.
@@ -320,16 +344,35 @@ pub struct CostPart {
     pub per_successful_task_usd: Estimate,
 }
 
-/// What it earns: the value of all successful tasks, minus what harmful ones cost, minus all spend.
+/// What it earns: what all tasks bring in, minus what harmful ones cost, minus all spend.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Margin {
-    /// Dollars per successful task: mean value minus cost per successful task.
+    /// Dollars over tasks of all kinds that ended well in the measured time.
     pub per_task_usd: Estimate,
-    /// Per 30.4375 days of measured time; `None` unless every kind of task has a value (the
-    /// reason is in `per_task_usd`).
+    /// Per 30.4375 days of measured time; `None` unless it is known what every kind of task brings
+    /// in (the reason is in `per_task_usd`).
     pub per_month: Option<Money>,
     /// What harmful tasks cost, mean per replication; in the margin, not in the spend.
     pub harm: Money,
+    /// Where the money comes from, mean per replication; nothing where there is no margin.
+    pub revenue: Revenue,
+}
+
+/// What tasks bring in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Revenue {
+    /// The values of those that ended well in the measured time.
+    pub values: Money,
+    /// What tenants paid, where tasks state no value.
+    pub plans: Money,
+}
+
+impl Revenue {
+    /// Both together.
+    #[must_use]
+    pub fn total(self) -> Money {
+        self.values + self.plans
+    }
 }
 
 impl SpendBy {
@@ -427,8 +470,10 @@ impl Items {
             ("wasted_uses", self.wasted_uses),
             ("observability", self.observability),
             ("gpu_at_work", self.gpu_at_work),
+            ("gpu_wasted", self.gpu_wasted),
             ("gpu_idle", self.gpu_idle),
             ("provisioned_at_work", self.provisioned_at_work),
+            ("provisioned_wasted", self.provisioned_wasted),
             ("provisioned_idle", self.provisioned_idle),
         ]);
         all

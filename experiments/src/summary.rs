@@ -18,6 +18,7 @@ use crate::replicate::{
     Plan, Progress, ReplicateError, Replications, Runner, StopReason, replicate,
 };
 use crate::result::{LatencyShares, ModelResult, PoolResult, RunResult, TaskCounts, TaskResult};
+use crate::revenue::Earners;
 use crate::stability::{self, Flow, Stability, Verdict};
 use crate::storm;
 use crate::tenants;
@@ -69,9 +70,13 @@ pub fn summarise(
     let withheld = Withheld::of(stability.verdict, replications.warm_up);
     let measured = Span(scenario.horizon.0.saturating_sub(replications.removed.0));
     let general = work::is_general(scenario);
-    let of_task = |at, spec: &TaskSpec| task(records, scenario, (at, spec), withheld);
+    let parts = (0..scenario.tasks.len()).map(|at| work::is_part(scenario, at));
+    let started: Vec<bool> = parts.map(|part| !part).collect();
+    let earners = Earners::of(scenario, &started, measured);
+    let of_task = |at, spec: &TaskSpec| task(records, scenario, (at, spec), withheld, &earners);
     let tasks = each(&scenario.tasks, of_task);
-    let started: Vec<bool> = (0..tasks.len()).map(|at| !work::is_part(scenario, at)).collect();
+    let mut warnings = warnings(replications, those(&tasks, &started), &stability.verdict);
+    warnings.extend(tenants::warnings(scenario, measured));
     let mut result = RunResult {
         seed,
         replications: records.len() as u32,
@@ -79,7 +84,7 @@ pub fn summarise(
         horizon: scenario.horizon,
         warm_up: replications.removed,
         measured,
-        warnings: warnings(replications, those(&tasks, &started), &stability.verdict),
+        warnings,
         tasks,
         models: each(&scenario.models, |at, spec| model(records, general, (at, spec), withheld)),
         pools: each(&scenario.pools, |at, spec| pool(records, scenario, at, &spec.name)),
@@ -88,7 +93,7 @@ pub fn summarise(
         tenants: tenants::summarise(records, scenario),
         spend: spend(records, scenario),
         cost_drivers: general.then(|| drivers::cost(records, scenario)),
-        margin: margin(records, &scenario.tasks, &started),
+        margin: margin(records, &scenario.tasks, &earners),
         stability,
         amplification: general.then(|| storm::amplified(records, scenario)),
         objectives: Vec::new(),
@@ -187,6 +192,7 @@ fn task(
     scenario: &Scenario,
     (at, spec): (usize, &TaskSpec),
     withheld: Withheld,
+    earners: &Earners<'_>,
 ) -> TaskResult {
     let plain = work::is_plain(scenario, at);
     let outcome = |r: &Record| r.outcome.tasks.get(at).cloned();
@@ -206,7 +212,7 @@ fn task(
     let latency = blanked(times.distribution(NOTHING_SUCCEEDED), withheld.latency);
     let did = (!plain).then(|| work::task(records, at));
     TaskResult {
-        money: of_task(records, at, spec),
+        money: of_task(records, (at, spec), earners),
         drivers: match (&did, withheld.latency) {
             (Some(_), None) => drivers::latency(records, at, &times, latency.p95.value),
             _ => None,

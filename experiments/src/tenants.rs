@@ -1,10 +1,13 @@
 //! What tenants pay and what they cost.
 //!
-//! A tenant pays under the plan of the source that brings it, for the measured time: the monthly
-//! price and the tasks included are those of `measured time / 30.4375 days`. It costs what was
-//! metered for it, and its share of what is rented: of GPUs by the time its attempts spent in
-//! engines, of provisioned capacity by the time they spent there. What is rented and never used is
-//! nobody's.
+//! A tenant pays under the plan of the source that brings it, for the measured time, which stands
+//! for a month like any other: of a part of a month it pays that part of the price, and that part
+//! of the tasks is included. It costs what was metered for it, and its share of what is rented: of
+//! GPUs by the time its attempts spent in engines, of provisioned capacity by the time they spent
+//! there. What is rented and never used is nobody's.
+//!
+//! Where less than one task would be included, no part of a month says anything of a whole one,
+//! and there is no margin; where few would be, a warning says which way chance moves it.
 //!
 //! Invariants: amounts are integers, truncated where they are divided; sources with the same
 //! tenants and plan make one group.
@@ -16,14 +19,23 @@ use crate::estimate::Estimate;
 use crate::money::{dollars, scaled};
 use crate::pooled::{Part, ratio};
 use crate::record::Record;
-use sim::outcome::{MONTH, TenantOutcome};
-use sim::price::{Beyond, PlanSpec};
-use sim::units::{Money, Span};
+use crate::warnings::Warning;
+use sim::outcome::TenantOutcome;
+use sim::price::{Beyond, MONTH, Month, PlanSpec};
+use sim::units::{Money, PS_PER_SEC, Span, Time};
 use sim::workload::TenantSpec;
 use sim::{Outcome, Scenario};
+use std::collections::BTreeSet;
 
 /// Per cent of the tenants, the most expensive first, of whom reports speak.
 pub const HEAVIEST: [u32; 2] = [1, 10];
+
+/// Tasks included in the measured time below which a warning is due. If a tenant sends as many as
+/// are included on average and at random (Poisson), chance alone puts `1/√(2π·20)`, 9 %, of them
+/// beyond: over a whole month, with more of them, it would be fewer.
+const LEAST_ALLOWANCE: u32 = 20;
+
+const DAY: Span = Span::from_secs(86_400);
 
 /// Reason for a missing margin.
 const NO_PLAN: &str = "the tenants pay under no plan";
@@ -100,23 +112,100 @@ pub(crate) struct Account {
     heaviest: [Balance; HEAVIEST.len()],
 }
 
-/// The different tenants of a scenario, in the order of its sources, with the sources' names.
-fn groups(scenario: &Scenario) -> Vec<(TenantSpec, String)> {
-    let mut groups: Vec<(TenantSpec, String)> = Vec::new();
+impl Account {
+    /// What its tenants paid.
+    pub(crate) fn revenue(&self) -> Money {
+        self.all.revenue
+    }
+}
+
+/// Tenants of a scenario, as the sources with the same ones bring them.
+pub(crate) struct Group {
+    pub(crate) tenants: TenantSpec,
+    name: String,
+    /// The kinds of task they send.
+    pub(crate) tasks: BTreeSet<usize>,
+}
+
+/// The different tenants of a scenario, in the order of its sources.
+pub(crate) fn groups(scenario: &Scenario) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
     for source in &scenario.sources {
         let Some(tenants) = source.people.tenants else { continue };
-        match groups.iter_mut().find(|(known, _)| *known == tenants) {
-            Some((_, name)) => *name += &format!("+{}", source.name),
-            None => groups.push((tenants, source.name.clone())),
+        match groups.iter_mut().find(|group| group.tenants == tenants) {
+            Some(group) => {
+                group.name += &format!("+{}", source.name);
+                group.tasks.insert(source.task.index());
+            }
+            None => groups.push(Group {
+                tenants,
+                name: source.name.clone(),
+                tasks: BTreeSet::from([source.task.index()]),
+            }),
         }
     }
     groups
 }
 
+/// Why what a plan brings in so little time says nothing of a month, if it does not.
+pub(crate) fn too_short(plan: &PlanSpec, measured: Span) -> Option<String> {
+    let included = plan.included?;
+    if first_month(measured)?.allowance(included).is_some() {
+        return None;
+    }
+    let (name, least) = (&plan.name, in_words(Span(MONTH.0.div_ceil(included.max(1).into()))));
+    Some(format!(
+        "less than one of the {included} tasks that the plan {name} includes in a month falls into \
+         the measured time: measure at least {least}"
+    ))
+}
+
+fn first_month(measured: Span) -> Option<Month> {
+    Month::at(Time::ZERO, Span::ZERO, measured)
+}
+
+/// A length as advice, rounded up.
+fn in_words(length: Span) -> String {
+    let minutes = length.0.div_ceil(60 * PS_PER_SEC);
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2_880 => format!("{} h", minutes.div_ceil(60)),
+        _ => format!("{} days", minutes.div_ceil(1_440)),
+    }
+}
+
+/// What to know of plans by the month when less of it is measured.
+pub(crate) fn warnings(scenario: &Scenario, measured: Span) -> Vec<Warning> {
+    let mut plans: Vec<&PlanSpec> = Vec::new();
+    let paid = groups(scenario).into_iter().filter_map(|group| group.tenants.plan);
+    for plan in paid.filter_map(|plan| scenario.plans.get(plan.index())) {
+        if !plans.iter().any(|known| known.name == plan.name) {
+            plans.push(plan);
+        }
+    }
+    let few = |plan: &PlanSpec| {
+        let included = plan.included?;
+        let allowance = first_month(measured)?.allowance(included)?;
+        // Of so few in a whole month that is what the plan says, not what the run does to it.
+        let few = measured < MONTH && allowance < LEAST_ALLOWANCE && included > 0;
+        let least = MONTH.0.div_ceil(included.max(1).into()).saturating_mul(LEAST_ALLOWANCE.into());
+        few.then(|| Warning::FewIncluded {
+            plan: plan.name.clone(),
+            included,
+            allowance,
+            least: in_words(Span(least).min(MONTH)),
+        })
+    };
+    let by_month = |plan: &&&PlanSpec| plan.per_month != Money::ZERO || plan.included.is_some();
+    let brief = (measured < DAY).then(|| plans.iter().find(by_month)).flatten();
+    let brief = brief.map(|plan| Warning::PartOfADay { plan: plan.name.clone() });
+    brief.into_iter().chain(plans.iter().filter_map(|plan| few(plan))).collect()
+}
+
 /// The accounts of all groups in one replication.
 pub(crate) fn accounts(outcome: &Outcome, scenario: &Scenario, bill: &Bill) -> Vec<Account> {
     let rents = Rents::of(outcome, bill);
-    let account = |(tenants, _): &(TenantSpec, String)| {
+    let account = |Group { tenants, .. }: &Group| {
         let plan = tenants.plan.and_then(|plan| scenario.plans.get(plan.index()));
         let numbers = tenants.first..tenants.first.saturating_add(tenants.count);
         let mut account = Account::default();
@@ -185,12 +274,12 @@ impl Rents {
 fn paid(plan: &PlanSpec, tenant: &TenantOutcome, measured: Span) -> Money {
     let (time, month) = (i128::from(measured.0), i128::from(MONTH.0));
     let flat = scaled(plan.per_month, time, month).unwrap_or_default();
-    let beyond = match (plan.included, plan.beyond) {
-        (Some(included), Beyond::Charged(price)) => {
-            let over = i128::from(tenant.tasks) * month - i128::from(included) * time;
-            scaled(price, over.max(0), month).unwrap_or_default()
+    let beyond = match plan.beyond {
+        Beyond::Charged(price) => {
+            let (tasks, rest) = (tenant.beyond as i128 / month, tenant.beyond as i128 % month);
+            Money(price.0 * tasks) + scaled(price, rest, month).unwrap_or_default()
         }
-        _ => Money::ZERO,
+        Beyond::Refused => Money::ZERO,
     };
     let success = Money(plan.per_success.0 * i128::from(tenant.succeeded));
     let premium = plan
@@ -202,16 +291,21 @@ fn paid(plan: &PlanSpec, tenant: &TenantOutcome, measured: Span) -> Money {
 
 /// All groups over all replications.
 pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGroup> {
-    let group = |(at, (tenants, name)): (usize, (TenantSpec, String))| {
+    let group = |(at, Group { tenants, name, .. }): (usize, Group)| {
         let accounts = || records.iter().filter_map(move |r| Some((r, r.accounts.get(at)?)));
         let mean = |of: fn(&Account) -> Money| {
             let sum: i128 = accounts().map(|(_, account)| of(account).0).sum();
             Money(sum.checked_div(records.len() as i128).unwrap_or(0))
         };
-        let pays = tenants.plan.is_some();
+        let plan = tenants.plan.and_then(|plan| scenario.plans.get(plan.index()));
+        let measured = records.first().map_or(Span::ZERO, |r| r.outcome.measured);
+        let why_not = match plan {
+            Some(plan) => too_short(plan, measured),
+            None => Some(NO_PLAN.into()),
+        };
         let monthly = |of: &dyn Fn(&Account) -> Balance, count: u32| {
-            if !pays {
-                return Estimate::absent(NO_PLAN);
+            if let Some(reason) = &why_not {
+                return Estimate::absent(reason);
             }
             let parts: Vec<Part> = accounts()
                 .map(|(r, account)| {
@@ -236,10 +330,7 @@ pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGr
             accounts().map(|(_, a)| (a.losing.into(), tenants.count.into())).collect();
         TenantGroup {
             name,
-            plan: tenants
-                .plan
-                .and_then(|plan| scenario.plans.get(plan.index()))
-                .map(|plan| plan.name.clone()),
+            plan: plan.map(|plan| plan.name.clone()),
             tenants: tenants.count,
             tasks: accounts().map(|(_, account)| account.tasks).sum(),
             succeeded: accounts().map(|(_, account)| account.succeeded).sum(),
@@ -247,10 +338,9 @@ pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGr
             metered: mean(|account| account.all.metered),
             rented: mean(|account| account.all.rented),
             margin_per_tenant_month_usd: monthly(&|account| account.all, tenants.count),
-            losing: if pays {
-                ratio(&losing, "there are no tenants").held_within(0.0, 1.0)
-            } else {
-                Estimate::absent(NO_PLAN)
+            losing: match &why_not {
+                Some(reason) => Estimate::absent(reason),
+                None => ratio(&losing, "there are no tenants").held_within(0.0, 1.0),
             },
             heaviest: HEAVIEST.into_iter().enumerate().map(heaviest).collect(),
         }
@@ -277,13 +367,22 @@ mod tests {
         }
     }
 
+    /// A tenant that ended so many tasks, ten of them without success, in one part of a month.
+    fn used(included: Option<u32>, tasks: u32, length: Span) -> TenantOutcome {
+        let mut tenant = TenantOutcome::default();
+        (tenant.tasks, tenant.succeeded, tenant.premium) = (tasks.into(), 60, 5);
+        (0..tasks).for_each(|_| tenant.use_month(Month { number: 0, length }, included));
+        tenant
+    }
+
     /// Half a month in which each kind of plan is paid for its half.
     #[test]
     fn plans_are_paid_for_the_measured_time() {
         let half = Span(MONTH.0 / 2);
-        let mut tenant = TenantOutcome::default();
-        (tenant.tasks, tenant.succeeded, tenant.premium) = (70, 60, 5);
-        let cents = |plan: PlanSpec| paid(&plan, &tenant, half).0 * 100 / Money::PICO_PER_DOLLAR;
+        let cents = |plan: PlanSpec| {
+            let tenant = used(plan.included, 70, half);
+            paid(&plan, &tenant, half).0 * 100 / Money::PICO_PER_DOLLAR
+        };
         let flat = Money(20 * Money::PICO_PER_DOLLAR);
         assert_eq!(cents(PlanSpec { per_month: flat, ..plan() }), 1_000);
         let credits = PlanSpec { included: Some(100), beyond: Beyond::Charged(CENT), ..plan() };

@@ -42,6 +42,22 @@ pub enum Warning {
         /// Values needed.
         needed: u64,
     },
+    /// Of what a plan includes in a month, little falls into the measured time.
+    FewIncluded {
+        /// Name of the plan.
+        plan: String,
+        /// Tasks it includes in a month.
+        included: u32,
+        /// Those in the measured time.
+        allowance: u32,
+        /// How long would have to be measured.
+        least: String,
+    },
+    /// Tenants pay by the month, and less than a day of it was measured.
+    PartOfADay {
+        /// Name of the first such plan.
+        plan: String,
+    },
     /// The simulator's own audit found a contradiction: its numbers cannot be trusted.
     AuditFailed {
         /// The replication.
@@ -66,6 +82,8 @@ impl Warning {
             Warning::SingleReplication => "single-replication",
             Warning::NothingFinished { .. } => "nothing-finished",
             Warning::QuantileNotSupported { .. } => "quantile-not-supported",
+            Warning::FewIncluded { .. } => "few-included",
+            Warning::PartOfADay { .. } => "part-of-a-day",
             Warning::AuditFailed { .. } => "audit-failed",
         }
     }
@@ -111,6 +129,20 @@ impl Warning {
             Warning::QuantileNotSupported { metric, values, needed } => {
                 format!("{metric} needs at least {needed} values, and there are {values}.")
             }
+            Warning::FewIncluded { plan, included, allowance, least } => {
+                format!(
+                    "Of the {included} tasks that the plan {plan} includes in a month, {allowance} \
+                     fall into the measured time: chance puts more of them beyond it than in a \
+                     month, so what goes beyond (charged or refused) comes out too high. {least} \
+                     would be enough."
+                )
+            }
+            Warning::PartOfADay { plan } => {
+                format!(
+                    "Tenants on the plan {plan} pay by the month, and less than a day was \
+                     measured: their margins take it for all hours of the day and all days."
+                )
+            }
             Warning::AuditFailed { replication, finding } => {
                 format!("The audit of replication {replication} failed: {finding}.")
             }
@@ -145,6 +177,8 @@ impl Warning {
             Warning::QuantileNotSupported { .. } => {
                 "Make the horizon longer or add replications, or use a lower quantile."
             }
+            Warning::FewIncluded { .. } => "Make the horizon longer, up to a month.",
+            Warning::PartOfADay { .. } => "Measure whole days, better a whole week.",
             Warning::AuditFailed { .. } => "Report it with the scenario and the seed.",
         }
     }

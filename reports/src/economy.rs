@@ -4,10 +4,11 @@
 //!
 //! Deliberately absent: spend per day and month, which stand with the other sections.
 
-use crate::format::{Unit, money, number, shares};
+use crate::format::{Unit, count, money, number, shares, span};
 use crate::names::spend_words;
 use crate::table::{Cell, Table};
-use experiments::{CostPart, HEAVIEST, RunResult};
+use experiments::{CostPart, CostsBeside, HEAVIEST, RunResult};
+use sim::price::MONTH;
 
 /// Cost and margin of each kind of task.
 pub(crate) fn tasks(result: &RunResult) -> Table {
@@ -40,16 +41,47 @@ pub(crate) fn drivers(result: &RunResult) -> Vec<Table> {
     let mut items = parts("What a success pays for", &drivers.items, result);
     let mut causes = parts("Why it is paid", &drivers.causes, result);
     items.notes.push(
-        "tokens are those of answers that were used; GPU time of prompts, answers and unused \
-         attempts cannot be told apart."
+        "tokens are those of answers that were used; GPU time of prompts and answers cannot be \
+         told apart, that of attempts nobody used is divided off by time at work."
             .into(),
     );
+    if drivers.causes.iter().any(|part| part.key == "context") {
+        causes.notes.push(
+            "context: metered prompt tokens in front of what is asked (a shared prefix, earlier \
+             turns), at the price of a cache where one takes them, and what it cost more that they \
+             were missing there."
+                .into(),
+        );
+    }
     causes.notes.push(
-        "tokens, GPUs and provisioned capacity at work, divided evenly among all calls; the rest \
-         as it was metered."
+        "other tokens and capacity at work are divided evenly among all calls; the rest is as \
+         metered."
             .into(),
     );
+    causes.notes.extend(beside(&drivers.beside));
     [items, causes].into_iter().filter(|table| table.rows.len() > 1).collect()
+}
+
+/// What overlaps with the rows and is no part of their sum.
+fn beside(beside: &CostsBeside) -> Vec<String> {
+    let mut notes = Vec::new();
+    if beside.answer_misses > 0 {
+        let cost = Cell::of(&beside.answer_misses_per_task_usd, Unit::Dollars).value;
+        notes.push(format!(
+            "no part of the sum: {} of the calls above asked a cache of answers in vain, {cost} per \
+             success.",
+            count(beside.answer_misses)
+        ));
+    }
+    if beside.recomputed_tokens > 0 {
+        let (context, all) = (beside.recomputed_tokens, beside.computed_tokens);
+        notes.push(format!(
+            "no part of the sum: {} of the prompt tokens that GPUs computed were context that their \
+             prefix cache did not have; the GPU time is in the calls above.",
+            number(context as f64 / all as f64, Unit::Share)
+        ));
+    }
+    notes
 }
 
 /// A list of parts and their total.
@@ -79,7 +111,7 @@ pub(crate) fn tenants(result: &RunResult) -> Table {
             None => group.name.clone(),
         };
         let cells = vec![
-            Cell::plain(crate::format::count(group.tenants.into())),
+            Cell::plain(count(group.tenants.into())),
             Cell::plain(money(group.revenue)),
             Cell::plain(money(group.metered + group.rented)),
             Cell::of(margin, Unit::Dollars),
@@ -89,7 +121,7 @@ pub(crate) fn tenants(result: &RunResult) -> Table {
         for (heaviest, per_cent) in group.heaviest.iter().zip(HEAVIEST) {
             table.explain(&heaviest.margin_per_tenant_month_usd);
             let cells = vec![
-                Cell::plain(crate::format::count(heaviest.tenants.into())),
+                Cell::plain(count(heaviest.tenants.into())),
                 Cell::plain(""),
                 Cell::of(&heaviest.cost_share, Unit::Share),
                 Cell::of(&heaviest.margin_per_tenant_month_usd, Unit::Dollars),
@@ -104,6 +136,13 @@ pub(crate) fn tenants(result: &RunResult) -> Table {
              a month; losing: share of the tenants who cost more than they pay."
                 .into(),
         );
+        if result.measured < MONTH && result.tenants.iter().any(|group| group.plan.is_some()) {
+            let part = number(result.measured.0 as f64 / MONTH.0 as f64, Unit::Share);
+            table.notes.push(format!(
+                "{} measured stand for a month: fees and included tasks are {part} of a month's.",
+                span(result.measured)
+            ));
+        }
     }
     table
 }

@@ -423,6 +423,11 @@ fn spend(report: &Report<'_>) -> Table {
     if margin.harm.0 != 0 {
         table.row("harm", once(margin.harm));
     }
+    let earned =
+        [("value of tasks", margin.revenue.values), ("paid by plans", margin.revenue.plans)];
+    for (from, amount) in earned.into_iter().filter(|(_, amount)| amount.0 != 0) {
+        table.row(from, once(amount));
+    }
     let month = margin.per_month.map_or_else(|| "n/a".into(), money);
     table.explain(&margin.per_task_usd);
     table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);

@@ -327,13 +327,18 @@ impl<'a> Resolver<'a> {
                 self.refuse(ProblemKind::MissingKey, &site, message);
             }
         }
+        let started: BTreeSet<TaskId> = sources.iter().map(|source| source.spec.task).collect();
+        let used: BTreeSet<usize> = started.iter().flat_map(|&task| self.parts(task)).collect();
         let mut models: BTreeSet<ModelId> = self.policy.reached.clone();
         let (mut tools, mut intents) = (BTreeSet::new(), BTreeSet::new());
-        let steps = self.tasks.iter().flatten().flat_map(|task| &task.spec.graph.steps);
-        for step in steps {
+        let tasks =
+            self.tasks.iter().enumerate().filter_map(|(at, task)| Some((at, task.as_ref()?)));
+        let steps = tasks.flat_map(|(at, task)| task.spec.graph.steps.iter().map(move |s| (at, s)));
+        for (task, step) in steps {
             match &step.work {
                 Work::ModelCall(call) => {
-                    models.extend(call.model);
+                    // A call of a task that never runs asks nobody.
+                    models.extend(call.model.filter(|_| used.contains(&task)));
                     intents.insert(call.intent.index());
                 }
                 Work::Tool(used) => {
@@ -351,8 +356,6 @@ impl<'a> Resolver<'a> {
                 self.warn(&name.site, "no call is for this intent".to_owned());
             }
         }
-        let started: BTreeSet<TaskId> = sources.iter().map(|source| source.spec.task).collect();
-        let used: BTreeSet<usize> = started.iter().flat_map(|&task| self.parts(task)).collect();
         for (at, (name, _)) in file.tasks.iter().enumerate() {
             if !sources.is_empty() && !used.contains(&at) {
                 self.warn(&name.site, "no traffic starts this task".to_owned());

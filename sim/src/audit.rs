@@ -11,7 +11,7 @@
 use crate::backends::{MeterReading, Remote, RemotePrice, Tool};
 use crate::engine::{Ended, Replica};
 use crate::ledger::Ledger;
-use crate::outcome::{Outcome, TaskOutcome};
+use crate::outcome::{Outcome, Taken, TaskOutcome};
 use crate::scenario::Scenario;
 use crate::units::{Money, PS_PER_SEC, Time};
 
@@ -191,7 +191,16 @@ impl Audit {
             if u128::from(pool.measured.busy.0) > rented {
                 found.push(format!("{} was busy for longer than it was rented", spec.name));
             }
+            if !is_part(&pool.taken) {
+                found.push(format!("{}: more context than prompt: {:?}", spec.name, pool.taken));
+            }
         }
+        for (spec, remote) in scenario.remotes.iter().zip(&outcome.remotes) {
+            if !is_read(&remote.billed.since(&remote.wasted)) || !is_read(&remote.wasted) {
+                found.push(format!("{}: context is no part of {:?}", spec.name, remote.billed));
+            }
+        }
+        found.extend(time_at_work(scenario, outcome));
         found
     }
 
@@ -282,6 +291,37 @@ fn is_explained(task: &TaskOutcome) -> bool {
         (tasks + band.tasks, time + band.parts.iter().sum::<u128>())
     });
     (tasks, time) == (task.succeeded, task.latency.sum_picoseconds())
+}
+
+/// Whether context is a part of the prompts, and what caches had of it a part of both.
+fn is_part(taken: &Taken) -> bool {
+    let rest = taken.input.checked_sub(taken.context);
+    let hits = taken.hits.checked_sub(taken.context_hits);
+    taken.context_hits <= taken.context && rest.zip(hits).is_some_and(|(rest, hits)| hits <= rest)
+}
+
+/// The same of what a meter shows.
+fn is_read(used: &MeterReading) -> bool {
+    let known = used.context_cached + used.context_missed;
+    known <= used.context
+        && used.context <= used.input
+        && used.context_cached <= used.cached_input
+        && used.context_missed <= used.cache_write
+}
+
+/// Time at work by place against time spent there by task, which includes waiting.
+fn time_at_work(scenario: &Scenario, outcome: &Outcome) -> Option<String> {
+    let sum = |taken: &Taken| taken.used + taken.wasted;
+    let engines: u128 = outcome.pools.iter().map(|pool| sum(&pool.taken)).sum();
+    let remotes = scenario.remotes.iter().zip(&outcome.remotes);
+    let hourly = remotes.filter(|(spec, _)| matches!(spec.price, RemotePrice::Hourly { .. }));
+    let provisioned: u128 = hourly.map(|(_, remote)| sum(&remote.taken)).sum();
+    let there = outcome.tasks.iter().fold((0, 0), |(engines, provisioned), task| {
+        (engines + task.engine_time, provisioned + task.provisioned_time)
+    });
+    (engines > there.0 || provisioned > there.1).then(|| {
+        format!("attempts were at work for {:?} ps, there for {there:?}", (engines, provisioned))
+    })
 }
 
 /// Metered cost by task, by tenant, and by what it paid for.

@@ -4,6 +4,7 @@ use crate::backends::MeterReading;
 use crate::engine::EngineCounts;
 use crate::ledger::Ledger;
 use crate::metrics::{Histogram, Series};
+use crate::price::{MONTH, Month};
 use crate::resilience::{FAILURES, Failure};
 use crate::tasks::DRIVERS;
 use crate::units::{Money, Span};
@@ -73,6 +74,8 @@ pub struct TaskOutcome {
     pub by_rule: u64,
     /// Calls made again because of the confidence of an answer, by the model of such a rule.
     pub escalations: u64,
+    /// Calls that a cache of answers may answer, whether there is one or not.
+    pub cacheable: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,
     /// Calls answered from the semantic cache, the ladder's rung of cached answers left out.
@@ -233,6 +236,8 @@ pub struct RemoteOutcome {
     pub breaker_opens: u64,
     /// Attempts its breakers refused (whole run).
     pub breaker_rejected: u64,
+    /// Time at work of those that left in the measured time, where it is rented.
+    pub taken: Taken,
 }
 
 /// What one tool did.
@@ -254,9 +259,6 @@ pub struct ToolOutcome {
     pub wasted: Money,
 }
 
-/// A month: a twelfth of 365.25 days.
-pub const MONTH: Span = Span::from_secs(2_629_800);
-
 /// One tenant's account.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TenantOutcome {
@@ -272,6 +274,9 @@ pub struct TenantOutcome {
     pub engine_time: u128,
     /// Time they spent at capacity rented by the hour, picoseconds.
     pub provisioned_time: u128,
+    /// Tasks beyond those included in the plan, in picoseconds of a month for each: a part of a
+    /// month includes parts of tasks.
+    pub beyond: u128,
     /// Month under way and tasks ended in it.
     month: (u64, u32),
 }
@@ -283,9 +288,16 @@ impl TenantOutcome {
         if self.month.0 == month { self.month.1 } else { 0 }
     }
 
-    /// A task ended in a month.
-    pub fn use_month(&mut self, month: u64) {
-        self.month = (month, self.in_month(month) + 1);
+    /// A task ended in a month that includes so many when it is whole.
+    pub fn use_month(&mut self, month: Month, included: Option<u32>) {
+        let ended = self.in_month(month.number) + 1;
+        self.month = (month.number, ended);
+        if let Some(included) = included {
+            // Over a month the parts sum to what was used less what it includes, or to nothing.
+            let used = u128::from(ended) * u128::from(MONTH.0);
+            let over = used.saturating_sub(u128::from(included) * u128::from(month.length.0));
+            self.beyond += over.min(u128::from(MONTH.0));
+        }
     }
 }
 
@@ -339,6 +351,37 @@ pub struct ModelOutcome {
     pub wasted_output_tokens: u64,
 }
 
+/// What those that left a pool or a remote in the measured time took of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Time that attempts whose answers were used spent at work there, picoseconds.
+    pub used: u128,
+    /// Time that the others did.
+    pub wasted: u128,
+    /// Prompt tokens of both, in an engine.
+    pub input: u64,
+    /// Those of them that its prefix cache had.
+    pub hits: u64,
+    /// Prompt tokens that were no part of what was asked: a shared prefix, what was said before.
+    pub context: u64,
+    /// Those of them that its prefix cache had.
+    pub context_hits: u64,
+}
+
+impl Taken {
+    /// Somebody left after so much time at work.
+    pub fn time(&mut self, time: Span, used: bool) {
+        *(if used { &mut self.used } else { &mut self.wasted }) += u128::from(time.0);
+    }
+
+    /// An engine computed a prompt of which `context` tokens stand before what is asked.
+    pub fn prompt(&mut self, input: u32, context: u32, hits: u32) {
+        let counts = [input, hits, context, context.min(hits)].map(u64::from);
+        let sums = [&mut self.input, &mut self.hits, &mut self.context, &mut self.context_hits];
+        sums.into_iter().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+}
+
 /// What one pool did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PoolOutcome {
@@ -365,4 +408,6 @@ pub struct PoolOutcome {
     pub breaker_opens: u64,
     /// Attempts its breakers refused (whole run).
     pub breaker_rejected: u64,
+    /// What those took that left in the measured time.
+    pub taken: Taken,
 }

@@ -211,6 +211,8 @@ pub struct TraceRow {
     pub segments_at: u32,
     /// How many segments it has.
     pub segments_len: u32,
+    /// Tokens at the front of its prompt that rows before it have sent already.
+    pub context: u32,
 }
 
 /// A stretch of prompt tokens with an identity.

@@ -318,7 +318,15 @@ fn trace(mut drafts: Vec<RowDraft>, rest: Span) -> Trace {
         let segments_len = trace.segments.len() as u32 - segments_at;
         let at = Time::ZERO.after(Span::from_millis(at));
         let input = (shared + own).max(1);
-        trace.rows.push(TraceRow { at, input, output, session, segments_at, segments_len });
+        trace.rows.push(TraceRow {
+            at,
+            input,
+            output,
+            session,
+            segments_at,
+            segments_len,
+            context: 0,
+        });
         trace.span = Span(at.0) + rest;
     }
     trace

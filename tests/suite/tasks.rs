@@ -11,6 +11,7 @@ mod idle;
 mod reach;
 
 use crate::conservation::record;
+use experiments::{NoProgress, Plan, Sample};
 use proptest::prelude::*;
 use sim::Scenario;
 use sim::outcome::{Ending, Endings, Outcome, TaskOutcome};
@@ -64,6 +65,28 @@ fn check(scenario: &Scenario, outcome: &Outcome, records: &[TaskRecord]) {
     }
 }
 
+/// What the cost of a successful task is made of, by either list, is all that was spent.
+fn check_bill(scenario: &Scenario, outcome: &Outcome) {
+    let plan =
+        Plan { seed: 0, replications: Sample::Fixed(1), threads: Some(1), steady_state: false };
+    let again = |_: &Scenario, _: u64, _: u32| Some(outcome.clone());
+    let result = experiments::run(scenario, &plan, &[], &again, &NoProgress).expect("it finished");
+    let Some(drivers) = &result.cost_drivers else { return };
+    for list in [&drivers.items, &drivers.causes] {
+        let sum: i128 = list.iter().map(|part| part.amount.0).sum();
+        assert_eq!(sum, result.spend.total.0, "{list:?}");
+    }
+    let of = |key: &str| drivers.causes.iter().find(|part| part.key == key).map(|p| p.amount.0);
+    let tokens: i128 = drivers
+        .items
+        .iter()
+        .filter(|part| part.key.ends_with("_tokens"))
+        .map(|part| part.amount.0)
+        .sum();
+    let context = of("context").unwrap_or(0) + of("cache_misses").unwrap_or(0);
+    assert!((0..=tokens).contains(&context), "context costs {context} of {tokens}");
+}
+
 proptest! {
     #![proptest_config(cases(600))]
 
@@ -74,5 +97,6 @@ proptest! {
     ) {
         let (outcome, recorded) = record(&scenario, seed, 0);
         check(&scenario, &outcome, &recorded.tasks);
+        check_bill(&scenario, &outcome);
     }
 }

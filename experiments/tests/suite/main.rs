@@ -1,9 +1,11 @@
 //! Tests of the whole path from outcomes to decisions, on queues whose truth is known.
 
 mod accounts;
+mod causes;
 mod coverage;
 mod economy;
 mod plans;
+mod revenue;
 mod stability;
 mod support;
 mod world;

@@ -6,12 +6,14 @@
 //! 2. what is worked out from a limit and not from what happened: the share of a backend's places
 //!    that was taken, and how far retries could multiply the load;
 //! 3. what policies, budgets and people did where none of them did anything, so that tasks of one
-//!    plain call have the same digest under a policy that never acts as without it.
+//!    plain call have the same digest under a policy that never acts as without it;
+//! 4. the misses of caches of answers that never had one, and the revenue where it is nothing but
+//!    the values of tasks, which the margin says already.
 //!
 //! Nothing is lost by it: what a limit or a policy does shows in counts, times and event logs.
 
 use super::Results;
-use experiments::{RemoteResult, RunResult, TaskResult, ToolResult};
+use experiments::{RemoteResult, RunResult, TaskResult, TaskWork, ToolResult};
 use sim::units::Money;
 
 impl<'a> Results<'a> {
@@ -30,6 +32,12 @@ impl<'a> Results<'a> {
             if is_plain(found) {
                 task.leave_out_work();
             }
+        }
+        if !result.tasks.iter().filter_map(|task| task.work.as_ref()).any(was_answered) {
+            results.spend.leave_out_misses();
+        }
+        if result.margin.revenue.plans == Money::ZERO {
+            results.margin.leave_out_revenue();
         }
         if let Some(amplification) = &mut results.stability.amplification {
             amplification.models.0.clear();
@@ -60,6 +68,11 @@ fn was_called(remote: &RemoteResult) -> bool {
 
 fn was_used(tool: &ToolResult) -> bool {
     tool.uses > 0 || tool.failed > 0 || tool.cache_hits > 0
+}
+
+/// Whether a cache of answers ever had one.
+fn was_answered(work: &TaskWork) -> bool {
+    work.exact_hits + work.semantic_hits > 0
 }
 
 /// Whether its tasks did what they would have done without any policy: at most one call each.

@@ -26,11 +26,31 @@ pub(super) struct Spend<'a> {
 /// Causes that are there even when they cost nothing.
 const ALWAYS: [&str; 4] = ["gpu", "tokens", "tools", "human_review"];
 
-/// Two lists of parts, each of which sums to the spend of all replications.
+/// Two lists of parts, each of which sums to the spend of all replications, and what overlaps
+/// with them.
 #[derive(Serialize)]
 struct Drivers<'a> {
     items: Named<'a, Part<'a>>,
     causes: Named<'a, Part<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_cache_misses: Option<Misses<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu_prompt_tokens: Option<PromptTokens>,
+}
+
+/// Calls that no cache of answers could answer; their cost is in the causes of calls.
+#[derive(Serialize)]
+struct Misses<'a> {
+    calls: u64,
+    #[serde(flatten)]
+    cost: Part<'a>,
+}
+
+/// What our engines computed; its cost is in the causes of calls.
+#[derive(Serialize)]
+struct PromptTokens {
+    computed: u64,
+    of_it_context: u64,
 }
 
 #[derive(Serialize)]
@@ -48,9 +68,22 @@ impl<'a> Drivers<'a> {
             };
             (part.key, amount)
         };
+        let beside = &drivers.beside;
+        let misses = |(): ()| Misses {
+            calls: beside.answer_misses,
+            cost: Part {
+                all_replications_usd: dollars_exact(beside.answer_misses_cost),
+                per_successful_task_usd: Number::of(&beside.answer_misses_per_task_usd),
+            },
+        };
         Drivers {
             items: Named(drivers.items.iter().map(part).collect()),
             causes: Named(drivers.causes.iter().map(part).collect()),
+            answer_cache_misses: (beside.answer_misses > 0).then_some(()).map(misses),
+            gpu_prompt_tokens: (beside.recomputed_tokens > 0).then_some(PromptTokens {
+                computed: beside.computed_tokens,
+                of_it_context: beside.recomputed_tokens,
+            }),
         }
     }
 }
@@ -76,6 +109,13 @@ impl<'a> Spend<'a> {
         }
     }
 
+    /// As spend where no cache of answers is asked.
+    pub(super) fn leave_out_misses(&mut self) {
+        if let Some(drivers) = &mut self.drivers {
+            drivers.answer_cache_misses = None;
+        }
+    }
+
     /// As spend that only engines cause.
     pub(super) fn leave_out_causes(&mut self) {
         (self.wasted_usd, self.drivers) = (None, None);
@@ -88,6 +128,9 @@ pub(super) struct Margin<'a> {
     per_month_usd: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     harm_usd: Option<String>,
+    /// Where the money comes from; what brings in nothing is left out.
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    revenue_usd: Named<'a, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -100,8 +143,20 @@ impl<'a> Margin<'a> {
             per_task_usd: Number::of(&margin.per_task_usd),
             per_month_usd: margin.per_month.map(dollars_exact),
             harm_usd: (margin.harm != Money::ZERO).then(|| dollars_exact(margin.harm)),
+            revenue_usd: Named(
+                [("values", margin.revenue.values), ("plans", margin.revenue.plans)]
+                    .into_iter()
+                    .filter(|(_, amount)| *amount != Money::ZERO)
+                    .map(|(from, amount)| (from, dollars_exact(amount)))
+                    .collect(),
+            ),
             reason: margin.per_month.is_none().then_some(reason),
         }
+    }
+
+    /// As a margin of tasks that state their value.
+    pub(super) fn leave_out_revenue(&mut self) {
+        self.revenue_usd.0.clear();
     }
 }
 

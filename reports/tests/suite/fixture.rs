@@ -3,8 +3,8 @@
 use crate::tasks;
 use experiments::{
     Comparison, Distribution, Estimate, LatencyShares, Margin, Metric, ModelResult, Objective,
-    ObjectiveResult, PoolResult, Quantile, RunResult, SpendBy, SpendResult, Stability, StopReason,
-    TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
+    ObjectiveResult, PoolResult, Quantile, Revenue, RunResult, SpendBy, SpendResult, Stability,
+    StopReason, TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
 };
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use sim::ids::TaskId;
@@ -142,6 +142,7 @@ pub(crate) fn stable() -> RunResult {
             per_task_usd: around(0.115_216),
             per_month: Some(dollars(214_890, 125_001)),
             harm: Money::ZERO,
+            revenue: Revenue { values: dollars(7_200, 0), plans: Money::ZERO },
         },
         stability: Stability {
             verdict: Some(Verdict::Stable),

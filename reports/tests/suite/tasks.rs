@@ -2,9 +2,9 @@
 
 use crate::fixture::{dollars, stable, unstable};
 use experiments::{
-    Amplification, BreakerCounts, CostDrivers, CostPart, Distribution, Estimate, Heaviest,
-    ModelWork, RemoteResult, RetryLoad, RunResult, SpendBy, Stability, TaskDrivers, TaskMoney,
-    TaskWork, TenantGroup, TokenSpend, ToolResult, Verdict, Warning,
+    Amplification, BreakerCounts, CostDrivers, CostPart, CostsBeside, Distribution, Estimate,
+    Heaviest, ModelWork, RemoteResult, RetryLoad, Revenue, RunResult, SpendBy, Stability,
+    TaskDrivers, TaskMoney, TaskWork, TenantGroup, TokenSpend, ToolResult, Verdict, Warning,
 };
 use sim::backends::{MeterReading, RemoteKind, ToolCost};
 use sim::outcome::Endings;
@@ -67,6 +67,9 @@ fn hosted() -> RemoteResult {
         cached_input,
         cache_write,
         output,
+        context: input / 2,
+        context_cached: cached_input,
+        context_missed: cache_write,
     };
     RemoteResult {
         name: "mini".into(),
@@ -193,6 +196,7 @@ pub(crate) fn everything() -> RunResult {
     result.spend.wasted = dollars(1, 420_000);
     result.spend.per_successful_task_usd = around(0.0656);
     result.margin.harm = dollars(9, 0);
+    result.margin.revenue = Revenue { values: dollars(6_900, 0), plans: dollars(380, 250_000) };
     result.cost_drivers = Some(CostDrivers {
         items: parts(&[
             ("input_tokens", 610),
@@ -204,24 +208,35 @@ pub(crate) fn everything() -> RunResult {
             ("human_review", 6_700),
             ("wasted_uses", 150),
             ("observability", 830),
-            ("gpu_at_work", 30_200),
+            ("gpu_at_work", 29_950),
+            ("gpu_wasted", 250),
             ("gpu_idle", 17_650),
-            ("provisioned_at_work", 2_900),
+            ("provisioned_at_work", 2_880),
+            ("provisioned_wasted", 20),
             ("provisioned_idle", 3_800),
         ]),
         causes: parts(&[
-            ("first_calls", 12_000),
-            ("further_calls", 24_800),
+            ("first_calls", 11_500),
+            ("further_calls", 24_200),
             ("saved_by_caches", -1_900),
             ("asked_again", 260),
             ("unsuccessful_tasks", 250),
-            ("wasted_attempts", 80),
+            ("context", 710),
+            ("cache_misses", 120),
+            ("wasted_attempts", 350),
             ("tools", 980),
             ("human_review", 6_700),
             ("wasted_uses", 150),
             ("observability", 830),
             ("idle_capacity", 21_450),
         ]),
+        beside: CostsBeside {
+            answer_misses: 96_000,
+            answer_misses_cost: dollars(1_180, 0),
+            answer_misses_per_task_usd: around(0.019_667),
+            computed_tokens: 410_000_000,
+            recomputed_tokens: 123_000_000,
+        },
     });
     result.amplification = Some(Amplification {
         attempts_per_call: around(1.041),

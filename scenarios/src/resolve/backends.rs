@@ -176,7 +176,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Warns of backends and tools that nothing uses.
+    /// Warns of backends and tools that nothing uses, and of what is paid for them all the same.
     pub(super) fn check_backend_use(
         &self,
         backends: &std::collections::BTreeSet<Backend>,
@@ -185,8 +185,18 @@ impl Resolver<'_> {
         for (name, backend) in super::names::backends(self.file) {
             if !backends.contains(&backend) {
                 let what = if matches!(backend, Backend::Pool(_)) { "pool" } else { "backend" };
-                let message = format!("no task calls a model that this {what} serves");
-                self.warn(&name.site, message);
+                let unused =
+                    format!("no task that traffic starts calls a model that this {what} serves");
+                let rented = match backend {
+                    Backend::Pool(_) => true,
+                    Backend::Remote(remote) => {
+                        let spec = self.remotes.get(remote.index()).and_then(Option::as_ref);
+                        let price = spec.map(|spec| &spec.price);
+                        matches!(price, Some(RemotePrice::Hourly { asleep_free: false, .. }))
+                    }
+                };
+                let billed = if rented { ", and it is billed all the same" } else { "" };
+                self.warn(&name.site, unused + billed);
             }
         }
         for (at, (name, _)) in self.file.tools.iter().enumerate() {

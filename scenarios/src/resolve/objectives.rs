@@ -6,7 +6,7 @@
 //! Deliberately absent: judging (see `experiments`).
 
 use super::Resolver;
-use crate::file::ObjectiveFile;
+use crate::file::{ObjectiveFile, TrafficFile};
 use crate::problem::{Problem, ProblemKind, did_you_mean};
 use crate::quantity;
 use crate::resolved::{CallTime, Comparison, Limit, Objective, Subject, TaskTime};
@@ -175,11 +175,20 @@ impl Resolver<'_> {
         all
     }
 
+    /// Whether a task has a value, or traffic of tenants on a plan. Whether that is enough for a
+    /// margin, the results say.
+    fn earns(&self, task: TaskId) -> bool {
+        let Some((name, file)) = self.file.tasks.get(task.index()) else { return true };
+        let pays = |traffic: &TrafficFile| {
+            let sent = traffic.task.as_ref().is_some_and(|task| task.value == name.value);
+            let tenants = traffic.people.tenants.as_ref();
+            sent && tenants.is_some_and(|tenants| tenants.plan.is_some())
+        };
+        file.value.is_some() || self.file.traffic.iter().any(|(_, traffic)| pays(traffic))
+    }
+
     /// Why a number cannot have a value in this scenario, whatever happens.
     fn cannot_hold(&self, subject: Subject) -> Option<&'static str> {
-        let worthless = |task: TaskId| {
-            self.file.tasks.get(task.index()).is_some_and(|(_, file)| file.value.is_none())
-        };
         match subject {
             Subject::SloAttainment(task) => self
                 .policy
@@ -188,7 +197,9 @@ impl Resolver<'_> {
                 .is_some_and(Option::is_none)
                 .then_some("the task has no p95_latency_slo to attain"),
             Subject::TaskMargin(task) => {
-                worthless(task).then_some("the task has no `value`, so it has no margin")
+                const WORTHLESS: &str =
+                    "the task has no `value` and no plan pays for it, so it has no margin";
+                (!self.earns(task)).then_some(WORTHLESS)
             }
             _ => None,
         }

@@ -100,6 +100,7 @@ impl Builder {
             session,
             segments_at,
             segments_len,
+            context: 0,
         });
         Ok(())
     }
@@ -141,6 +142,7 @@ impl Builder {
             row.at = Time((row.at.0 - first) * 1_000);
         }
         self.mark_shared();
+        self.mark_context();
         let report = self.report(out_of_order, tick_ns, last - first);
         let Builder { rows, segments, .. } = self;
         Ok((Trace { rows, segments, span: Span(span) }, report))
@@ -169,6 +171,21 @@ impl Builder {
         }
         for segment in &mut self.segments {
             segment.shared = owners.get(&segment.id) == Some(&None);
+        }
+    }
+
+    /// How much of the front of each prompt has been sent before.
+    fn mark_context(&mut self) {
+        let mut sent: HashMap<u64, u32> = HashMap::new();
+        for row in &mut self.rows {
+            let mut repeats = true;
+            for segment in &self.segments[range_of(row)] {
+                let longest = sent.entry(segment.id).or_default();
+                let known = segment.tokens.min(*longest);
+                row.context += if repeats { known } else { 0 };
+                repeats &= known == segment.tokens;
+                *longest = segment.tokens.max(*longest);
+            }
         }
     }
 

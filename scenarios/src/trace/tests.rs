@@ -122,6 +122,7 @@ fn segments_are_shared_between_sessions_only() {
     );
     assert_eq!((csv.0.rows[1].at, csv.0.rows[2].segments_len), (Time(750_000_000_000), 0));
     assert_eq!((csv.1.sessions, csv.1.rows_in_sessions, csv.1.shared_segments), (2, 2, 2));
+    assert_eq!(csv.0.rows.iter().map(|row| row.context).collect::<Vec<_>>(), [0, 60, 0]);
     assert_eq!(shared(csv), [(1, 60, true), (2, 40, false), (1, 60, true)]);
     let same = CSV.replace(",b,", ",a,");
     let one = read_bytes(TraceFormat::GenericCsv, "t", same.as_bytes()).unwrap();
@@ -129,6 +130,7 @@ fn segments_are_shared_between_sessions_only() {
     let jsonl = read_bytes(TraceFormat::GenericJsonl, "t", JSONL.as_bytes()).unwrap();
     assert_eq!(shared(jsonl), [(1, 60, true), (2, 40, false), (1, 60, true)]);
     let mooncake = read_bytes(TraceFormat::Mooncake, "t", MOONCAKE.as_bytes()).unwrap();
+    assert_eq!(mooncake.0.rows.iter().map(|row| row.context).collect::<Vec<_>>(), [0, 512]);
     assert_eq!(shared(mooncake), [(0, 512, true), (1, 188, false), (0, 512, true)]);
     let rag = ragpulse::read_bytes("t", RAG.as_bytes(), &RAG_PARTS, &Limits::default()).unwrap();
     let (kind, rest) = (1_u64 << 32, 1_u64 << 63);

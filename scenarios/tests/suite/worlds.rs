@@ -323,7 +323,29 @@ fn what_nothing_uses_is_warned_about() {
         let found = resolved.warnings.iter().any(|warning| warning.message.contains(message));
         assert!(found, "{message}: {:?}", resolved.warnings);
     };
-    warned(&["models.local.served_by=['mini']"], "no task calls a model that this backend serves");
+    let unused = "no task that traffic starts calls a model that this";
+    warned(&["models.local.served_by=['mini']"], &format!("{unused} backend serves"));
+    // Nothing names a model of the pool, or only a task that never runs does.
+    let pool = DESK.find("[pools.h100]").zip(DESK.find("[providers.mini]"));
+    let pool = pool.map(|(from, to)| DESK[from..to].replace("h100", "spare")).expect("its text");
+    let never = "[models.other]\nserved_by = ['spare']\n[tasks.never]\nsteps = [{ model_call = { \
+                 model = 'other', input = { kind = 'fixed', tokens = 9 }, output = { kind = \
+                 'fixed', tokens = 9 } } }]\n";
+    let billed = format!("{unused} pool serves, and it is billed all the same");
+    for text in [format!("{DESK}\n{pool}"), format!("{DESK}\n{pool}{never}")] {
+        let resolved = load(&text, &[]).expect("a good scenario");
+        let found = resolved.warnings.iter().any(|warning| warning.message == billed);
+        assert!(found, "{:?}", resolved.warnings);
+    }
+    // Provisioned units cost as long as they do not sleep.
+    for (sleeps, cost) in [("false", true), ("true", false)] {
+        let awake = format!("provisioned.units.scale_to_zero={sleeps}");
+        let resolved = desk(&["models.big.served_by=['h100']", &awake]).expect("a good scenario");
+        let message = format!("{unused} backend serves");
+        let mut warnings = resolved.warnings.iter().map(|warning| warning.message.as_str());
+        let found = warnings.find(|text| text.starts_with(&message)).expect("a warning");
+        assert_eq!(found.ends_with("billed all the same"), cost, "{found}");
+    }
     warned(
         &["tasks.reply.steps.2={ id = 'search', tool = 'crm', after = ['triage'] }"],
         "no task uses",

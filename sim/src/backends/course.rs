@@ -21,6 +21,8 @@ pub struct Attempt<'a> {
     pub user_key: u64,
     /// Prompt tokens.
     pub input: u32,
+    /// Those at the front that are no part of what is asked.
+    pub context: u32,
     /// Tokens of the answer, at least 1.
     pub output: u32,
     /// Cap on the answer that the client sent.
@@ -75,6 +77,8 @@ pub struct Course {
     pub failure: Option<Failure>,
     /// Prompt tokens.
     pub input: u32,
+    /// Those at the front that are no part of what is asked.
+    pub context: u32,
     /// Tokens of the answer when it ends well.
     pub output: u32,
     /// Prompt tokens read from the provider's cache.
@@ -110,11 +114,17 @@ impl Course {
         if self.failure.is_some() || at < self.began.after(self.cold) {
             return call;
         }
+        // What is read from the cache comes first in a prompt, and what is written to it next.
+        let [context, cached] = [self.context, self.cached_tokens].map(|n| n.min(self.input));
+        let known = cached.saturating_add(self.cache_written_tokens).min(self.input);
         MeterReading {
             input: u64::from(self.input),
             cached_input: u64::from(self.cached_tokens),
             cache_write: u64::from(self.cache_written_tokens),
             output: u64::from(self.written(at)),
+            context: u64::from(context),
+            context_cached: u64::from(context.min(cached)),
+            context_missed: u64::from(context.min(known) - context.min(cached)),
             ..call
         }
     }
@@ -133,6 +143,7 @@ mod tests {
             cold: Span(30),
             failure: None,
             input: 50,
+            context: 25,
             output,
             cached_tokens: 20,
             cache_written_tokens: 10,
@@ -153,10 +164,36 @@ mod tests {
     }
 
     #[test]
+    fn context_is_read_or_missed_or_never_cached() {
+        // 20 tokens are read, 10 written, 20 are neither.
+        for (context, parts) in [
+            (0, (0, 0)),
+            (15, (15, 0)),
+            (20, (20, 0)),
+            (27, (20, 7)),
+            (30, (20, 10)),
+            (50, (20, 10)),
+        ] {
+            let course = Course { context, ..course(5, 10) };
+            let billed = course.billed(course.ends);
+            assert_eq!(billed.context, u64::from(context));
+            assert_eq!((billed.context_cached, billed.context_missed), parts, "of {context}");
+        }
+    }
+
+    #[test]
     fn the_prompt_is_billed_once_the_place_is_awake_and_failures_are_not() {
         let course = course(5, 10);
         let call = MeterReading { attempts: 1, ..MeterReading::default() };
-        let prompt = MeterReading { input: 50, cached_input: 20, cache_write: 10, ..call };
+        let prompt = MeterReading {
+            input: 50,
+            cached_input: 20,
+            cache_write: 10,
+            context: 25,
+            context_cached: 20,
+            context_missed: 5,
+            ..call
+        };
         assert_eq!(course.billed(Time(129)), call);
         assert_eq!(course.billed(Time(130)), prompt);
         assert_eq!(course.billed(Time(205)), MeterReading { output: 2, ..prompt });

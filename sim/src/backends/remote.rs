@@ -48,6 +48,7 @@ struct Job {
     key: u64,
     ticket: Handle,
     input: u32,
+    context: u32,
     output: u32,
     pace: Pace,
     /// Factor of the user's device.
@@ -144,6 +145,7 @@ impl Remote {
             key: attempt.key,
             ticket: attempt.ticket,
             input: attempt.input,
+            context: attempt.context,
             output: attempt.output,
             pace: Pace::draw(&self.answering, attempt.key),
             device,
@@ -224,6 +226,7 @@ impl Remote {
             cold,
             failure: None,
             input: job.input,
+            context: job.context,
             output: job.output,
             cached_tokens: 0,
             cache_written_tokens: 0,

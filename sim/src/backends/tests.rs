@@ -56,6 +56,7 @@ fn attempt(number: u32) -> Attempt<'static> {
         key: mix(99, u64::from(number)),
         user_key: mix(98, u64::from(number)),
         input: 1_000,
+        context: 0,
         output: 11,
         max_tokens: None,
         priority: 0,

@@ -27,6 +27,12 @@ pub struct MeterReading {
     pub cache_write: u64,
     /// Tokens of the answers.
     pub output: u64,
+    /// Prompt tokens that are no part of what is asked: a shared prefix, what was said before.
+    pub context: u64,
+    /// Those of them that were read from the provider's cache.
+    pub context_cached: u64,
+    /// Those of them that were written to it, because it did not have them.
+    pub context_missed: u64,
 }
 
 impl MeterReading {
@@ -39,6 +45,9 @@ impl MeterReading {
             cached_input: self.cached_input - earlier.cached_input,
             cache_write: self.cache_write - earlier.cache_write,
             output: self.output - earlier.output,
+            context: self.context - earlier.context,
+            context_cached: self.context_cached - earlier.context_cached,
+            context_missed: self.context_missed - earlier.context_missed,
         }
     }
 }
@@ -50,6 +59,9 @@ impl AddAssign for MeterReading {
         self.cached_input += other.cached_input;
         self.cache_write += other.cache_write;
         self.output += other.output;
+        self.context += other.context;
+        self.context_cached += other.context_cached;
+        self.context_missed += other.context_missed;
     }
 }
 
@@ -66,6 +78,18 @@ impl Meter {
             (used.attempts, self.call),
         ];
         Money(parts.iter().map(|&(count, price)| i128::from(count) * price.0).sum())
+    }
+
+    /// The part of the price that paid for context: `(what it costs at best, what it cost more
+    /// because the cache did not have it)`. At best what a cache holds or would have held costs
+    /// what is read from it, and the rest, which no cache takes, what input costs.
+    #[must_use]
+    pub fn context_price(&self, used: &MeterReading) -> (Money, Money) {
+        let known = used.context_cached + used.context_missed;
+        let of = |count: u64, price: Money| i128::from(count) * price.0;
+        let best = of(known, self.cached_input) + of(used.context - known, self.input);
+        let missed = of(used.context_missed, self.cache_write - self.cached_input);
+        (Money(best), Money(missed))
     }
 }
 
@@ -178,6 +202,9 @@ mod tests {
             cached_input: 600,
             cache_write: 300,
             output: 50,
+            context: 950,
+            context_cached: 600,
+            context_missed: 300,
         };
         let expected = 100 * 3_000_000 + 600 * 300_000 + 300 * 3_750_000 + 50 * 15_000_000 + 14;
         assert_eq!(METER.price_of(&used), Money(expected));
@@ -187,6 +214,8 @@ mod tests {
             sum += METER.price_of(&used);
         }
         assert_eq!(METER.price_of(&total), sum);
+        let best = 900 * 300_000 + 50 * 3_000_000;
+        assert_eq!(METER.context_price(&used), (Money(best), Money(300 * 3_450_000)));
         assert_eq!(total.since(&used).since(&total.since(&used)), MeterReading::default());
     }
 

@@ -120,6 +120,7 @@ impl<R: Recorder> Simulation<'_, R> {
             backend,
             sent: now,
             input: call.prompt.input,
+            context: call.prompt.context,
             place: Place::Nowhere,
             permit,
         };
@@ -168,6 +169,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 mix(self.scenario.sources[source.index()].key, root.request.origin.person())
             }),
             input: call.prompt.input,
+            context: call.prompt.context,
             output: call.prompt.output,
             max_tokens: call.max_tokens,
             priority: call.priority,
@@ -275,9 +277,8 @@ impl<R: Recorder> Simulation<'_, R> {
     fn leave_remote(&mut self, own: Handle, course: &Course, now: Time) -> Option<Attempt> {
         let attempt = self.flow.attempts.remove(own)?;
         let Backend::Remote(remote) = attempt.backend else { return None };
-        let used = course.billed(now);
         let useful = course.failure.is_none() && now >= course.ends;
-        self.book_remote(&attempt, remote, &used, useful, now);
+        self.book_remote(&attempt, remote, course, useful, now);
         if let Some(next) = self.world.remotes[remote.index()].leave(now, course) {
             self.agenda.push(next.ends, Timer::AttemptEnds(next.ticket));
             if let Some(waiting) = self.flow.attempts.get_mut(next.ticket) {

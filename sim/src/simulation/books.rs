@@ -6,11 +6,11 @@
 
 use super::Simulation;
 use super::state::{Account, Attempt, Delivered, Root};
-use crate::backends::{MeterReading, RemotePrice, ToolCourse};
+use crate::backends::{Course, RemotePrice, ToolCourse};
 use crate::engine::Ended;
 use crate::ids::{Backend, Handle, ModelId, RemoteId, ReplicaId, ToolId};
 use crate::ledger::rent;
-use crate::outcome::MONTH;
+use crate::price::Month;
 use crate::record::{CallRecord, Recorder};
 use crate::resilience::Failure;
 use crate::units::{Money, Span, Time};
@@ -57,26 +57,28 @@ impl<R: Recorder> Simulation<'_, R> {
         &mut self,
         attempt: &Attempt,
         remote: RemoteId,
-        used: &MeterReading,
+        course: &Course,
         useful: bool,
         now: Time,
     ) {
-        self.audit.bill(used);
+        let used = course.billed(now);
+        self.audit.bill(&used);
         let useful = useful && self.is_wanted(attempt);
         let billed = self.is_billed(now);
         let outcome = &mut self.outcome.remotes[remote.index()];
         if billed {
-            outcome.billed += *used;
+            outcome.billed += used;
             if !useful {
-                outcome.wasted += *used;
+                outcome.wasted += used;
             }
         }
         match &self.scenario.remotes[remote.index()].price {
             RemotePrice::Metered(meter) => {
-                let amount = meter.price_of(used);
+                let amount = meter.price_of(&used);
                 self.book(attempt.root, attempt.account, amount, useful, now);
             }
             RemotePrice::Hourly { .. } if billed => {
+                outcome.taken.time(now - course.began, useful);
                 let (account, time) = (attempt.account, u128::from((now - attempt.sent).0));
                 self.outcome.tasks[account.task.index()].provisioned_time += time;
                 self.outcome.tenant(account.tenant).provisioned_time += time;
@@ -107,7 +109,24 @@ impl<R: Recorder> Simulation<'_, R> {
         if self.is_billed(now) {
             self.outcome.tasks[account.task.index()].engine_time += u128::from(time.0);
             self.outcome.tenant(account.tenant).engine_time += u128::from(time.0);
+            self.book_work(replica, (attempt.input, attempt.context), end, useful);
         }
+    }
+
+    /// What an engine did for somebody who leaves it in the measured time.
+    pub(super) fn book_work(
+        &mut self,
+        replica: ReplicaId,
+        (input, context): (u32, u32),
+        end: &Ended,
+        useful: bool,
+    ) {
+        if end.scheduled == Time::NEVER {
+            return;
+        }
+        let taken = &mut self.outcome.pools[self.pool_of[replica.index()].index()].taken;
+        taken.time(end.ended - end.scheduled, useful);
+        taken.prompt(input, context, end.hit_tokens);
     }
 
     /// A use leaves its tool.
@@ -154,11 +173,14 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         let billed = self.is_billed(now);
         let spec = &self.scenario.sources[root.request.source.index()].people.tenants;
-        if spec.is_none() || refused {
-            return;
-        }
+        let Some(spec) = spec.as_ref().filter(|_| !refused) else { return };
+        let plan = spec.plan.map(|plan| &self.scenario.plans[plan.index()]);
+        // After the horizon nothing is paid for any more.
+        let included = plan.and_then(|plan| plan.included).filter(|_| billed);
         let account = self.outcome.tenant(tenant);
-        account.use_month(now.0 / MONTH.0);
+        if let Some(month) = Month::at(now, self.scenario.warm_up, self.scenario.horizon) {
+            account.use_month(month, included);
+        }
         if billed {
             account.tasks += 1;
             account.succeeded += u64::from(success);

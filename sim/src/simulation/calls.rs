@@ -23,6 +23,7 @@ pub(super) struct Call {
     model: ModelId,
     born: Time,
     input: u32,
+    context: u32,
     attempts: u32,
     origin: Origin,
 }
@@ -191,6 +192,7 @@ impl<R: Recorder> Simulation<'_, R> {
             model,
             born: request.at,
             input: request.input,
+            context: request.context,
             attempts,
             origin: request.origin,
         };
@@ -280,6 +282,7 @@ impl<R: Recorder> Simulation<'_, R> {
             task.engine_time += u128::from(latency.0);
             // Such tasks have no tenants of their own.
             self.outcome.tenant(0).engine_time += u128::from(latency.0);
+            self.book_work(replica, (call.input, call.context), end, true);
         }
         if self.is_measured(call.born) {
             self.count(call, end, latency);

@@ -103,7 +103,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 let segments = request.said(root.written);
                 let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
                 let output = request.memory.map_or(1, NonZeroU32::get);
-                Prompt { segments, input, output, output_segment: question }
+                Prompt { segments, input, context: input, output, output_segment: question }
             }
             _ => {
                 let mut segments = request.segments.clone();
@@ -114,6 +114,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 }
                 Prompt {
                     input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+                    context: request.context,
                     segments,
                     output: request.output,
                     output_segment: request.output_segment(),
@@ -127,6 +128,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let Some(call) = self.flow.calls.get(handle) else { return false };
         let (Some(query), account) = (call.query, call.account) else { return false };
         let task = account.task.index();
+        self.outcome.tasks[task].cacheable += u64::from(account.measured);
         let mut takes = Span::ZERO;
         let mut found = None;
         if let (Some(cache), Some(spec)) = (&mut self.world.exact, &self.scenario.exact_cache) {

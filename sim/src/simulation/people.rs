@@ -8,8 +8,7 @@ use super::state::{Account, Affair, Ending, Live, Root, Usage};
 use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, ModelId};
-use crate::outcome::MONTH;
-use crate::price::{Beyond, LimitReached};
+use crate::price::{Beyond, LimitReached, Month};
 use crate::record::{Recorder, TaskRecord};
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
@@ -99,13 +98,14 @@ impl<R: Recorder> Simulation<'_, R> {
         let account = root.account;
         let people = &self.scenario.sources[root.request.source.index()].people;
         let plan = people.tenants.and_then(|tenants| tenants.plan);
-        if let Some(plan) = plan {
-            let spec = &self.scenario.plans[plan.index()];
-            let tenant = self.outcome.tenant(account.tenant);
-            let used = tenant.in_month(now.0 / MONTH.0);
-            if spec.beyond == Beyond::Refused && spec.included.is_some_and(|most| used >= most) {
-                return Some(Ending::Refused);
-            }
+        if let Some(plan) = plan
+            && let spec = &self.scenario.plans[plan.index()]
+            && spec.beyond == Beyond::Refused
+            && let Some(month) = Month::at(now, self.scenario.warm_up, self.scenario.horizon)
+            && let Some(most) = spec.included.and_then(|included| month.allowance(included))
+            && self.outcome.tenant(account.tenant).in_month(month.number) >= most
+        {
+            return Some(Ending::Refused);
         }
         for limit in &mut self.world.limits {
             if !limit.is_reached(now, account) {

@@ -180,6 +180,7 @@ pub(in crate::simulation) struct Attempt {
     pub(in crate::simulation) backend: Backend,
     pub(in crate::simulation) sent: Time,
     pub(in crate::simulation) input: u32,
+    pub(in crate::simulation) context: u32,
     pub(in crate::simulation) place: Place,
     pub(in crate::simulation) permit: Option<Permit>,
 }

@@ -49,6 +49,7 @@ fn arriving(at: &[u64]) -> Arrivals {
         session: u32::MAX,
         segments_at: 0,
         segments_len: 0,
+        context: 0,
     };
     let rows: Vec<TraceRow> = at.iter().map(row).collect();
     let span = Span(rows.last().map_or(1, |last| last.at.0 + 1));

@@ -51,6 +51,8 @@ pub struct Prompt {
     pub segments: Segments,
     /// Prompt tokens, at least 1.
     pub input: u32,
+    /// Those at the front that are no part of what is asked: a shared prefix, what was said before.
+    pub context: u32,
     /// Tokens the model will write, at least 1. Drawn: hidden from routers.
     pub output: u32,
     /// Identity under which its answer is known when a later prompt repeats it.
@@ -74,6 +76,9 @@ pub struct Request {
     pub number: u64,
     /// Prompt tokens, at least 1.
     pub input: u32,
+    /// Those at the front that are no part of what is asked: a shared prefix, what was said before;
+    /// in a recording, what rows before have sent already.
+    pub context: u32,
     /// Tokens the model will write, at least 1. Drawn: hidden from routers.
     pub output: u32,
     /// Whether it ends by EOS at `output` tokens rather than by a cap.
@@ -148,8 +153,10 @@ impl Prompts {
         let (fresh, output) = self.lengths.sample(entity_key);
         let kept = if keep < 1.0 { (f64::from(fresh) * keep) as u32 } else { fresh };
         let segments = self.opening(entity_key, kept);
+        let context = context_of(&segments);
         Prompt {
             input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+            context,
             segments,
             output: output.max(1),
             output_segment: key(entity_key, Purpose::AnswerIdentity),
@@ -226,6 +233,7 @@ impl Mint {
             source: self.source,
             number,
             input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+            context: context_of(&segments),
             output: drawn.clamp(1, cap),
             ends_by_eos: self.ends_by_eos && drawn <= cap,
             max_tokens: self.max_tokens,
@@ -235,6 +243,12 @@ impl Mint {
             memory: None,
         }
     }
+}
+
+/// Tokens in front of the last segment, which is what is asked.
+pub(crate) fn context_of(segments: &Segments) -> u32 {
+    let before = segments.len().saturating_sub(1);
+    segments.iter().take(before).map(|segment| segment.tokens).fold(0, u32::saturating_add)
 }
 
 /// Which shared prefix a prompt begins with.

@@ -178,7 +178,8 @@ impl Source {
         if let Kind::Replay { trace, salt } = &self.kind {
             let (row, prompt) = trace::prompt(trace, *salt, copy, unit)?;
             let identity = (unit_key, number(copy, unit));
-            return Some(self.mint.strike(identity, at, prompt, row.output, origin));
+            let request = self.mint.strike(identity, at, prompt, row.output, origin);
+            return Some(Request { context: row.context.min(request.input), ..request });
         }
         let (fresh, output) = self.mint.lengths(unit_key);
         let prompt = self.mint.opening(unit_key, fresh);

@@ -193,6 +193,7 @@ fn replay(scenario: &mut Scenario) {
             session: if number % 3 == 0 { u32::MAX } else { number % 40 },
             segments_at,
             segments_len: 2,
+            context: 0,
         });
     }
     let arrivals = Arrivals::Replay { trace: Arc::new(trace), jitter: Span::from_millis(90) };

@@ -261,6 +261,7 @@ pub(super) fn token_spend(params: &Params, metrics: &[&str]) -> Answers {
         cached_input: case.cached_input,
         cache_write: 0,
         output: case.output,
+        ..MeterReading::default()
     });
     pick(metrics, |metric| match metric {
         "picodollars" => Some(integer(spend.0)),

@@ -34,6 +34,7 @@ fn replay(
         session: u32::MAX,
         segments_at: 0,
         segments_len: 0,
+        context: 0,
     };
     let rows = instants.iter().map(row).collect();
     let trace = Arc::new(Trace { rows, segments: Vec::new(), span: horizon });

@@ -171,6 +171,7 @@ impl Clients {
             key: self.dice.bits(),
             user_key: 0,
             input: 1,
+            context: 0,
             output: 1,
             max_tokens: None,
             priority: 0,

@@ -41,6 +41,7 @@ fn replay(rows: &[(u64, u32, u32)], step_time: StepTime, replicas: u32) -> Scena
         session: u32::MAX,
         segments_at: 0,
         segments_len: 0,
+        context: 0,
     };
     let span = Span(rows.iter().map(|row| row.0).max().unwrap_or(0) + 1);
     let trace = Trace { rows: rows.iter().map(row).collect(), segments: Vec::new(), span };

@@ -11,7 +11,7 @@ use crate::kinds::{
 use crate::problem::{At, ProblemKind, Site};
 use crate::reader::{Either, Reader};
 use serde_json::{Value as Json, json};
-use sim::outcome::MONTH;
+use sim::price::MONTH;
 use sim::units::{Money, Span};
 
 /// Limits of one kind of task.

@@ -67,6 +67,7 @@ impl Place for Remote {
             key,
             user_key: 0,
             input: 1,
+            context: 0,
             output: 1,
             max_tokens: None,
             priority: job.generation as i32,

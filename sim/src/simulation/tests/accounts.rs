@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ids::PlanId;
-use crate::outcome::{MONTH, TenantOutcome};
+use crate::outcome::TenantOutcome;
+use crate::price::MONTH;
 use crate::price::{Beyond, LimitReached, PlanSpec, Premium, SpendLimit, SpendScope};
 use crate::routing::{Fallback, Rule};
 use crate::workload::{ResubmitSpec, TenantSpec};

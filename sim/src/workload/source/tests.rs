@@ -362,6 +362,7 @@ fn trace() -> Trace {
             session,
             segments_at: 0,
             segments_len: 0,
+            context: 0,
         };
         if rows.len() % 4 == 0 {
             rows.extend([0.0, 5.0, 10.0].map(|late| row(at + late, session)));
