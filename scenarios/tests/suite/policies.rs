@@ -386,7 +386,8 @@ fn priced(policy: &str) -> Vec<(String, String)> {
     let resolved = load(&text, &[]).unwrap_or_else(|problems| panic!("{policy}: {problems}"));
     let warnings = resolved.warnings.into_iter();
     warnings
-        .filter(|warning| !warning.message.contains("no task calls"))
+        // Not every model of the list is called.
+        .filter(|warning| !warning.site.key.starts_with("providers."))
         .map(|warning| (warning.site.key, warning.message))
         .collect()
 }
