@@ -18,6 +18,7 @@ use crate::stats::special::normal_cdf;
 use crate::units::Span;
 use chart::Chart;
 use quantile::Table;
+use std::rc::Rc;
 
 pub use zipf::Zipf;
 
@@ -255,7 +256,13 @@ pub struct LengthSampler {
 #[derive(Clone, Debug)]
 struct Drawn {
     dist: LengthDist,
-    chart: Option<Chart>,
+    chart: Option<Rc<Chart>>,
+}
+
+/// The charts of different laws: whoever draws from the same law fills the same chart.
+#[derive(Debug, Default)]
+pub struct Charts {
+    known: Vec<(LengthDist, Rc<Chart>)>,
 }
 
 /// Correlation of two normal scores and the quantiles they choose.
@@ -280,7 +287,7 @@ enum Marginal {
 impl LengthSampler {
     /// Prepares the draws; a correlation other than 0 costs a few milliseconds for some laws.
     #[must_use]
-    pub fn new(spec: &LengthsSpec) -> LengthSampler {
+    pub fn new(spec: &LengthsSpec, charts: &mut Charts) -> LengthSampler {
         let rho = spec.correlation.clamp(-1.0, 1.0);
         // NaN compares false: it means independent, as 0 does.
         let copula = (rho.abs() > 0.0).then(|| Copula {
@@ -289,11 +296,12 @@ impl LengthSampler {
             input: Marginal::new(&spec.input.law),
             output: Marginal::new(&spec.output.law),
         });
-        let drawn = |dist: &LengthDist| Drawn {
+        let mut drawn = |dist: &LengthDist| Drawn {
             dist: dist.clone(),
-            chart: (copula.is_none() && dist.at(0.5).is_some()).then(Chart::default),
+            chart: (copula.is_none() && dist.at(0.5).is_some()).then(|| charts.of(dist)),
         };
-        LengthSampler { input: drawn(&spec.input), output: drawn(&spec.output), copula }
+        let (input, output) = (drawn(&spec.input), drawn(&spec.output));
+        LengthSampler { input, output, copula }
     }
 
     /// Prompt and output tokens of the request with this key, each from its own stream.
@@ -310,6 +318,17 @@ impl LengthSampler {
             self.input.dist.clamp(copula.input.quantile(first)),
             self.output.dist.clamp(copula.output.quantile(second)),
         )
+    }
+}
+
+impl Charts {
+    fn of(&mut self, dist: &LengthDist) -> Rc<Chart> {
+        if let Some((_, chart)) = self.known.iter().find(|(known, _)| known == dist) {
+            return Rc::clone(chart);
+        }
+        let chart = Rc::new(Chart::default());
+        self.known.push((dist.clone(), Rc::clone(&chart)));
+        chart
     }
 }
 

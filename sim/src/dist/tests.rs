@@ -34,7 +34,7 @@ fn means_are_those_of_the_law_with_and_without_correlation() {
         for correlation in [0.0, -0.6] {
             let spec =
                 LengthsSpec { input: free(law.clone()), output: free(law.clone()), correlation };
-            let sampler = LengthSampler::new(&spec);
+            let sampler = LengthSampler::new(&spec, &mut Charts::default());
             let pairs: Vec<_> = (0..60_000).map(|k| sampler.sample(mix(11, k))).collect();
             let inputs: Vec<f64> = pairs.iter().map(|p| f64::from(p.0)).collect();
             let outputs: Vec<f64> = pairs.iter().map(|p| f64::from(p.1)).collect();
@@ -72,7 +72,7 @@ fn the_copula_gives_the_correlation_asked_for() {
         for correlation in [-0.9, -0.11, 0.0, 0.43, 1.0] {
             let input = free(LengthLaw::Gamma { shape: 1.5, scale: 30_000.0 });
             let spec = LengthsSpec { input, output: free(law.clone()), correlation };
-            let sampler = LengthSampler::new(&spec);
+            let sampler = LengthSampler::new(&spec, &mut Charts::default());
             let pairs: Vec<_> = (0..n).map(|k| sampler.sample(mix(5, k))).collect();
             let got = score_correlation(&pairs);
             // The standard error of a correlation is (1 − ρ²)/√n; ties of integers take a little.
@@ -95,7 +95,7 @@ fn counts_stay_in_their_range_whatever_the_parameters() {
         for correlation in [0.0, 0.5] {
             let dist = LengthDist { law: law.clone(), min: 3, max: 9 };
             let spec = LengthsSpec { input: dist.clone(), output: dist.clone(), correlation };
-            let sampler = LengthSampler::new(&spec);
+            let sampler = LengthSampler::new(&spec, &mut Charts::default());
             for k in 0..200 {
                 let (input, output) = sampler.sample(k);
                 assert!((3..=9).contains(&input) && (3..=9).contains(&output), "{law:?}");

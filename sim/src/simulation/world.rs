@@ -6,7 +6,7 @@ use super::state::Account;
 use crate::backends::{Remote, Tool};
 use crate::cache::{CachedAnswer, ExactCache, QuerySampler, SemanticCache};
 use crate::dice::{Purpose, key, mix};
-use crate::dist::Zipf;
+use crate::dist::{Charts, Zipf};
 use crate::ids::{Backend, ModelId, SymbolId, TaskId};
 use crate::price::{SpendLimit, SpendScope};
 use crate::resilience::{Admission, Breaker, RetryBudget};
@@ -134,8 +134,10 @@ impl World {
     pub(super) fn new(scenario: &Scenario, seed: u64, replication: u32) -> World {
         let run_key = mix(seed, u64::from(replication));
         let named = |name_key: u64| mix(run_key, name_key);
+        let mut charts = Charts::default();
         let kits = |(number, task): (usize, &crate::tasks::TaskSpec)| {
-            let kit = |step: &Step| StepKit::new(step, named(step.key ^ number as u64));
+            let kit =
+                |step: &Step| StepKit::new(step, named(step.key ^ number as u64), &mut charts);
             task.graph.steps.iter().map(kit).collect()
         };
         let tenants = |source: &crate::workload::SourceSpec| {
@@ -171,13 +173,13 @@ impl World {
 }
 
 impl StepKit {
-    fn new(step: &Step, step_key: u64) -> StepKit {
+    fn new(step: &Step, step_key: u64, charts: &mut Charts) -> StepKit {
         let sampler = |query: &crate::cache::QuerySpec| QuerySampler::new(query, step.key);
         match &step.work {
             Work::ModelCall(call) => StepKit {
                 prompts: match &call.lengths {
                     CallLengths::Drawn(lengths) => {
-                        Some(Prompts::new(lengths, call.prefix.as_ref(), step.key))
+                        Some(Prompts::new(lengths, call.prefix.as_ref(), step.key, charts))
                     }
                     CallLengths::Request | CallLengths::Memory => None,
                 },

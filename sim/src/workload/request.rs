@@ -7,7 +7,7 @@
 
 use super::{PrefixSpec, SourceSpec};
 use crate::dice::{Dice, Purpose, key, mix};
-use crate::dist::{LengthSampler, LengthsSpec, Zipf};
+use crate::dist::{Charts, LengthSampler, LengthsSpec, Zipf};
 use crate::ids::{Handle, SourceId, TaskId};
 use crate::units::Time;
 use smallvec::SmallVec;
@@ -137,9 +137,14 @@ impl Prompts {
     /// Prompts with these fresh lengths behind a shared prefix; `name_key` identifies whose they
     /// are.
     #[must_use]
-    pub fn new(lengths: &LengthsSpec, prefix: Option<&PrefixSpec>, name_key: u64) -> Prompts {
+    pub fn new(
+        lengths: &LengthsSpec,
+        prefix: Option<&PrefixSpec>,
+        name_key: u64,
+        charts: &mut Charts,
+    ) -> Prompts {
         Prompts {
-            lengths: LengthSampler::new(lengths),
+            lengths: LengthSampler::new(lengths, charts),
             prefix: prefix.filter(|p| p.tokens > 0).map(Popularity::new),
             // Not keyed by seed or copy: a system prompt is the application's, not the user's.
             prefix_key: key(name_key, Purpose::PrefixIdentity),
@@ -199,7 +204,12 @@ impl Mint {
         Mint {
             source,
             task: spec.task,
-            prompts: Prompts::new(&spec.lengths, spec.prefix.as_ref(), spec.key),
+            prompts: Prompts::new(
+                &spec.lengths,
+                spec.prefix.as_ref(),
+                spec.key,
+                &mut Charts::default(),
+            ),
             ends_by_eos: spec.ends_by_eos,
             max_tokens: spec.max_tokens.map(|cap| NonZeroU32::new(cap).unwrap_or(NonZeroU32::MIN)),
             priority: spec.priority,
