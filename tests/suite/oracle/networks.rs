@@ -228,7 +228,9 @@ pub(super) fn mtminf_diurnal(params: &Params, rows: &[&Row]) -> Answers {
         let (_, seen) = replicate(&scenario, replication, recorder)?;
         let phase = |(cosine, sine): (f64, f64)| sine.atan2(cosine);
         let peak = seen.mean + seen.present.0.hypot(seen.present.1);
-        let lag = (phase(seen.present) - phase(seen.arrivals)).rem_euclid(TAU);
+        // At most a quarter of the period; of short stays chance may put it below 0.
+        let ahead = (phase(seen.present) - phase(seen.arrivals) + TAU / 2.0).rem_euclid(TAU);
+        let lag = ahead - TAU / 2.0;
         pick(&metrics, |metric| {
             Some(match metric {
                 // The number present is proportional to the rate.

@@ -552,7 +552,11 @@ pub(super) fn power_of_d(params: &Params, rows: &[&Row]) -> Answers {
         0 => return Err("nothing is drawn".to_owned()),
         choices => Strategy::PowerOfChoices { choices },
     };
-    simulate(&parallel(&case, strategy, 150.0), rows, |metric| match metric {
+    // The reference is that of any number of servers, and n of them are off by parts of 1 / n that
+    // grow towards the tail. Queues fill in a time that grows as the square of 1 / (1 - rho).
+    let case = Parallel { servers: case.servers.max(2_000), ..case };
+    let seconds = (1.5 / (1.0 - case.rho).powi(2)).max(150.0);
+    simulate(&parallel(&case, strategy, seconds), rows, |metric| match metric {
         "W_mean_over_ES" => Some(sojourn()),
         tail => {
             let jobs = tail.strip_prefix("P_queue_ge_")?.parse().ok()?;
