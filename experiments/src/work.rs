@@ -31,6 +31,8 @@ pub struct TaskWork {
     /// Those of them made again because of the confidence of an answer, by the model of such a
     /// rule.
     pub escalations: u64,
+    /// Calls answered by what they had escalated from, because nobody after that answered.
+    pub kept_answers: u64,
     /// Calls answered from the exact cache.
     pub exact_hits: u64,
     /// Calls answered from the semantic cache.
@@ -157,6 +159,7 @@ pub(crate) fn task(records: &[Record], at: usize) -> TaskWork {
         calls: sum(|t| t.calls),
         by_rule: sum(|t| t.by_rule),
         escalations: sum(|t| t.escalations),
+        kept_answers: sum(|t| t.kept_answers),
         exact_hits: sum(|t| t.exact_hits),
         semantic_hits: sum(|t| t.semantic_hits),
         wrong_hits: sum(|t| t.wrong_hits),

@@ -33,7 +33,9 @@ pub(crate) fn endings_table(result: &RunResult) -> Table {
 
 /// What a task asked for.
 pub(crate) fn work(result: &RunResult) -> Table {
-    let headers = ["submissions", "calls", "by rule", "escalated", "cached", "wrong"];
+    let kept = works(result).any(|(_, work)| work.kept_answers > 0);
+    let mut headers = vec!["submissions", "calls", "by rule", "escalated", "cached", "wrong"];
+    headers.extend(kept.then_some("kept"));
     let mut table = Table::new("Work", &headers);
     for (task, work) in works(result) {
         let (asked, calls) = (&work.submissions_per_task, &work.calls_per_submission);
@@ -41,6 +43,7 @@ pub(crate) fn work(result: &RunResult) -> Table {
         let mut cells = vec![Cell::of(asked, Unit::Plain), Cell::of(calls, Unit::Plain)];
         let hits = work.exact_hits + work.semantic_hits;
         let counts = [work.by_rule, work.escalations, hits, work.wrong_hits];
+        let counts = counts.into_iter().chain(kept.then_some(work.kept_answers));
         cells.extend(counts.map(|n| Cell::plain(count(n))));
         table.row(&task.name, cells);
     }
@@ -50,6 +53,13 @@ pub(crate) fn work(result: &RunResult) -> Table {
              before they were made; escalated: calls made again because of the confidence of an \
              answer. Cached: what the answer caches answer, which is no call; wrong: the part whose \
              answer belongs to another question."
+                .into(),
+        );
+    }
+    if kept {
+        table.notes.push(
+            "kept: calls answered by what they had escalated from, because nobody after that \
+             answered."
                 .into(),
         );
     }

@@ -74,6 +74,8 @@ pub struct TaskOutcome {
     pub by_rule: u64,
     /// Calls made again because of the confidence of an answer, by the model of such a rule.
     pub escalations: u64,
+    /// Calls answered by what they had escalated from, because nobody after that answered.
+    pub kept_answers: u64,
     /// Calls that a cache of answers may answer, whether there is one or not.
     pub cacheable: u64,
     /// Calls answered from the exact cache.

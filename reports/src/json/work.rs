@@ -195,6 +195,9 @@ struct Work<'a> {
     calls: u64,
     by_rule: u64,
     escalations: u64,
+    /// Left out where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_answers: Option<u64>,
     exact_hits: u64,
     semantic_hits: u64,
     wrong_hits: u64,
@@ -215,6 +218,7 @@ impl<'a> Work<'a> {
             calls: work.calls,
             by_rule: work.by_rule,
             escalations: work.escalations,
+            kept_answers: (work.kept_answers > 0).then_some(work.kept_answers),
             exact_hits: work.exact_hits,
             semantic_hits: work.semantic_hits,
             wrong_hits: work.wrong_hits,

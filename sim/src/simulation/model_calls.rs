@@ -3,7 +3,7 @@
 
 use super::Simulation;
 use super::signals::About;
-use super::state::{Attempt, Call, Delivered, Execution, Live, Next, Root};
+use super::state::{Attempt, Call, Delivered, Execution, Found, Live, Next, Root};
 use super::timers::Timer;
 use crate::cache::{CachedAnswer, Query};
 use crate::dice::{Dice, Purpose, key, mix};
@@ -65,6 +65,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             turn: 0,
             live: SmallVec::new(),
             found: None,
+            in_hand: None,
         };
         let handle = self.flow.calls.insert(call);
         if spec.background {
@@ -255,11 +256,14 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 return;
             }
             let fallbacks = scenario.routing.fallbacks.get(model.index());
+            let in_hand = call.in_hand.map(|found| found.model);
+            // Whoever gave the answer in hand would give no other one.
             let next = fallbacks.into_iter().flatten().find(|fallback| {
-                fallback.on.has(refusal.0) && !call.asked.contains(&fallback.model)
+                let other = Some(fallback.model) != in_hand;
+                fallback.on.has(refusal.0) && !(other && call.asked.contains(&fallback.model))
             });
-            let Some(fallback) = next else {
-                self.fail(handle, refusal.0, now);
+            let Some(fallback) = next.filter(|next| Some(next.model) != in_hand) else {
+                self.give_up(handle, refusal.0, now);
                 return;
             };
             call.model = fallback.model;
@@ -301,29 +305,47 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             }
         };
         answer.right &= !call.cut;
-        let (query, root, seen) = (call.query, call.root, call.execution.is_some());
+        let (root, seen) = (call.root, call.execution.is_some());
         if let Some(root) = self.flow.roots.get_mut(root) {
             // Of a shadow the task knows nothing.
             if seen || spec.background {
                 root.usage.output = root.usage.output.saturating_add(delivered.outputs);
             }
             if seen {
-                root.first_token = delivered.first_token;
                 root.premium |= super::people::is_premium(scenario, root, attempt.model);
-                if spec.lengths == CallLengths::Request {
-                    root.written = delivered.outputs;
-                }
             }
         }
+        let &Delivered { first_token, outputs, .. } = delivered;
+        let found = Found { answer, model: attempt.model, first_token, outputs };
+        self.tell_root(handle, &found);
         match self.escalation(handle, answer.confidence, now) {
-            Some(model) => self.escalate(handle, model, now),
-            None => {
-                if let (true, Some(query)) = (spec.cacheable, query) {
-                    self.keep_answer(&query, &answer, delivered.outputs, now);
-                }
-                self.deliver(handle, answer);
+            Some(model) => self.escalate(handle, model, found, now),
+            None => self.use_answer(handle, &found, now),
+        }
+    }
+
+    /// What a task knows of the last answer to one of its calls.
+    fn tell_root(&mut self, handle: Handle, found: &Found) {
+        let Some(call) = self.flow.calls.get(handle) else { return };
+        let of_request =
+            self.call_spec(call.place).is_some_and(|spec| spec.lengths == CallLengths::Request);
+        // Of shadows and what is in the background it knows none.
+        if let (Some(_), Some(root)) = (call.execution, self.flow.roots.get_mut(call.root)) {
+            root.first_token = found.first_token;
+            if of_request {
+                root.written = found.outputs;
             }
         }
+    }
+
+    /// An answer is the one that counts.
+    fn use_answer(&mut self, handle: Handle, found: &Found, now: Time) {
+        let Some(call) = self.flow.calls.get(handle) else { return };
+        let cacheable = self.call_spec(call.place).is_some_and(|spec| spec.cacheable);
+        if let (true, Some(query)) = (cacheable, call.query) {
+            self.keep_answer(&query, &found.answer, found.outputs, now);
+        }
+        self.deliver(handle, found.answer);
     }
 
     /// Puts an answer that is used into the caches.
@@ -355,8 +377,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         Some(rule.model)
     }
 
-    fn escalate(&mut self, handle: Handle, model: ModelId, now: Time) {
+    fn escalate(&mut self, handle: Handle, model: ModelId, found: Found, now: Time) {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        call.in_hand = Some(found);
         call.model = model;
         call.asked.push(model);
         call.made = 0;
@@ -385,6 +408,21 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             run.live.retain(|live| *live != Live::Call(handle));
         }
         self.executed(execution, path, answer, None);
+    }
+
+    /// Nobody is left to ask: the answer that was doubted stands, if there is one.
+    fn give_up(&mut self, handle: Handle, failure: crate::resilience::Failure, now: Time) {
+        let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        let Some(found) = call.in_hand else {
+            self.fail(handle, failure, now);
+            return;
+        };
+        // What was tried after it brought nothing but delay.
+        call.path.spend(Driver::Retries, now);
+        let account = call.account;
+        self.outcome.tasks[account.task.index()].kept_answers += u64::from(account.measured);
+        self.tell_root(handle, &found);
+        self.use_answer(handle, &found, now);
     }
 
     /// The call failed for good.

@@ -165,6 +165,17 @@ pub(in crate::simulation) struct Call {
     pub(in crate::simulation) live: SmallVec<[Handle; 2]>,
     /// What the caches of answers found, until the look-up is over.
     pub(in crate::simulation) found: Option<CachedAnswer>,
+    /// The answer that it was escalated from, which stands if no better one comes.
+    pub(in crate::simulation) in_hand: Option<Found>,
+}
+
+/// An answer of a model, and what its task is told of it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulation) struct Found {
+    pub(in crate::simulation) answer: Answer,
+    pub(in crate::simulation) model: ModelId,
+    pub(in crate::simulation) first_token: Time,
+    pub(in crate::simulation) outputs: u32,
 }
 
 /// One attempt of a call at a backend.

@@ -9,6 +9,7 @@ mod caches;
 mod causes;
 mod checks;
 mod conditions;
+mod in_hand;
 mod routes;
 
 use super::*;

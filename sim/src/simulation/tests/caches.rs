@@ -244,3 +244,17 @@ fn the_answer_that_is_used_is_the_one_that_is_kept() {
     let task = &run(&scenario).tasks[0];
     assert_eq!((task.succeeded, task.exact_hits, task.escalations), (3, 1, 2));
 }
+
+/// The better model is out until 130 ms, so the answer of 100 ms is used after all, and kept then:
+/// not yet for who asks at 120, but for who asks at 150.
+#[test]
+fn an_answer_that_stands_is_kept_when_it_is_used() {
+    let mut scenario = scenario(vec![of_steps(vec![asking(&[], 1)])]);
+    let better = another_model(&mut scenario);
+    scenario.routing.escalations = vec![Rule { when: always(true), model: ModelId(better as u32) }];
+    scenario.remotes[better].incidents = vec![outage(0, 10_000, 30)];
+    scenario.exact_cache = Some(EXACT);
+    scenario.sources[0].arrivals = arriving(&[0, 120, 150]);
+    let task = &run(&scenario).tasks[0];
+    assert_eq!((task.succeeded, task.exact_hits, task.kept_answers), (3, 1, 2));
+}
