@@ -161,9 +161,12 @@ fn list(records: &[Record], of: impl Fn(&Record) -> Vec<(&'static str, Money)>) 
 /// Counts of one replication that say why calls were made.
 #[derive(Default)]
 struct Why {
+    /// Tasks that ended well, with an answer.
     succeeded: i128,
+    /// Tasks, and submissions of them, with an answer: what nobody answered costs nothing here.
     ended: i128,
     submissions: i128,
+    /// Answers of models.
     calls: i128,
     hits: i128,
     /// Calls that no cache of answers could answer.
@@ -174,18 +177,18 @@ impl Why {
     fn of(record: &Record, scenario: &Scenario) -> Why {
         let mut why = Why::default();
         for (at, task) in record.outcome.tasks.iter().enumerate() {
-            let ended = i128::from(task.arrived - task.in_flight);
-            let succeeded = i128::from(task.succeeded);
-            why.succeeded += succeeded;
             if is_plain(scenario, at) {
-                // One plain call each; what is refused costs nothing.
+                // One plain call each.
+                let succeeded = i128::from(task.succeeded);
+                why.succeeded += succeeded;
                 why.ended += succeeded;
                 why.submissions += succeeded;
                 why.calls += succeeded;
             } else {
-                why.ended += ended;
-                why.submissions += i128::from(task.submissions);
-                why.calls += i128::from(task.calls);
+                why.succeeded += i128::from(task.answered.successes);
+                why.ended += i128::from(task.answered.tasks);
+                why.submissions += i128::from(task.answered.submissions);
+                why.calls += i128::from(task.answered.calls);
                 let hits = task.exact_hits + task.semantic_hits;
                 why.hits += i128::from(hits);
                 if scenario.exact_cache.is_some() || scenario.semantic_cache.is_some() {

@@ -284,13 +284,18 @@ fn is_conserved(task: &TaskOutcome) -> bool {
         && task.wasted.0 <= task.spend.0
 }
 
-/// Whether the causes of the latency of succeeded tasks sum to it.
+/// Whether the causes of the latency of succeeded tasks sum to it, and those of calls are none of
+/// them negative.
 fn is_explained(task: &TaskOutcome) -> bool {
     let bands = task.drivers.bands.iter();
     let (tasks, time) = bands.fold((0, 0), |(tasks, time), band| {
         (tasks + band.tasks, time + band.parts.iter().sum::<u128>())
     });
-    (tasks, time) == (task.succeeded, task.latency.sum_picoseconds())
+    let answered = &task.answered;
+    let in_order = answered.successes <= answered.tasks
+        && answered.tasks <= answered.submissions
+        && answered.submissions <= answered.calls + task.exact_hits + task.semantic_hits;
+    (tasks, time) == (task.succeeded, task.latency.sum_picoseconds()) && in_order
 }
 
 /// Whether context is a part of the prompts, and what caches had of it a part of both.

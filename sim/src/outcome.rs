@@ -70,6 +70,8 @@ pub struct TaskOutcome {
     pub submissions: u64,
     /// Model calls, attempts not counted.
     pub calls: u64,
+    /// What was answered, and so cost something.
+    pub answered: Answered,
     /// Calls whose model a rule of the routing chose before they were made.
     pub by_rule: u64,
     /// Calls made again because of the confidence of an answer, by the model of such a rule.
@@ -101,6 +103,19 @@ pub struct TaskOutcome {
     pub provisioned_time: u128,
     /// What succeeded tasks waited for.
     pub drivers: Drivers,
+}
+
+/// What models and caches of answers answered, of tasks that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Answered {
+    /// Answers of models, those of escalations, shadows and the background among them.
+    pub calls: u64,
+    /// Submissions with at least one answer, by a model or a cache.
+    pub submissions: u64,
+    /// Tasks with at least one.
+    pub tasks: u64,
+    /// Those of them that succeeded.
+    pub successes: u64,
 }
 
 /// How a task ended.

@@ -178,7 +178,8 @@ pub(super) fn provisioned(r: &mut Reader<'_>) -> RemoteFile {
         scale_to_zero: r.may(
             "scale_to_zero",
             Flag,
-            "Whether time asleep is free; false: it stays awake. Default: it sleeps, and costs.",
+            "Whether it sleeps when idle, and time asleep is free; false: it is awake from the start \
+             on and throughout. Default: true where `cold_start` has an `idle_after`.",
         ),
     }));
     remote(r, place)

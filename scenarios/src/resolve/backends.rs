@@ -96,10 +96,11 @@ impl Resolver<'_> {
             return None;
         }
         let price = file.price.as_ref()?;
+        let sleeps = file.cold_start.as_ref().is_some_and(|cold| cold.idle_after.is_some());
         Some(RemotePrice::Hourly {
             units: file.units.as_ref()?.value,
             per_unit_hour: discounted(price.value, file.discount.as_ref()),
-            asleep_free: asleep_free.is_some(),
+            asleep_free: file.scale_to_zero.as_ref().map_or(sleeps, |free| free.value),
         })
     }
 
@@ -111,9 +112,11 @@ impl Resolver<'_> {
             self.refuse(ProblemKind::Conflict, &free.site, message);
             return None;
         }
-        // Whoever pays for the night stays awake, unless the file does not say.
-        let stays = file.scale_to_zero.as_ref().is_some_and(|free| !free.value);
-        let idle_after = cold.idle_after.as_ref().map(|idle| idle.value).filter(|_| !stays);
+        // Whoever pays for the night is awake from the start.
+        if file.scale_to_zero.as_ref().is_some_and(|free| !free.value) {
+            return Some(None);
+        }
+        let idle_after = cold.idle_after.as_ref().map(|idle| idle.value);
         Some(Some(ColdStart { start: cold.start.clone(), idle_after }))
     }
 

@@ -195,6 +195,19 @@ impl<R: Recorder> Simulation<'_, R> {
         }
     }
 
+    /// A model or a cache answers a call of a request.
+    pub(super) fn count_answered(&mut self, root: Handle, account: Account) {
+        let Some(root) = self.flow.roots.get_mut(root) else { return };
+        if std::mem::replace(&mut root.answered, true) || !account.measured {
+            return;
+        }
+        let answered = &mut self.outcome.tasks[account.task.index()].answered;
+        answered.submissions += 1;
+        if let Some(affair) = self.flow.affairs.get_mut(root.affair) {
+            answered.tasks += u64::from(!std::mem::replace(&mut affair.answered, true));
+        }
+    }
+
     /// An attempt brought an answer that is used.
     pub(super) fn count_delivery(&mut self, attempt: &Attempt, delivered: &Delivered) {
         let Some(call) = self.flow.calls.get(attempt.call) else { return };
@@ -202,6 +215,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let number = self.flow.roots.get(call.root).map(|root| root.request.number);
         let source = self.flow.roots.get(call.root).map(|root| root.request.source);
         if call.account.measured {
+            self.outcome.tasks[attempt.account.task.index()].answered.calls += 1;
             let model = &mut self.outcome.models[attempt.model.index()];
             model.calls += 1;
             model.input_tokens += u64::from(attempt.input);
@@ -216,6 +230,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 model.tpot.record(Span(decode.0 / u64::from(delivered.outputs - 1)));
             }
         }
+        self.count_answered(attempt.root, attempt.account);
         self.observer.preempted(delivered.preemptions);
         let replica = match attempt.place {
             super::state::Place::Engine(replica, ..) => match attempt.backend {

@@ -160,8 +160,12 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// What the caches have, or have not, is known.
     pub(super) fn looked_up(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
+        let (root, account) = (call.root, call.account);
         match call.found.take() {
-            Some(answer) => self.cache_hit(handle, answer, now),
+            Some(answer) => {
+                self.count_answered(root, account);
+                self.cache_hit(handle, answer, now);
+            }
             None => self.ask(handle, now),
         }
     }

@@ -39,6 +39,7 @@ impl<R: Recorder> Simulation<'_, R> {
             forced: None,
             rung: 0,
             let_in: false,
+            answered: false,
             premium: false,
             written: 0,
             first_token: Time::ZERO,
@@ -227,6 +228,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 (root.forced, root.run) = (None, super::NOBODY);
                 // Harm that was done stays done.
                 (root.premium, root.written, root.confidence) = (false, 0, None);
+                root.answered = false;
                 let hasty = root.submission >= HASTY_ATTEMPTS;
                 let least = if hasty { LEAST_PAUSE } else { Span(1) };
                 self.agenda
@@ -285,6 +287,7 @@ impl<R: Recorder> Simulation<'_, R> {
             *counter += 1;
             outcome.endings.count(ending);
             if success {
+                outcome.answered.successes += u64::from(affair.answered);
                 let slo = self.scenario.tasks[task.index()].latency_slo;
                 outcome.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
                 outcome.latency.record(latency);

@@ -39,6 +39,8 @@ pub(in crate::simulation) struct Root {
     pub(in crate::simulation) rung: u32,
     /// Whether anything was let in anywhere.
     pub(in crate::simulation) let_in: bool,
+    /// Whether anything was answered in this submission.
+    pub(in crate::simulation) answered: bool,
     /// Whether a premium model answered.
     pub(in crate::simulation) premium: bool,
     /// Tokens of the answer to the request's own prompt.
@@ -58,6 +60,8 @@ pub(in crate::simulation) struct Affair {
     pub(in crate::simulation) spend: Money,
     /// Whether an action did harm.
     pub(in crate::simulation) harmed: bool,
+    /// Whether anything was answered.
+    pub(in crate::simulation) answered: bool,
     /// Whether the request has ended, and is counted.
     pub(in crate::simulation) over: bool,
     /// Roots that share it.
