@@ -1,6 +1,6 @@
 //! Whether the backlog stays bounded, and how much the system can carry when it does not.
 //!
-//! The number in the system `N` (waiting or running, at window ends, within the judged time: from
+//! The number in the system `N` (waiting, running or about to ask again, at window ends, within the judged time: from
 //! the end of warm-up to the horizon) is called unbounded when all of these hold:
 //!
 //! 1. *it rises*: the mean of `N` in the last quarter exceeds that in the second quarter, the
@@ -155,11 +155,11 @@ impl Flow {
 }
 
 fn in_system(window: &Window) -> f64 {
-    (window.waiting + window.running) as f64
+    (window.waiting + window.paused + window.running) as f64
 }
 
 fn waiting(window: &Window) -> f64 {
-    window.waiting as f64
+    (window.waiting + window.paused) as f64
 }
 
 fn mean(windows: &[Window], of: fn(&Window) -> f64) -> f64 {

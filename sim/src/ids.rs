@@ -158,6 +158,11 @@ impl<T> Arena<T> {
         if entry.0 == handle.generation { entry.1.as_mut() } else { None }
     }
 
+    /// The values alive now, by slot.
+    pub fn values(&self) -> impl Iterator<Item = &T> + '_ {
+        self.slots.iter().filter_map(|(_, value)| value.as_ref())
+    }
+
     /// Values alive now.
     #[must_use]
     pub fn len(&self) -> usize {

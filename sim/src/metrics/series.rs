@@ -29,6 +29,8 @@ pub struct Window {
     pub waiting: u64,
     /// Requests running there at its end.
     pub running: u64,
+    /// Calls and users at its end that wait to ask again.
+    pub paused: u64,
     /// KV blocks in use at its end, over all replicas.
     pub kv_blocks_used: u64,
     /// KV blocks there are, null blocks left out, over all replicas.
@@ -45,6 +47,7 @@ impl AddAssign<&Window> for Window {
         self.attempts += other.attempts;
         self.latency_sum += other.latency_sum;
         self.waiting += other.waiting;
+        self.paused += other.paused;
         self.running += other.running;
         self.kv_blocks_used += other.kv_blocks_used;
         self.kv_blocks += other.kv_blocks;

@@ -153,6 +153,10 @@ impl<R: Recorder> Simulation<'_, R> {
             window.waiting += tool.waiting() as u64;
             window.running += u64::from(tool.in_flight());
         }
+        // A call that is nowhere is about to ask, and a user without a run to ask again.
+        let calls = self.flow.calls.values().filter(|call| call.live.is_empty());
+        let users = self.flow.roots.values().filter(|root| root.run == super::NOBODY);
+        window.paused = (calls.count() + users.count()) as u64;
         self.outcome.series.windows.push(window);
         // Nobody looks at the drain window by window, and it may last long.
         let over = now >= self.observer.horizon;
