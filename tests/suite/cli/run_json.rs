@@ -2,6 +2,7 @@
 
 use super::{CHAT, Folder};
 use serde_json::Value;
+use std::process::Command;
 
 /// A value with its interval, or `null` with a reason.
 #[track_caller]
@@ -93,4 +94,43 @@ fn result_hashes_cover_results_and_no_names() {
     folder.write("copy.toml", &format!("# The same in another file.\n{CHAT}"));
     assert_eq!(hash("chat.toml", ""), hash("copy.toml", ""));
     assert_ne!(hash("chat.toml", ""), hash("chat.toml", "--seed 8"));
+}
+
+/// Twice a rate limit, asked for without end: whoever is refused waits in a pause, in no queue.
+#[test]
+fn a_backlog_in_pauses_is_a_backlog() {
+    let folder = Folder::new("json-pauses");
+    folder.write(
+        "limit.toml",
+        r#"
+        scenario = { horizon = "1000s", replications = 2 }
+        models.mini = { served_by = ["api"] }
+        [traffic.web]
+        task = "ask"
+        arrivals = { kind = "constant", rate = "2/s" }
+        [tasks.ask]
+        steps = [{ id = "one", model_call = { model = "mini", input = { kind = "fixed", tokens = 10 }, output = { kind = "fixed", tokens = 10 } } }]
+        [providers.api]
+        input = "$1/Mtok"
+        output = "$10/Mtok"
+        ttft = { kind = "fixed", length = "500ms" }
+        tpot = { kind = "fixed", length = "10ms" }
+        max_context = 10000
+        rpm = 60
+        "#,
+    );
+    for asking in [
+        "retries.max_attempts=1000",
+        "traffic.web.resubmit={ probability = 1.0, max = 1000, pause = { kind = 'fixed', length = '20s' } }",
+    ] {
+        let run = Command::new(env!("CARGO_BIN_EXE_surgeline"))
+            .args(["run", "limit.toml", "--format", "json", "--quiet", "--set", asking])
+            .current_dir(&folder.0)
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&run.stdout);
+        let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{run:?}"));
+        assert_eq!(document["stability"]["verdict"], "unstable", "{asking}");
+        assert!(document["tasks"]["ask"]["latency_s"]["p95"]["value"].is_null(), "{asking}");
+    }
 }
