@@ -127,19 +127,28 @@ fn harm(record: &Record, tasks: &[TaskSpec]) -> Money {
     Money(each.sum())
 }
 
-/// What all replications earn.
-pub(crate) fn margin(records: &[Record], tasks: &[TaskSpec], earners: &Earners<'_>) -> Margin {
+/// What all replications earn; `withheld` says why no month is like the measured time, if so.
+pub(crate) fn margin(
+    records: &[Record],
+    tasks: &[TaskSpec],
+    earners: &Earners<'_>,
+    withheld: Option<&str>,
+) -> Margin {
     let harm_mean = mean(records, |r| harm(r, tasks));
     if let Some(reason) = earners.unknown() {
         let per_task_usd = Estimate::absent(reason);
-        return Margin { per_task_usd, harm: harm_mean, ..Margin::default() };
+        let month_reason = Some(reason.into());
+        return Margin { per_task_usd, month_reason, harm: harm_mean, ..Margin::default() };
     }
     let left = |r: &Record| earners.revenue(r).total().0 - harm(r, tasks).0 - spent(r).0;
     let parts: Vec<Part> = records.iter().map(|r| (left(r), completed(r))).collect();
     let total = Money(parts.iter().map(|part| part.0).sum());
+    let month = || scaled(total, NS_PER_MONTH, nanoseconds(records)).ok_or("no time was measured");
+    let month = withheld.map_or_else(month, Err);
     Margin {
         per_task_usd: dollars(ratio(&parts, NOTHING_SUCCEEDED)),
-        per_month: scaled(total, NS_PER_MONTH, nanoseconds(records)),
+        per_month: month.ok(),
+        month_reason: month.err().map(Into::into),
         harm: harm_mean,
         revenue: Revenue {
             values: mean(records, |r| earners.revenue(r).values),

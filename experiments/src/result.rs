@@ -148,6 +148,8 @@ pub struct ModelResult {
     pub calls: u64,
     /// Attempts those took.
     pub attempts: u64,
+    /// Attempts refused because there was too much to do: beyond a rate limit, or where all was full.
+    pub turned_away: u64,
     /// Prompt tokens of finished calls.
     pub input_tokens: u64,
     /// Output tokens of finished calls.
@@ -350,8 +352,10 @@ pub struct Margin {
     /// Dollars over tasks of all kinds that ended well in the measured time.
     pub per_task_usd: Estimate,
     /// Per 30.4375 days of measured time; `None` unless it is known what every kind of task brings
-    /// in (the reason is in `per_task_usd`).
+    /// in, and where the backlog grows or the system is stuck: no month would be like this run.
     pub per_month: Option<Money>,
+    /// Why there is none per month, if so.
+    pub month_reason: Option<String>,
     /// What harmful tasks cost, mean per replication; in the margin, not in the spend.
     pub harm: Money,
     /// Where the money comes from, mean per replication; nothing where there is no margin.

@@ -73,7 +73,7 @@ pub struct RetryLoad {
     /// there is no limit.
     pub worst: Option<f64>,
     /// Attempts per second its backends can work on, from their places and the time attempts took
-    /// in this run, and from their rate limits; `None` where a pool serves it, which shows its
+    /// in this run, and from their rate limits, those on tokens by what an attempt was charged; `None` where a pool serves it, which shows its
     /// capacity only when overloaded, where a backend has no limit, or serves other models too.
     pub capacity_per_s: Option<f64>,
     /// Calls per second below which a disturbance cannot leave it stuck: capacity over worst case.
@@ -292,8 +292,14 @@ fn capacity(records: &[Record], scenario: &Scenario, backend: Backend) -> Option
     let begun: u64 = outcomes().map(|r| r.measured.begun).sum();
     let mean = time as f64 / sim::units::PS_PER_SEC as f64 / begun as f64;
     let places = spec.station.servers.map(|servers| f64::from(servers) / mean);
-    let Limits { requests, .. } = spec.limits;
-    let limit = requests.map(|bucket| bucket.per_minute as f64 / 60.0);
-    let known = places.into_iter().chain(limit).filter(|rate| rate.is_finite());
+    let Limits { requests, tokens, input_tokens, output_tokens } = spec.limits;
+    let limits = [requests, tokens, input_tokens, output_tokens].into_iter().enumerate();
+    let limited = limits.filter_map(|(at, bucket)| {
+        let charged = |at: usize| outcomes().map(|r| r.measured.charged[at]).sum::<u64>() as f64;
+        // A limit on tokens lets in as many attempts as the mean one that it let in leaves room for.
+        let each = if at == 0 { 1.0 } else { charged(at) / charged(0) };
+        Some(bucket?.per_minute as f64 / 60.0 / each)
+    });
+    let known = places.into_iter().chain(limited).filter(|rate| rate.is_finite());
     known.min_by(f64::total_cmp)
 }

@@ -29,6 +29,7 @@ use sim::Scenario;
 use sim::ids::{Backend, PoolId};
 use sim::metrics::BucketCounts;
 use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
+use sim::resilience::Failure;
 use sim::scenario::ModelSpec;
 use sim::tasks::TaskSpec;
 use sim::units::{PS_PER_SEC, Span};
@@ -90,10 +91,10 @@ pub fn summarise(
         pools: each(&scenario.pools, |at, spec| pool(records, scenario, at, &spec.name)),
         remotes: each(&scenario.remotes, |at, spec| work::remote(records, scenario, at, spec)),
         tools: each(&scenario.tools, |at, spec| work::tool(records, at, spec)),
-        tenants: tenants::summarise(records, scenario),
+        tenants: tenants::summarise(records, scenario, withheld.flow),
         spend: spend(records, scenario),
         cost_drivers: general.then(|| drivers::cost(records, scenario)),
-        margin: margin(records, &scenario.tasks, &earners),
+        margin: margin(records, &scenario.tasks, &earners, withheld.flow),
         stability,
         amplification: general.then(|| storm::amplified(records, scenario)),
         objectives: Vec::new(),
@@ -164,19 +165,20 @@ struct Withheld {
     latency: Option<&'static str>,
     /// Those that only the number of running requests moves.
     pace: Option<&'static str>,
-    /// Attempts per answer: the attempts go on, and the answers do not come.
-    attempts: Option<&'static str>,
+    /// Attempts per answer, because the attempts go on and the answers do not come; margins of a
+    /// month, because a month would not be a longer run like this.
+    flow: Option<&'static str>,
 }
 
 impl Withheld {
     fn of(verdict: Option<Verdict>, warm_up: WarmUp) -> Withheld {
         let pace = matches!(warm_up, WarmUp::AtBound(_)).then_some(START_UP);
-        let attempts = match verdict {
+        let flow = match verdict {
             Some(Verdict::Unstable) => Some(UNSTABLE),
             Some(Verdict::Metastable) => Some(METASTABLE),
             Some(Verdict::Stable) | None => None,
         };
-        Withheld { latency: attempts.or(pace), pace, attempts }
+        Withheld { latency: flow.or(pace), pace, flow }
     }
 }
 
@@ -265,7 +267,7 @@ fn model(
     (at, spec): (usize, &ModelSpec),
     withheld: Withheld,
 ) -> ModelResult {
-    let sum = |of: fn(&ModelOutcome) -> u64| {
+    let sum = |of: fn(&ModelOutcome) -> u64| -> u64 {
         records.iter().filter_map(|r| r.outcome.models.get(at)).map(of).sum()
     };
     let times = |of: fn(&ModelTimes) -> &BucketCounts| {
@@ -278,6 +280,8 @@ fn model(
         name: spec.name.clone(),
         calls: sum(|m| m.calls),
         attempts: sum(|m| m.attempts),
+        turned_away: sum(|m| m.failures[Failure::RateLimited as usize])
+            + sum(|m| m.failures[Failure::Overloaded as usize]),
         input_tokens: sum(|m| m.input_tokens),
         output_tokens: sum(|m| m.output_tokens),
         ttft: blanked(ttft.distribution(NO_CALLS), withheld.latency),
@@ -289,7 +293,7 @@ fn model(
         drivers: shares(&e2e, [&queue, &prefill, &decode]),
         ttft_histogram: ttft.pooled,
         tpot_histogram: tpot.pooled,
-        work: general.then(|| work::model(records, at, withheld.attempts)),
+        work: general.then(|| work::model(records, at, withheld.flow)),
     }
 }
 

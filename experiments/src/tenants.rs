@@ -290,7 +290,11 @@ fn paid(plan: &PlanSpec, tenant: &TenantOutcome, measured: Span) -> Money {
 }
 
 /// All groups over all replications.
-pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGroup> {
+pub(crate) fn summarise(
+    records: &[Record],
+    scenario: &Scenario,
+    withheld: Option<&str>,
+) -> Vec<TenantGroup> {
     let group = |(at, Group { tenants, name, .. }): (usize, Group)| {
         let accounts = || records.iter().filter_map(move |r| Some((r, r.accounts.get(at)?)));
         let mean = |of: fn(&Account) -> Money| {
@@ -304,7 +308,7 @@ pub(crate) fn summarise(records: &[Record], scenario: &Scenario) -> Vec<TenantGr
             None => Some(NO_PLAN.into()),
         };
         let monthly = |of: &dyn Fn(&Account) -> Balance, count: u32| {
-            if let Some(reason) = &why_not {
+            if let Some(reason) = why_not.as_deref().or(withheld) {
                 return Estimate::absent(reason);
             }
             let parts: Vec<Part> = accounts()

@@ -22,6 +22,7 @@ mod work;
 
 use crate::digest::result_sha256;
 use crate::report::Report;
+use crate::sections::turned_away;
 use experiments::{
     Amplification, Distribution, Estimate, ObjectiveResult, RunResult, StopReason, Verdict,
 };
@@ -302,8 +303,13 @@ impl<'a> Amplified<'a> {
 impl<'a> Stability<'a> {
     fn of(result: &'a RunResult) -> Stability<'a> {
         let stability = &result.stability;
+        let rejected = result.tasks.iter().any(|task| task.counts.rejected > 0);
+        let refused = rejected || turned_away(result) > 0;
         let reason = match stability.verdict {
             None => Some(stability.why.as_str()),
+            Some(Verdict::Stable) if refused => {
+                Some("stable: what is beyond the capacity at times is refused")
+            }
             Some(Verdict::Stable) => Some("stable: the capacity was not reached"),
             Some(Verdict::Metastable) => Some("metastable: what it carries unstuck is not seen"),
             Some(Verdict::Unstable) => None,

@@ -15,7 +15,7 @@ use crate::format::{Unit, count, money, number, span};
 use crate::names::spend_words;
 use crate::policy;
 use crate::report::Report;
-use experiments::{Amplification, ObjectiveResult, StopReason, Verdict};
+use experiments::{Amplification, ObjectiveResult, RunResult, StopReason, Verdict};
 
 pub use crate::table::{Cell, Row, Table};
 pub use crate::warnings::Advice;
@@ -239,6 +239,13 @@ fn stability(report: &Report<'_>) -> String {
                 text += ", part of it rejected.";
             }
             None if stability.verdict == Some(Verdict::Metastable) => text += ".",
+            None if turned_away(report.result) > 0 => {
+                text += &format!(
+                    ", capacity reached at times: {} attempts were refused as beyond a rate limit \
+                     or a full queue.",
+                    count(turned_away(report.result))
+                );
+            }
             None => text += ", capacity not reached.",
         }
     }
@@ -246,6 +253,11 @@ fn stability(report: &Report<'_>) -> String {
         text += &multiplied(amplification);
     }
     text
+}
+
+/// Attempts that were refused because there was too much to do, whatever became of their tasks.
+pub(crate) fn turned_away(result: &RunResult) -> u64 {
+    result.models.iter().map(|model| model.turned_away).sum()
 }
 
 /// How far work is multiplied, and how far it could be.
@@ -430,6 +442,9 @@ fn spend(report: &Report<'_>) -> Table {
     }
     let month = margin.per_month.map_or_else(|| "n/a".into(), money);
     table.explain(&margin.per_task_usd);
+    if let Some(reason) = &margin.month_reason {
+        table.explain(&experiments::Estimate::absent(reason));
+    }
     table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);
     table
 }

@@ -2,10 +2,13 @@
 
 use crate::world;
 use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Verdict, Warning, run};
+use sim::backends::{Bucket, Limits};
 use sim::units::Money;
 use sim::{Outcome, Scenario, Simulation};
 
 const RUNS: u32 = 4;
+/// Most tokens that a client lets be written.
+const CAP: u32 = 250;
 
 fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Option<Outcome> {
     Some(Simulation::new(scenario, seed, replication).run())
@@ -139,10 +142,38 @@ fn a_disturbance_can_leave_a_system_stuck() {
     let attempts = &stuck.models[0].work.as_ref().expect("a policy").attempts_per_answer;
     assert_eq!(attempts.value, None);
     assert_eq!(attempts.reason.as_deref(), Some("metastable: depends on the horizon"));
+    // A month would not be a longer run like this.
+    assert_eq!(stuck.margin.per_month, None);
+    assert_eq!(stuck.margin.month_reason.as_deref(), Some("metastable: depends on the horizon"));
     let amplification = stuck.amplification.expect("a model under a policy");
     let [load] = amplification.models.as_slice() else { panic!("one model") };
     assert_eq!((load.worst, load.vulnerable), (Some(4.0), Some(true)));
     assert!(load.safe_per_s.is_some_and(|safe| (safe - 2.5).abs() < 0.3), "{load:?}");
+}
+
+/// Ten places of a second each would carry ten attempts a second; limits carry less, the tightest
+/// the least. All prompts and answers are equally long, and a client's cap is what is charged.
+#[test]
+fn the_tightest_limit_is_the_capacity() {
+    let mut scenario = world::fragile(4, 0.5);
+    scenario.remotes[0].incidents.clear();
+    scenario.sources[0].max_tokens = Some(CAP);
+    scenario.sources[0].lengths.input = world::fixed(700);
+    scenario.sources[0].lengths.output = world::fixed(100);
+    let at = |per_minute| Some(Bucket { per_minute, burst: 1_000_000 });
+    let none = Limits::default();
+    let whole = u64::from(700 + CAP);
+    for (limits, capacity) in [
+        (Limits { requests: at(480), ..none }, 8.0),
+        (Limits { requests: at(480), tokens: at(whole * 60 * 7), ..none }, 7.0),
+        (Limits { tokens: at(whole * 60 * 7), input_tokens: at(700 * 60 * 6), ..none }, 6.0),
+        (Limits { requests: at(480), output_tokens: at(u64::from(CAP) * 60 * 5), ..none }, 5.0),
+    ] {
+        scenario.remotes[0].limits = limits;
+        let amplification = result(&scenario).amplification.expect("a model under a policy");
+        let found = amplification.models[0].capacity_per_s.expect("it is known");
+        assert!((found - capacity).abs() < 1e-9, "{found}, not {capacity}");
+    }
 }
 
 /// Without retries the same disturbance passes, and so it does at a load that all retries fit.

@@ -138,7 +138,7 @@ pub(super) struct Margin<'a> {
 impl<'a> Margin<'a> {
     pub(super) fn of(result: &'a RunResult) -> Margin<'a> {
         let margin = &result.margin;
-        let reason = margin.per_task_usd.reason.as_deref().unwrap_or("not computed");
+        let reason = margin.month_reason.as_deref().unwrap_or("not computed");
         Margin {
             per_task_usd: Number::of(&margin.per_task_usd),
             per_month_usd: margin.per_month.map(dollars_exact),

@@ -66,6 +66,7 @@ fn model(name: &str) -> ModelResult {
         name: name.into(),
         calls: 60_000,
         attempts: 60_160,
+        turned_away: 0,
         input_tokens: 24_600_000,
         output_tokens: 9_000_000,
         ttft: times(0.085),
@@ -141,6 +142,7 @@ pub(crate) fn stable() -> RunResult {
         margin: Margin {
             per_task_usd: around(0.115_216),
             per_month: Some(dollars(214_890, 125_001)),
+            month_reason: None,
             harm: Money::ZERO,
             revenue: Revenue { values: dollars(7_200, 0), plans: Money::ZERO },
         },
@@ -197,6 +199,7 @@ pub(crate) fn unstable() -> RunResult {
     for times in [&mut model.ttft, &mut model.e2e, &mut model.queue] {
         *times = Distribution::absent(60_000, WHY);
     }
+    (result.margin.per_month, result.margin.month_reason) = (None, Some(WHY.into()));
     result.objectives.truncate(1);
     result.objectives[0].estimate = Estimate::absent(WHY);
     result.objectives[0].met = Some(false);
@@ -243,6 +246,7 @@ pub(crate) fn sparse() -> RunResult {
     spend.per_successful_task_usd = Estimate::absent("no task succeeded");
     result.margin = Margin {
         per_task_usd: Estimate::absent("the task summary has no value"),
+        month_reason: Some("the task summary has no value".into()),
         ..Margin::default()
     };
     result.stability = Stability {

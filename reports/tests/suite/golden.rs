@@ -75,3 +75,39 @@ fn names_are_shown_and_not_obeyed() {
     assert!(!markdown.contains("<b>") && !markdown.contains("\n# title"), "{markdown}");
     assert!(markdown.contains(r"wiped \| &lt;b&gt;bold&lt;/b&gt; \*x\*"), "{markdown}");
 }
+
+/// Refusals keep a backlog bounded, whether the tasks they hit are rejected or not.
+#[test]
+fn a_stable_verdict_says_what_was_refused() {
+    let written = |rejected, turned_away| {
+        let mut result = fixture::stable();
+        result.tasks.iter_mut().for_each(|task| task.counts.rejected = rejected);
+        result.models[0].turned_away = turned_away;
+        let report = fixture::report(&result);
+        (markdown::render(&report), json::render(&report))
+    };
+    for (rejected, turned_away, said, reason) in [
+        (0, 0, ", capacity not reached.", "the capacity was not reached"),
+        (0, 1_530, "reached at times: 1,530 attempts were refused", "beyond the capacity at times"),
+        (7, 1_530, ", part of it rejected.", "beyond the capacity at times"),
+    ] {
+        let (text, document) = written(rejected, turned_away);
+        assert!(text.contains(said), "{text}");
+        assert!(document.contains(reason), "{document}");
+    }
+}
+
+/// Counted and shown only where an answer stood.
+#[test]
+fn answers_that_stood_have_a_column_of_their_own() {
+    for kept in [0, 4_321] {
+        let mut result = crate::tasks::everything();
+        result.tasks[0].work.as_mut().expect("tasks of several steps").kept_answers = kept;
+        let report = fixture::report(&result);
+        let (text, document) = (text::render(&report, false, 100), json::render(&report));
+        assert_eq!(text.contains("kept: calls"), kept > 0, "{text}");
+        assert_eq!(text.contains("4,321"), kept > 0, "{text}");
+        assert_eq!(document.contains("\"kept_answers\": 4321"), kept > 0, "{document}");
+        assert_eq!(document.contains("kept_answers"), kept > 0, "{document}");
+    }
+}

@@ -271,6 +271,7 @@ pub(crate) fn stuck() -> RunResult {
         capacity_per_s: None,
     };
     result.tasks.iter_mut().for_each(|task| task.latency = Distribution::absent(60_000, WHY));
+    result.margin.month_reason = Some(WHY.into());
     result.objectives[0].estimate = Estimate::absent(WHY);
     result.warnings = vec![Warning::Metastable];
     let load = |model: &str, worst, capacity: Option<f64>| RetryLoad {

@@ -136,6 +136,7 @@ impl Remote {
         self.limits
             .take(now, charge)
             .map_err(|Limited { retry_after }| (Failure::RateLimited, retry_after))?;
+        self.usage.charged.iter_mut().zip(charge).for_each(|(sum, units)| *sum += units);
 
         let room = self.station.room();
         if room == Room::Nothing {

@@ -102,6 +102,9 @@ pub struct RemoteUsage {
     pub failed: u64,
     /// Attempts that were not let in, by failure.
     pub refused: [u64; FAILURES],
+    /// What was taken from the rate limits, in the order of [`super::Limits`]; the first counts the
+    /// attempts that they let in.
+    pub charged: [u64; 4],
     /// What was billed to attempts that have left.
     pub billed: MeterReading,
     /// Taken places · picoseconds.
@@ -123,6 +126,7 @@ impl RemoteUsage {
             begun: self.begun - earlier.begun,
             failed: self.failed - earlier.failed,
             refused,
+            charged: std::array::from_fn(|limit| self.charged[limit] - earlier.charged[limit]),
             billed: self.billed.since(&earlier.billed),
             place_time: self.place_time - earlier.place_time,
             elapsed: self.elapsed - earlier.elapsed,

@@ -70,6 +70,7 @@ fn count_tasks(scenario: &Scenario, outcome: &Outcome, count: &mut impl FnMut(&s
         count("late", task.succeeded - task.within_slo);
         count("submitted again", task.submissions - task.arrived);
         count("escalated", task.escalations);
+        count("answer that stands", task.kept_answers);
         count("exact hit", task.exact_hits);
         count("semantic hit", task.semantic_hits);
         count("wrong hit", task.wrong_hits);
