@@ -4,7 +4,7 @@
 //!
 //! Deliberately absent: spend per day and month, which stand with the other sections.
 
-use crate::format::{Unit, count, money, number, shares, span};
+use crate::format::{Unit, count, mean_count, money, number, shares, span};
 use crate::names::spend_words;
 use crate::table::{Cell, Table};
 use experiments::{CostPart, CostsBeside, HEAVIEST, RunResult};
@@ -58,19 +58,19 @@ pub(crate) fn drivers(result: &RunResult) -> Vec<Table> {
          metered."
             .into(),
     );
-    causes.notes.extend(beside(&drivers.beside));
+    causes.notes.extend(beside(&drivers.beside, result.replications));
     [items, causes].into_iter().filter(|table| table.rows.len() > 1).collect()
 }
 
 /// What overlaps with the rows and is no part of their sum.
-fn beside(beside: &CostsBeside) -> Vec<String> {
+fn beside(beside: &CostsBeside, runs: u32) -> Vec<String> {
     let mut notes = Vec::new();
     if beside.answer_misses > 0 {
         let cost = Cell::of(&beside.answer_misses_per_task_usd, Unit::Dollars).value;
         notes.push(format!(
-            "no part of the sum: {} of the calls above asked a cache of answers in vain, {cost} per \
-             success.",
-            count(beside.answer_misses)
+            "no part of the sum: {} of the calls above per run asked a cache of answers in vain, \
+             {cost} per success.",
+            mean_count(beside.answer_misses, runs)
         ));
     }
     if beside.recomputed_tokens > 0 {

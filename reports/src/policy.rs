@@ -1,10 +1,10 @@
 //! Tables of what policies, backends and tools did.
 //!
-//! Invariant: each table is empty, and so left out, where the scenario has nothing of the kind.
+//! Invariants: counts are per run, as the costs beside them; each table is empty, and so left out, where the scenario has nothing of the kind.
 //!
 //! Deliberately absent: money, except what a backend or a tool costs (see `economy`).
 
-use crate::format::{Unit, addends, count, money, number, shares};
+use crate::format::{Unit, addends, money, number, shares};
 use crate::names::{DRIVER_WORDS, ENDING_WORDS, FAILURE_WORDS, endings};
 use crate::table::{Cell, Table};
 use experiments::{RunResult, TaskResult, TaskWork};
@@ -17,12 +17,12 @@ fn works(result: &RunResult) -> impl Iterator<Item = (&TaskResult, &TaskWork)> {
 
 /// Why tasks ended as they did.
 pub(crate) fn endings_table(result: &RunResult) -> Table {
-    let mut table = Table::new("How tasks ended", &["tasks", "share"]);
+    let mut table = Table::new("How tasks ended", &["per run", "share"]);
     for (task, work) in works(result) {
         let counts = endings(&work.endings);
         let total: u64 = counts.iter().sum();
         let share = |part: u64| number(part as f64 / total.max(1) as f64, Unit::Share);
-        let cells = |n: u64| vec![Cell::plain(count(n)), Cell::plain(share(n))];
+        let cells = |n: u64| vec![Cell::per_run(n, result), Cell::plain(share(n))];
         table.row(&task.name, cells(total));
         for (word, &part) in ENDING_WORDS.iter().zip(&counts).filter(|(_, part)| **part > 0) {
             table.row(format!("  {word}"), cells(part));
@@ -34,14 +34,14 @@ pub(crate) fn endings_table(result: &RunResult) -> Table {
 /// What a task asked for.
 pub(crate) fn work(result: &RunResult) -> Table {
     let headers = ["submissions", "calls", "by rule", "escalated", "cached", "wrong"];
-    let mut table = Table::new("Work", &headers);
+    let mut table = Table::new("Work per run", &headers);
     for (task, work) in works(result) {
         let (asked, calls) = (&work.submissions_per_task, &work.calls_per_submission);
         [asked, calls].into_iter().for_each(|ratio| table.explain(ratio));
         let mut cells = vec![Cell::of(asked, Unit::Plain), Cell::of(calls, Unit::Plain)];
         let hits = work.exact_hits + work.semantic_hits;
         let counts = [work.by_rule, work.escalations, hits, work.wrong_hits];
-        cells.extend(counts.map(|n| Cell::plain(count(n))));
+        cells.extend(counts.map(|n| Cell::per_run(n, result)));
         table.row(&task.name, cells);
     }
     if !table.rows.is_empty() {
@@ -59,10 +59,10 @@ pub(crate) fn work(result: &RunResult) -> Table {
 /// Rungs of the ladder and actions that were not taken.
 pub(crate) fn rungs(result: &RunResult) -> Table {
     let headers = ["shorter", "smaller", "cached", "partial", "refine", "blocked"];
-    let mut table = Table::new("Budgets and checks", &headers);
+    let mut table = Table::new("Budgets and checks per run", &headers);
     for (task, work) in works(result) {
         let counts = work.rungs.iter().chain([&work.actions_blocked]);
-        let cells: Vec<Cell> = counts.clone().map(|&n| Cell::plain(count(n))).collect();
+        let cells: Vec<Cell> = counts.clone().map(|&n| Cell::per_run(n, result)).collect();
         if counts.sum::<u64>() > 0 {
             table.row(&task.name, cells);
         }
@@ -80,7 +80,7 @@ pub(crate) fn rungs(result: &RunResult) -> Table {
 /// Where calls went and what the guards did.
 pub(crate) fn models(result: &RunResult) -> Table {
     let headers = ["share", "attempts/answer", "retries", "hedges", "fallbacks", "unused tokens"];
-    let mut table = Table::new("Routes", &headers);
+    let mut table = Table::new("Routes per run", &headers);
     for model in &result.models {
         let Some(work) = &model.work else { continue };
         [&work.share, &work.attempts_per_answer].into_iter().for_each(|ratio| table.explain(ratio));
@@ -90,7 +90,7 @@ pub(crate) fn models(result: &RunResult) -> Table {
             Cell::of(&work.attempts_per_answer, Unit::Plain),
         ];
         let counts = [work.retries, work.hedges, work.fallbacks, unused];
-        cells.extend(counts.map(|n| Cell::plain(count(n))));
+        cells.extend(counts.map(|n| Cell::per_run(n, result)));
         table.row(&model.name, cells);
     }
     if !table.rows.is_empty() {
@@ -106,11 +106,11 @@ pub(crate) fn models(result: &RunResult) -> Table {
 
 /// Why attempts failed.
 pub(crate) fn failures(result: &RunResult) -> Table {
-    let mut table = Table::new("Failed attempts", &FAILURE_WORDS);
+    let mut table = Table::new("Failed attempts per run", &FAILURE_WORDS);
     for model in &result.models {
         let Some(work) = &model.work else { continue };
         if work.failures.iter().any(|&n| n > 0) {
-            table.row(&model.name, work.failures.map(|n| Cell::plain(count(n))).into());
+            table.row(&model.name, work.failures.map(|n| Cell::per_run(n, result)).into());
         }
     }
     table
@@ -119,7 +119,7 @@ pub(crate) fn failures(result: &RunResult) -> Table {
 /// Backends that are no pools.
 pub(crate) fn backends(result: &RunResult) -> Table {
     let headers = ["attempts", "failed", "429", "refused", "utilised", "cold starts", "cost"];
-    let mut table = Table::new("Backends", &headers);
+    let mut table = Table::new("Backends per run", &headers);
     for remote in &result.remotes {
         let utilised = remote.utilisation.as_ref().map_or_else(
             || Cell::plain("–"),
@@ -130,10 +130,10 @@ pub(crate) fn backends(result: &RunResult) -> Table {
         );
         let refused: u64 = remote.refused.iter().skip(1).sum();
         let counts = [remote.attempts, remote.failed, remote.refused[0], refused];
-        let mut cells: Vec<Cell> = counts.map(|n| Cell::plain(count(n))).into();
+        let mut cells: Vec<Cell> = counts.map(|n| Cell::per_run(n, result)).into();
         cells.extend([
             utilised,
-            Cell::plain(count(remote.cold_starts)),
+            Cell::per_run(remote.cold_starts, result),
             Cell::plain(money(remote.spend)),
         ]);
         table.row(&remote.name, cells);
@@ -141,7 +141,7 @@ pub(crate) fn backends(result: &RunResult) -> Table {
     if !table.rows.is_empty() {
         table.notes.push(
             "attempts that got a place, and those refused for rate limits (429) or otherwise; \
-             utilised: share of the places taken, – where there are any number; cost per run."
+             utilised: share of the places taken, – where there are any number."
                 .into(),
         );
     }
@@ -151,25 +151,28 @@ pub(crate) fn backends(result: &RunResult) -> Table {
 /// What their meters counted.
 pub(crate) fn tokens(result: &RunResult) -> Table {
     let headers = ["input", "cached", "written", "output", "unused in", "unused out"];
-    let mut table = Table::new("Tokens", &headers);
+    let mut table = Table::new("Tokens per run", &headers);
     for remote in result.remotes.iter().filter(|remote| remote.tokens.input > 0) {
         let (all, unused) = (&remote.tokens, &remote.wasted);
         let plain = all.input - all.cached_input - all.cache_write;
         let counts =
             [plain, all.cached_input, all.cache_write, all.output, unused.input, unused.output];
-        table.row(&remote.name, counts.map(|n| Cell::plain(count(n))).into());
+        table.row(&remote.name, counts.map(|n| Cell::per_run(n, result)).into());
     }
     table
 }
 
 /// Circuit breakers.
 pub(crate) fn breakers(result: &RunResult) -> Table {
-    let mut table = Table::new("Circuit breakers", &["opened", "refused"]);
+    let mut table = Table::new("Circuit breakers per run", &["opened", "refused"]);
     let pools = result.pools.iter().map(|pool| (&pool.name, pool.breaker));
     let remotes = result.remotes.iter().map(|remote| (&remote.name, remote.breaker));
     for (name, breaker) in pools.chain(remotes) {
         if let Some(counts) = breaker {
-            table.row(name, [counts.opens, counts.rejected].map(|n| Cell::plain(count(n))).into());
+            table.row(
+                name,
+                [counts.opens, counts.rejected].map(|n| Cell::per_run(n, result)).into(),
+            );
         }
     }
     table
@@ -178,11 +181,11 @@ pub(crate) fn breakers(result: &RunResult) -> Table {
 /// Tools, retrieval and reviewers.
 pub(crate) fn tools(result: &RunResult) -> Table {
     let headers = ["uses", "failed", "cache hits", "mean", "p95", "cost"];
-    let mut table = Table::new("Tools", &headers);
+    let mut table = Table::new("Tools per run", &headers);
     for tool in &result.tools {
         [&tool.time.mean, &tool.time.p95].into_iter().for_each(|time| table.explain(time));
         let mut cells: Vec<Cell> =
-            [tool.uses, tool.failed, tool.cache_hits].map(|n| Cell::plain(count(n))).into();
+            [tool.uses, tool.failed, tool.cache_hits].map(|n| Cell::per_run(n, result)).into();
         cells.extend([
             Cell::of(&tool.time.mean, Unit::Seconds),
             Cell::of(&tool.time.p95, Unit::Seconds),

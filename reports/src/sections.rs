@@ -298,13 +298,17 @@ fn multiplied(amplification: &Amplification) -> String {
 
 fn outcomes(report: &Report<'_>) -> Table {
     let mut table = Table::new(
-        "Tasks",
+        "Tasks per run",
         &["arrived", "succeeded", "failed", "rejected", "abandoned", "in flight"],
     );
     for task in &report.result.tasks {
         let n = task.counts;
         let all = [n.arrived, n.succeeded, n.failed, n.rejected, n.abandoned, n.in_flight];
-        table.row(&task.name, all.map(|n| Cell::plain(count(n))).into());
+        table.row(&task.name, all.map(|n| Cell::per_run(n, report.result)).into());
+    }
+    let runs = report.result.replications;
+    if runs > 1 {
+        table.notes.push(format!("per run, here and below: the mean of the {runs} replications."));
     }
     table
 }
@@ -377,7 +381,7 @@ fn pools(report: &Report<'_>) -> Table {
     }
     table.notes.push(
         "utilisation: share of the time in which an iteration ran, if only for one request; \
-         running: requests in it per replica, of max_num_seqs at most."
+         running: requests in it per replica, of max_num_seqs at most; GPU hours per run."
             .into(),
     );
     table
@@ -385,12 +389,12 @@ fn pools(report: &Report<'_>) -> Table {
 
 fn kv_cache(report: &Report<'_>) -> Table {
     let headers = ["hits by token", "hits by request", "evictions", "preemptions"];
-    let mut table = Table::new("KV cache", &headers);
+    let mut table = Table::new("KV cache per run", &headers);
     for pool in &report.result.pools {
         let hits = [&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request];
         hits.into_iter().for_each(|ratio| table.explain(ratio));
         let mut cells: Vec<_> = hits.iter().map(|ratio| Cell::of(ratio, Unit::Share)).collect();
-        cells.extend([pool.evictions, pool.preemptions].map(|n| Cell::plain(count(n))));
+        cells.extend([pool.evictions, pool.preemptions].map(|n| Cell::per_run(n, report.result)));
         table.row(&pool.name, cells);
     }
     table
