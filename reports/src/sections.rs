@@ -1,7 +1,7 @@
 //! What a report for people says, in its order, before it has a look.
 //!
-//! The headline is the whiteboard three: cost per successful task, margin per task, p95 task
-//! latency. Tables follow from the outside in: what became of tasks, how long things took and
+//! The headline is the whiteboard three: cost per successful task, margin per task, p95 latency of
+//! successful tasks. Tables follow from the outside in: what became of tasks, how long things took and
 //! what that is made of, what the pools did, what it cost.
 //!
 //! Invariants: every number has its unit, and its interval or a note that says why it has none;
@@ -137,7 +137,7 @@ fn headlines(report: &Report<'_>) -> Vec<Headline> {
         line("Margin per task", None, &result.margin.per_task_usd, Unit::Dollars),
     ];
     all.extend(result.tasks.iter().map(|task| {
-        line("p95 task latency", Some(task.name.clone()), &task.latency.p95, Unit::Seconds)
+        line("p95 of successful tasks", Some(task.name.clone()), &task.latency.p95, Unit::Seconds)
     }));
     all
 }
@@ -319,6 +319,11 @@ fn service(report: &Report<'_>) -> Table {
         let shares = [(&task.success_rate, Unit::Share), (&task.slo_attainment, Unit::Share)];
         table.estimates(&task.name, [shares[0], shares[1], (&task.goodput, Unit::PerSecond)]);
     }
+    table.notes.push(
+        "within SLO: of all tasks that ended, so one without success is not within it; latencies \
+         of tasks are of those that succeeded."
+            .into(),
+    );
     table
 }
 
