@@ -2,13 +2,68 @@
 //!
 //! Invariant: what is shown as a list of parts sums to the whole; a part that is zero is left out.
 //!
-//! Deliberately absent: spend per day and month, which stand with the other sections.
+//! Deliberately absent: what a backend or a tool costs, which stands beside its counts.
 
 use crate::format::{Unit, count, mean_count, money, number, shares, span};
 use crate::names::spend_words;
 use crate::table::{Cell, Table};
-use experiments::{CostPart, CostsBeside, HEAVIEST, RunResult};
+use experiments::{CostPart, CostsBeside, Estimate, HEAVIEST, RunResult};
 use sim::price::MONTH;
+use sim::units::Money;
+
+/// What all of it costs and earns.
+pub(crate) fn spend(result: &RunResult) -> Table {
+    let (spend, margin) = (&result.spend, &result.margin);
+    let mut table = Table::new("Money", &["per run", "per day", "per month"]);
+    let rate = |exact, estimate: &Estimate| Cell {
+        value: money(exact),
+        interval: Cell::of(estimate, Unit::Dollars).interval,
+    };
+    table.explain(&spend.per_day_usd);
+    table.row(
+        "spend",
+        vec![
+            Cell::plain(money(spend.total)),
+            rate(spend.per_day, &spend.per_day_usd),
+            rate(spend.per_month, &spend.per_month_usd),
+        ],
+    );
+    let by = spend.by;
+    let once = |amount| vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
+    for (cause, amount) in by.parts().into_iter().filter(|(_, amount)| amount.0 != 0) {
+        table.row(format!("  of which {}", spend_words(cause)), once(amount));
+    }
+    if spend.wasted.0 != 0 {
+        table.row("  of it used by nobody", once(spend.wasted));
+    }
+    if margin.harm.0 != 0 {
+        table.row("harm", once(margin.harm));
+    }
+    let earned =
+        [("value of tasks", margin.revenue.values), ("paid by plans", margin.revenue.plans)];
+    for (from, amount) in earned.into_iter().filter(|(_, amount)| amount.0 != 0) {
+        table.row(from, once(amount));
+    }
+    let month = margin.per_month.map_or_else(|| "n/a".into(), money);
+    table.explain(&margin.per_task_usd);
+    table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);
+    table.notes.extend(plans_left_out(result));
+    table
+}
+
+/// What tenants pay for tasks whose value is counted instead.
+fn plans_left_out(result: &RunResult) -> Option<String> {
+    result.margin.per_task_usd.value?;
+    let paid: i128 = result.tenants.iter().map(|group| group.revenue.0).sum();
+    let left = Money(paid - result.margin.revenue.plans.0);
+    (left.0 > 0).then(|| {
+        format!(
+            "not in the margin: {} per run that tenants pay under plans for tasks that state a \
+             value; the value stands for what they earn.",
+            money(left)
+        )
+    })
+}
 
 /// Cost and margin of each kind of task.
 pub(crate) fn tasks(result: &RunResult) -> Table {

@@ -5,7 +5,7 @@
 //! Deliberately absent: money, except what a backend or a tool costs (see `economy`).
 
 use crate::format::{Unit, addends, money, number, shares};
-use crate::names::{DRIVER_WORDS, ENDING_WORDS, FAILURE_WORDS, endings};
+use crate::names::{DRIVER_WORDS, ENDING_KEYS, ENDING_WORDS, FAILURE_WORDS, endings};
 use crate::table::{Cell, Table};
 use experiments::{RunResult, TaskResult, TaskWork};
 use sim::tasks::DRIVERS;
@@ -15,21 +15,67 @@ fn works(result: &RunResult) -> impl Iterator<Item = (&TaskResult, &TaskWork)> {
     result.tasks.iter().filter_map(|task| Some((task, task.work.as_ref()?)))
 }
 
-/// Why tasks ended as they did.
+/// Why tasks ended as they did, and as what each ending counts among the tasks.
 pub(crate) fn endings_table(result: &RunResult) -> Table {
-    let mut table = Table::new("How tasks ended", &["per run", "share"]);
+    let mut table = Table::new("How tasks ended", &["per run", "share", "counted as"]);
+    let mut split = false;
     for (task, work) in works(result) {
         let counts = endings(&work.endings);
         let total: u64 = counts.iter().sum();
         let share = |part: u64| number(part as f64 / total.max(1) as f64, Unit::Share);
-        let cells = |n: u64| vec![Cell::per_run(n, result), Cell::plain(share(n))];
-        table.row(&task.name, cells(total));
-        for (word, &part) in ENDING_WORDS.iter().zip(&counts).filter(|(_, part)| **part > 0) {
-            table.row(format!("  {word}"), cells(part));
+        let cells = |n: u64, counted| {
+            vec![Cell::per_run(n, result), Cell::plain(share(n)), Cell::plain(counted)]
+        };
+        table.row(&task.name, cells(total, ""));
+        for (at, &part) in counts.iter().enumerate().filter(|(_, part)| **part > 0) {
+            let counted = counted_as(at, &counts, task.counts.rejected);
+            split |= counted == SPLIT;
+            table.row(format!("  {}", ENDING_WORDS[at]), cells(part, counted));
         }
+    }
+    if split {
+        table.notes.push(
+            "rejected, failed: rejected if nothing ever let the task in, failed if something did."
+                .into(),
+        );
     }
     table
 }
+
+/// An ending of which some tasks were rejected and others failed.
+const SPLIT: &str = "rejected, failed";
+
+/// Under which header of the tasks an ending is counted, given how many were rejected in all.
+fn counted_as(ending: usize, counts: &[u64], rejected: u64) -> &'static str {
+    match ENDING_KEYS[ending] {
+        "success" => "succeeded",
+        "abandoned" => "abandoned",
+        "refused" => "rejected",
+        key if REFUSED.contains(&key) => {
+            let all = ENDING_KEYS.iter().zip(counts);
+            let of = |wanted: &dyn Fn(&str) -> bool| -> u64 {
+                all.clone().filter(|(key, _)| wanted(key)).map(|(_, count)| count).sum()
+            };
+            let (known, open) = (of(&|key| key == "refused"), of(&|key| REFUSED.contains(&key)));
+            match rejected.saturating_sub(known) {
+                0 => "failed",
+                some if some >= open => "rejected",
+                _ => SPLIT,
+            }
+        }
+        _ => "failed",
+    }
+}
+
+/// Failures of a step by which it was turned away: whoever was turned away from the first on is
+/// rejected.
+const REFUSED: [&str; 5] = [
+    "failed_rate_limited",
+    "failed_overloaded",
+    "failed_breaker_open",
+    "failed_too_long",
+    "failed_not_eligible",
+];
 
 /// What a task asked for.
 pub(crate) fn work(result: &RunResult) -> Table {

@@ -11,8 +11,7 @@
 
 use crate::economy;
 use crate::format;
-use crate::format::{Unit, count, money, number, span};
-use crate::names::spend_words;
+use crate::format::{Unit, count, number, span};
 use crate::policy;
 use crate::report::Report;
 use experiments::{Amplification, ObjectiveResult, StopReason, Verdict};
@@ -117,7 +116,7 @@ fn tables(report: &Report<'_>) -> Vec<Table> {
     all.extend([policy::work(result), policy::rungs(result)]);
     all.extend([policy::models(result), policy::failures(result), pools(report), kv_cache(report)]);
     all.extend([policy::backends(result), policy::tokens(result), policy::breakers(result)]);
-    all.extend([policy::tools(result), spend(report), economy::tasks(result)]);
+    all.extend([policy::tools(result), economy::spend(result), economy::tasks(result)]);
     all.extend(economy::drivers(result));
     all.push(economy::tenants(result));
     all
@@ -402,44 +401,6 @@ fn kv_cache(report: &Report<'_>) -> Table {
         cells.extend([pool.evictions, pool.preemptions].map(|n| Cell::per_run(n, report.result)));
         table.row(&pool.name, cells);
     }
-    table
-}
-
-fn spend(report: &Report<'_>) -> Table {
-    let (spend, margin) = (&report.result.spend, &report.result.margin);
-    let mut table = Table::new("Money", &["per run", "per day", "per month"]);
-    let rate = |exact, estimate: &experiments::Estimate| Cell {
-        value: money(exact),
-        interval: Cell::of(estimate, Unit::Dollars).interval,
-    };
-    table.explain(&spend.per_day_usd);
-    table.row(
-        "spend",
-        vec![
-            Cell::plain(money(spend.total)),
-            rate(spend.per_day, &spend.per_day_usd),
-            rate(spend.per_month, &spend.per_month_usd),
-        ],
-    );
-    let by = spend.by;
-    let once = |amount| vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
-    for (cause, amount) in by.parts().into_iter().filter(|(_, amount)| amount.0 != 0) {
-        table.row(format!("  of which {}", spend_words(cause)), once(amount));
-    }
-    if spend.wasted.0 != 0 {
-        table.row("  of it used by nobody", once(spend.wasted));
-    }
-    if margin.harm.0 != 0 {
-        table.row("harm", once(margin.harm));
-    }
-    let earned =
-        [("value of tasks", margin.revenue.values), ("paid by plans", margin.revenue.plans)];
-    for (from, amount) in earned.into_iter().filter(|(_, amount)| amount.0 != 0) {
-        table.row(from, once(amount));
-    }
-    let month = margin.per_month.map_or_else(|| "n/a".into(), money);
-    table.explain(&margin.per_task_usd);
-    table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);
     table
 }
 

@@ -24,13 +24,13 @@ fn work() -> TaskWork {
     TaskWork {
         endings: Endings {
             success: 60_000,
-            wrong: 90,
-            harmful: 3,
-            failed: [40, 0, 11, 24, 2, 0, 0],
-            caught: 5,
-            over_budget: 4,
+            wrong: 2,
+            harmful: 1,
+            failed: [40, 0, 3, 2, 92, 0, 0],
+            caught: 1,
+            over_budget: 1,
             refined: 1,
-            refused: 0,
+            refused: 29,
             abandoned: 8,
         },
         submissions: 61_500,
@@ -287,4 +287,18 @@ pub(crate) fn stuck() -> RunResult {
         models: vec![load("small", Some(4.0), Some(1.25)), load("large", None, Some(2.0))],
     });
     result
+}
+
+/// Plans that pay for tasks with a value are not in the margin, and the report says so.
+#[test]
+fn money_of_plans_that_is_not_in_the_margin_is_named() {
+    const NOTE: &str = "not in the margin: $380.25 per run";
+    let page =
+        |result: &RunResult| reports::text::render(&crate::fixture::report(result), false, 80);
+    let mut result = everything();
+    assert!(!page(&result).contains("not in the margin"), "plans pay for the margin");
+    result.margin.revenue.plans = Money::ZERO;
+    assert!(page(&result).contains(NOTE), "{}", page(&result));
+    result.margin.per_task_usd = Estimate::absent("the task summary has no value");
+    assert!(!page(&result).contains("not in the margin"), "there is none");
 }
