@@ -31,10 +31,10 @@ pub(crate) fn spend(result: &RunResult) -> Table {
     let by = spend.by;
     let once = |amount| vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
     for (cause, amount) in by.parts().into_iter().filter(|(_, amount)| amount.0 != 0) {
-        table.row(format!("  of which {}", spend_words(cause)), once(amount));
+        table.row(format!("  for {}", spend_words(cause)), once(amount));
     }
     if spend.wasted.0 != 0 {
-        table.row("  of it used by nobody", once(spend.wasted));
+        table.row("  of it unused", once(spend.wasted));
     }
     if margin.harm.0 != 0 {
         table.row("harm", once(margin.harm));
@@ -44,9 +44,13 @@ pub(crate) fn spend(result: &RunResult) -> Table {
     for (from, amount) in earned.into_iter().filter(|(_, amount)| amount.0 != 0) {
         table.row(from, once(amount));
     }
-    let month = margin.per_month.map_or_else(|| "n/a".into(), money);
     table.explain(&margin.per_task_usd);
-    table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);
+    let cells = [
+        margin.total.map(|total| Cell::plain(money(total))),
+        margin.per_day.map(|exact| rate(exact, &margin.per_day_usd)),
+        margin.per_month.map(|exact| rate(exact, &margin.per_month_usd)),
+    ];
+    table.row("margin", cells.map(|cell| cell.unwrap_or_else(|| Cell::plain("n/a"))).into());
     table.notes.extend(plans_left_out(result));
     table
 }

@@ -141,6 +141,10 @@ pub(crate) fn stable() -> RunResult {
         margin: Margin {
             per_task_usd: around(0.115_216),
             per_month: Some(dollars(214_890, 125_001)),
+            per_day: Some(dollars(7_060, 45_175)),
+            total: Some(dollars(6_912, 960_000)),
+            per_day_usd: around(7_060.045_175),
+            per_month_usd: around(214_890.125_001),
             harm: Money::ZERO,
             revenue: Revenue { values: dollars(7_200, 0), plans: Money::ZERO },
         },
@@ -241,8 +245,11 @@ pub(crate) fn sparse() -> RunResult {
     let spend = &mut result.spend;
     [&mut spend.per_day_usd, &mut spend.per_month_usd].into_iter().for_each(alone);
     spend.per_successful_task_usd = Estimate::absent("no task succeeded");
+    let worthless = Estimate::absent("the task summary has no value");
     result.margin = Margin {
-        per_task_usd: Estimate::absent("the task summary has no value"),
+        per_task_usd: worthless.clone(),
+        per_day_usd: worthless.clone(),
+        per_month_usd: worthless,
         ..Margin::default()
     };
     result.stability = Stability {

@@ -195,7 +195,13 @@ pub(crate) fn everything() -> RunResult {
     result.spend.total = by.total();
     result.spend.wasted = dollars(1, 420_000);
     result.spend.per_successful_task_usd = around(0.0656);
-    result.margin.harm = dollars(9, 0);
+    let margin = &mut result.margin;
+    margin.harm = dollars(9, 0);
+    margin.total = Some(dollars(6_878, 50_000));
+    margin.per_day = Some(dollars(7_024, 391_489));
+    margin.per_month = Some(dollars(213_804, 915_947));
+    margin.per_day_usd = around(7_024.391_489);
+    margin.per_month_usd = around(213_804.915_947);
     result.margin.revenue = Revenue { values: dollars(6_900, 0), plans: dollars(380, 250_000) };
     result.cost_drivers = Some(CostDrivers {
         items: parts(&[
