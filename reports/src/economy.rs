@@ -1,10 +1,12 @@
 //! Tables of money: what it is spent on and by whom.
 //!
-//! Invariant: what is shown as a list of parts sums to the whole; a part that is zero is left out.
+//! Invariants: what is shown as a list of parts sums to the whole but for rounding; equal amounts
+//! have equal shares in both lists, so each share is rounded by itself; a part that is zero is left
+//! out.
 //!
 //! Deliberately absent: what a backend or a tool costs, which stands beside its counts.
 
-use crate::format::{Unit, count, mean_count, money, number, shares, span};
+use crate::format::{Unit, count, mean_count, money, number, span};
 use crate::names::spend_words;
 use crate::table::{Cell, Table};
 use experiments::{CostPart, CostsBeside, Estimate, HEAVIEST, RunResult};
@@ -147,8 +149,8 @@ fn beside(beside: &CostsBeside, runs: u32) -> Vec<String> {
 fn parts(title: &str, list: &[CostPart], result: &RunResult) -> Table {
     let mut table = Table::new(title, &["per success", "share"]);
     let total = list.iter().map(|part| part.amount.0).sum::<i128>();
-    let of_total: Vec<f64> = list.iter().map(|part| part.amount.0 as f64 / total as f64).collect();
-    for (part, share) in list.iter().zip(shares(&of_total)) {
+    for part in list {
+        let share = number(part.amount.0 as f64 / total as f64, Unit::Share);
         table.explain(&part.per_successful_task_usd);
         let cost = Cell::of(&part.per_successful_task_usd, Unit::Dollars);
         table.row(spend_words(part.key), vec![cost, Cell::plain(share)]);

@@ -196,7 +196,7 @@ pub(crate) fn backends(result: &RunResult) -> Table {
 
 /// What their meters counted.
 pub(crate) fn tokens(result: &RunResult) -> Table {
-    let headers = ["input", "cached", "written", "output", "unused in", "unused out"];
+    let headers = ["fresh input", "cached", "to cache", "output", "unused in", "unused out"];
     let mut table = Table::new("Tokens per run", &headers);
     for remote in result.remotes.iter().filter(|remote| remote.tokens.input > 0) {
         let (all, unused) = (&remote.tokens, &remote.wasted);
@@ -204,6 +204,14 @@ pub(crate) fn tokens(result: &RunResult) -> Table {
         let counts =
             [plain, all.cached_input, all.cache_write, all.output, unused.input, unused.output];
         table.row(&remote.name, counts.map(|n| Cell::per_run(n, result)).into());
+    }
+    if !table.rows.is_empty() {
+        table.notes.push(
+            "prompt tokens are fresh, read from the provider's cache, or \
+             written to it: together they are all; unused: the part, of all three and of the \
+             output, whose answers nobody used."
+                .into(),
+        );
     }
     table
 }

@@ -308,3 +308,18 @@ fn money_of_plans_that_is_not_in_the_margin_is_named() {
     result.margin.per_task_usd = Estimate::absent("the task summary has no value");
     assert!(!page(&result).contains("not in the margin"), "there is none");
 }
+
+/// What is bought and why it is may be the same amount: tools are.
+#[test]
+fn equal_amounts_have_equal_shares() {
+    let mut result = everything();
+    result.cost_drivers = Some(CostDrivers {
+        items: parts(&[("tools", 2_214), ("output_tokens", 3_893), ("gpu_idle", 3_893)]),
+        causes: parts(&[("tools", 2_214), ("first_calls", 7_786)]),
+        beside: CostsBeside::default(),
+    });
+    let page = reports::text::render(&crate::fixture::report(&result), false, 80);
+    let tools = page.lines().filter(|line| line.starts_with("  tools  "));
+    let shares: Vec<_> = tools.filter_map(|line| line.split("  ").last()).collect();
+    assert_eq!(shares, ["22.1 %", "22.1 %"], "{page}");
+}
