@@ -1,8 +1,8 @@
 //! What a report for people says, in its order, before it has a look.
 //!
 //! The headline is the whiteboard three: cost per successful task, margin per task, p95 latency of
-//! successful tasks. Tables follow from the outside in: what became of tasks, how long things took and
-//! what that is made of, what the pools did, what it cost.
+//! successful tasks. Tables follow from the outside in: what became of tasks, what they cost, how long
+//! things took, what time and cost are made of, and last what policies, pools and backends did.
 //!
 //! Invariants: every number has its unit, and its interval or a note that says why it has none;
 //! text and Markdown show the same sections.
@@ -112,13 +112,14 @@ impl Sections {
 fn tables(report: &Report<'_>) -> Vec<Table> {
     let result = report.result;
     let mut all = vec![outcomes(report), policy::endings_table(result), service(report)];
+    all.extend([economy::spend(result), economy::tasks(result)]);
     all.extend([latency(report), policy::latencies(result), drivers(report)]);
+    all.extend(economy::drivers(result));
+    all.push(economy::tenants(result));
     all.extend([policy::work(result), policy::rungs(result)]);
     all.extend([policy::models(result), policy::failures(result), pools(report), kv_cache(report)]);
     all.extend([policy::backends(result), policy::tokens(result), policy::breakers(result)]);
-    all.extend([policy::tools(result), economy::spend(result), economy::tasks(result)]);
-    all.extend(economy::drivers(result));
-    all.push(economy::tenants(result));
+    all.push(policy::tools(result));
     all
 }
 

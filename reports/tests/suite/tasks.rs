@@ -320,6 +320,6 @@ fn equal_amounts_have_equal_shares() {
     });
     let page = reports::text::render(&crate::fixture::report(&result), false, 80);
     let tools = page.lines().filter(|line| line.starts_with("  tools  "));
-    let shares: Vec<_> = tools.filter_map(|line| line.split("  ").last()).collect();
+    let shares: Vec<_> = tools.filter_map(|line| Some(line.split("  ").last()?.trim())).collect();
     assert_eq!(shares, ["22.1 %", "22.1 %"], "{page}");
 }
