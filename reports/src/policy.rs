@@ -125,7 +125,7 @@ pub(crate) fn rungs(result: &RunResult) -> Table {
 
 /// Where calls went and what the guards did.
 pub(crate) fn models(result: &RunResult) -> Table {
-    let headers = ["share", "attempts/answer", "retries", "hedges", "fallbacks", "unused tokens"];
+    let headers = ["share", "attempts", "retries", "hedges", "fallbacks", "unused"];
     let mut table = Table::new("Routes per run", &headers);
     for model in &result.models {
         let Some(work) = &model.work else { continue };
@@ -141,9 +141,9 @@ pub(crate) fn models(result: &RunResult) -> Table {
     }
     if !table.rows.is_empty() {
         table.notes.push(
-            "share of the answered calls; attempts/answer: attempts of all calls, also of those \
-             without an answer, per answered call; unused tokens: computed or written by pools for \
-             answers that nobody used."
+            "share of the answered calls; attempts of all calls, also of those without an answer, \
+             per answered call; unused: tokens that pools computed or wrote for answers that \
+             nobody used."
                 .into(),
         );
     }
