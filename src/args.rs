@@ -91,7 +91,7 @@ pub(crate) struct Run {
     /// Run replication 0 twice in lockstep first, and name the first event that differs.
     #[arg(long)]
     pub(crate) check_determinism: bool,
-    /// No progress display and no warnings on stderr.
+    /// No progress display, no speed and no warnings on stderr.
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }

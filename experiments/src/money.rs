@@ -136,19 +136,36 @@ pub(crate) fn margin(
 ) -> Margin {
     let harm_mean = mean(records, |r| harm(r, tasks));
     if let Some(reason) = earners.unknown() {
-        let per_task_usd = Estimate::absent(reason);
-        let month_reason = Some(reason.into());
-        return Margin { per_task_usd, month_reason, harm: harm_mean, ..Margin::default() };
+        let absent = || Estimate::absent(reason);
+        return Margin {
+            per_task_usd: absent(),
+            per_day_usd: absent(),
+            per_month_usd: absent(),
+            harm: harm_mean,
+            ..Margin::default()
+        };
     }
     let left = |r: &Record| earners.revenue(r).total().0 - harm(r, tasks).0 - spent(r).0;
     let parts: Vec<Part> = records.iter().map(|r| (left(r), completed(r))).collect();
     let total = Money(parts.iter().map(|part| part.0).sum());
-    let month = || scaled(total, NS_PER_MONTH, nanoseconds(records)).ok_or("no time was measured");
-    let month = withheld.map_or_else(month, Err);
+    let over = |length: i128| scaled(total, length, nanoseconds(records));
+    let over = |length: i128| over(length).filter(|_| withheld.is_none());
+    let rates = |length: i128| -> Vec<Part> {
+        let time = |r: &Record| i128::from(r.outcome.measured.0 / PS_PER_NS);
+        let rate = |r: &Record| scaled(Money(left(r)), length, time(r)).map(|money| (money.0, 1));
+        records.iter().map(rate).collect::<Option<Vec<Part>>>().unwrap_or_default()
+    };
+    let estimate = |length| match withheld {
+        Some(reason) => Estimate::absent(reason),
+        None => dollars(ratio(&rates(length), "no time was measured")),
+    };
     Margin {
         per_task_usd: dollars(ratio(&parts, NOTHING_SUCCEEDED)),
-        per_month: month.ok(),
-        month_reason: month.err().map(Into::into),
+        per_month: over(NS_PER_MONTH),
+        per_day: over(NS_PER_DAY),
+        total: Some(mean(records, |r| Money(left(r)))),
+        per_day_usd: estimate(NS_PER_DAY),
+        per_month_usd: estimate(NS_PER_MONTH),
         harm: harm_mean,
         revenue: Revenue {
             values: mean(records, |r| earners.revenue(r).values),

@@ -354,8 +354,14 @@ pub struct Margin {
     /// Per 30.4375 days of measured time; `None` unless it is known what every kind of task brings
     /// in, and where the backlog grows or the system is stuck: no month would be like this run.
     pub per_month: Option<Money>,
-    /// Why there is none per month, if so.
-    pub month_reason: Option<String>,
+    /// Per 24 h of measured time, likewise.
+    pub per_day: Option<Money>,
+    /// Mean per replication, truncated to the pico-dollar, likewise.
+    pub total: Option<Money>,
+    /// The mean of `per_day` in dollars with its t interval over replications.
+    pub per_day_usd: Estimate,
+    /// The mean of `per_month` in dollars, likewise.
+    pub per_month_usd: Estimate,
     /// What harmful tasks cost, mean per replication; in the margin, not in the spend.
     pub harm: Money,
     /// Where the money comes from, mean per replication; nothing where there is no margin.

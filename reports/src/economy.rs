@@ -1,14 +1,78 @@
 //! Tables of money: what it is spent on and by whom.
 //!
-//! Invariant: what is shown as a list of parts sums to the whole; a part that is zero is left out.
+//! Invariants: what is shown as a list of parts sums to the whole but for rounding; equal amounts
+//! have equal shares in both lists, so each share is rounded by itself; a part that is zero is left
+//! out.
 //!
-//! Deliberately absent: spend per day and month, which stand with the other sections.
+//! Deliberately absent: what a backend or a tool costs, which stands beside its counts.
 
-use crate::format::{Unit, count, money, number, shares, span};
+use crate::format::{Unit, count, mean_count, money, number, span};
 use crate::names::spend_words;
 use crate::table::{Cell, Table};
-use experiments::{CostPart, CostsBeside, HEAVIEST, RunResult};
+use experiments::{CostPart, CostsBeside, Estimate, HEAVIEST, RunResult};
 use sim::price::MONTH;
+use sim::units::Money;
+
+/// What all of it costs and earns.
+pub(crate) fn spend(result: &RunResult) -> Table {
+    let (spend, margin) = (&result.spend, &result.margin);
+    let mut table = Table::new("Money", &["per run", "per day", "per month"]);
+    let rate = |exact, estimate: &Estimate| Cell {
+        value: money(exact),
+        interval: Cell::of(estimate, Unit::Dollars).interval,
+    };
+    table.explain(&spend.per_day_usd);
+    table.row(
+        "spend",
+        vec![
+            Cell::plain(money(spend.total)),
+            rate(spend.per_day, &spend.per_day_usd),
+            rate(spend.per_month, &spend.per_month_usd),
+        ],
+    );
+    let by = spend.by;
+    let once = |amount| vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
+    for (cause, amount) in by.parts().into_iter().filter(|(_, amount)| amount.0 != 0) {
+        table.row(format!("  for {}", spend_words(cause)), once(amount));
+    }
+    if spend.wasted.0 != 0 {
+        table.row("  of it unused", once(spend.wasted));
+    }
+    if margin.harm.0 != 0 {
+        table.row("harm", once(margin.harm));
+    }
+    let earned =
+        [("value of tasks", margin.revenue.values), ("paid by plans", margin.revenue.plans)];
+    for (from, amount) in earned.into_iter().filter(|(_, amount)| amount.0 != 0) {
+        table.row(from, once(amount));
+    }
+    table.explain(&margin.per_task_usd);
+    if margin.per_month.is_none() {
+        table.explain(&margin.per_month_usd);
+    }
+    let cells = [
+        margin.total.map(|total| Cell::plain(money(total))),
+        margin.per_day.map(|exact| rate(exact, &margin.per_day_usd)),
+        margin.per_month.map(|exact| rate(exact, &margin.per_month_usd)),
+    ];
+    table.row("margin", cells.map(|cell| cell.unwrap_or_else(|| Cell::plain("n/a"))).into());
+    table.notes.extend(plans_left_out(result));
+    table
+}
+
+/// What tenants pay for tasks whose value is counted instead.
+fn plans_left_out(result: &RunResult) -> Option<String> {
+    result.margin.per_task_usd.value?;
+    let paid: i128 = result.tenants.iter().map(|group| group.revenue.0).sum();
+    let left = Money(paid - result.margin.revenue.plans.0);
+    (left.0 > 0).then(|| {
+        format!(
+            "not in the margin: {} per run that tenants pay under plans for tasks that state a \
+             value; the value stands for what they earn.",
+            money(left)
+        )
+    })
+}
 
 /// Cost and margin of each kind of task.
 pub(crate) fn tasks(result: &RunResult) -> Table {
@@ -58,19 +122,19 @@ pub(crate) fn drivers(result: &RunResult) -> Vec<Table> {
          metered."
             .into(),
     );
-    causes.notes.extend(beside(&drivers.beside));
+    causes.notes.extend(beside(&drivers.beside, result.replications));
     [items, causes].into_iter().filter(|table| table.rows.len() > 1).collect()
 }
 
 /// What overlaps with the rows and is no part of their sum.
-fn beside(beside: &CostsBeside) -> Vec<String> {
+fn beside(beside: &CostsBeside, runs: u32) -> Vec<String> {
     let mut notes = Vec::new();
     if beside.answer_misses > 0 {
         let cost = Cell::of(&beside.answer_misses_per_task_usd, Unit::Dollars).value;
         notes.push(format!(
-            "no part of the sum: {} of the calls above asked a cache of answers in vain, {cost} per \
-             success.",
-            count(beside.answer_misses)
+            "no part of the sum: {} of the calls above per run asked a cache of answers in vain, \
+             {cost} per success.",
+            mean_count(beside.answer_misses, runs)
         ));
     }
     if beside.recomputed_tokens > 0 {
@@ -88,8 +152,8 @@ fn beside(beside: &CostsBeside) -> Vec<String> {
 fn parts(title: &str, list: &[CostPart], result: &RunResult) -> Table {
     let mut table = Table::new(title, &["per success", "share"]);
     let total = list.iter().map(|part| part.amount.0).sum::<i128>();
-    let of_total: Vec<f64> = list.iter().map(|part| part.amount.0 as f64 / total as f64).collect();
-    for (part, share) in list.iter().zip(shares(&of_total)) {
+    for part in list {
+        let share = number(part.amount.0 as f64 / total as f64, Unit::Share);
         table.explain(&part.per_successful_task_usd);
         let cost = Cell::of(&part.per_successful_task_usd, Unit::Dollars);
         table.row(spend_words(part.key), vec![cost, Cell::plain(share)]);

@@ -181,6 +181,23 @@ pub fn count(count: u64) -> String {
     format!("{}{unit}", fixed(scaled, three_digits(scaled)))
 }
 
+/// The mean of a count over runs, as [`count`] writes it; three significant digits where it is no
+/// whole number and short.
+#[must_use]
+pub fn mean_count(sum: u64, runs: u32) -> String {
+    let runs = u64::from(runs.max(1));
+    let mean = sum as f64 / runs as f64;
+    // From here on three digits leave no decimals.
+    if sum.is_multiple_of(runs) || mean >= 999.5 {
+        return count(mean.round() as u64);
+    }
+    let digits = fixed(mean, three_digits(mean));
+    match digits.contains('.') {
+        true => digits.trim_end_matches('0').trim_end_matches('.').into(),
+        false => digits,
+    }
+}
+
 /// A total of money: to the cent, halves to even; below a dollar three significant digits.
 #[must_use]
 pub fn money(money: Money) -> String {

@@ -1,8 +1,8 @@
 //! What a report for people says, in its order, before it has a look.
 //!
-//! The headline is the whiteboard three: cost per successful task, margin per task, p95 task
-//! latency. Tables follow from the outside in: what became of tasks, how long things took and
-//! what that is made of, what the pools did, what it cost.
+//! The headline is the whiteboard three: cost per successful task, margin per task, p95 latency of
+//! successful tasks. Tables follow from the outside in: what became of tasks, what they cost, how long
+//! things took, what time and cost are made of, and last what policies, pools and backends did.
 //!
 //! Invariants: every number has its unit, and its interval or a note that says why it has none;
 //! text and Markdown show the same sections.
@@ -11,8 +11,7 @@
 
 use crate::economy;
 use crate::format;
-use crate::format::{Unit, count, money, number, span};
-use crate::names::spend_words;
+use crate::format::{Unit, count, number, span};
 use crate::policy;
 use crate::report::Report;
 use experiments::{Amplification, ObjectiveResult, RunResult, StopReason, Verdict};
@@ -113,13 +112,14 @@ impl Sections {
 fn tables(report: &Report<'_>) -> Vec<Table> {
     let result = report.result;
     let mut all = vec![outcomes(report), policy::endings_table(result), service(report)];
+    all.extend([economy::spend(result), economy::tasks(result)]);
     all.extend([latency(report), policy::latencies(result), drivers(report)]);
+    all.extend(economy::drivers(result));
+    all.push(economy::tenants(result));
     all.extend([policy::work(result), policy::rungs(result)]);
     all.extend([policy::models(result), policy::failures(result), pools(report), kv_cache(report)]);
     all.extend([policy::backends(result), policy::tokens(result), policy::breakers(result)]);
-    all.extend([policy::tools(result), spend(report), economy::tasks(result)]);
-    all.extend(economy::drivers(result));
-    all.push(economy::tenants(result));
+    all.push(policy::tools(result));
     all
 }
 
@@ -137,7 +137,7 @@ fn headlines(report: &Report<'_>) -> Vec<Headline> {
         line("Margin per task", None, &result.margin.per_task_usd, Unit::Dollars),
     ];
     all.extend(result.tasks.iter().map(|task| {
-        line("p95 task latency", Some(task.name.clone()), &task.latency.p95, Unit::Seconds)
+        line("p95 of successful tasks", Some(task.name.clone()), &task.latency.p95, Unit::Seconds)
     }));
     all
 }
@@ -310,13 +310,17 @@ fn multiplied(amplification: &Amplification) -> String {
 
 fn outcomes(report: &Report<'_>) -> Table {
     let mut table = Table::new(
-        "Tasks",
+        "Tasks per run",
         &["arrived", "succeeded", "failed", "rejected", "abandoned", "in flight"],
     );
     for task in &report.result.tasks {
         let n = task.counts;
         let all = [n.arrived, n.succeeded, n.failed, n.rejected, n.abandoned, n.in_flight];
-        table.row(&task.name, all.map(|n| Cell::plain(count(n))).into());
+        table.row(&task.name, all.map(|n| Cell::per_run(n, report.result)).into());
+    }
+    let runs = report.result.replications;
+    if runs > 1 {
+        table.notes.push(format!("per run, here and below: the mean of the {runs} replications."));
     }
     table
 }
@@ -327,6 +331,11 @@ fn service(report: &Report<'_>) -> Table {
         let shares = [(&task.success_rate, Unit::Share), (&task.slo_attainment, Unit::Share)];
         table.estimates(&task.name, [shares[0], shares[1], (&task.goodput, Unit::PerSecond)]);
     }
+    table.notes.push(
+        "within SLO: of all tasks that ended, so one without success is not within it; latencies \
+         of tasks are of those that succeeded."
+            .into(),
+    );
     table
 }
 
@@ -389,7 +398,7 @@ fn pools(report: &Report<'_>) -> Table {
     }
     table.notes.push(
         "utilisation: share of the time in which an iteration ran, if only for one request; \
-         running: requests in it per replica, of max_num_seqs at most."
+         running: requests in it per replica, of max_num_seqs at most; GPU hours per run."
             .into(),
     );
     table
@@ -397,55 +406,14 @@ fn pools(report: &Report<'_>) -> Table {
 
 fn kv_cache(report: &Report<'_>) -> Table {
     let headers = ["hits by token", "hits by request", "evictions", "preemptions"];
-    let mut table = Table::new("KV cache", &headers);
+    let mut table = Table::new("KV cache per run", &headers);
     for pool in &report.result.pools {
         let hits = [&pool.prefix_hit_ratio, &pool.prefix_hit_ratio_per_request];
         hits.into_iter().for_each(|ratio| table.explain(ratio));
         let mut cells: Vec<_> = hits.iter().map(|ratio| Cell::of(ratio, Unit::Share)).collect();
-        cells.extend([pool.evictions, pool.preemptions].map(|n| Cell::plain(count(n))));
+        cells.extend([pool.evictions, pool.preemptions].map(|n| Cell::per_run(n, report.result)));
         table.row(&pool.name, cells);
     }
-    table
-}
-
-fn spend(report: &Report<'_>) -> Table {
-    let (spend, margin) = (&report.result.spend, &report.result.margin);
-    let mut table = Table::new("Money", &["per run", "per day", "per month"]);
-    let rate = |exact, estimate: &experiments::Estimate| Cell {
-        value: money(exact),
-        interval: Cell::of(estimate, Unit::Dollars).interval,
-    };
-    table.explain(&spend.per_day_usd);
-    table.row(
-        "spend",
-        vec![
-            Cell::plain(money(spend.total)),
-            rate(spend.per_day, &spend.per_day_usd),
-            rate(spend.per_month, &spend.per_month_usd),
-        ],
-    );
-    let by = spend.by;
-    let once = |amount| vec![Cell::plain(money(amount)), Cell::plain(""), Cell::plain("")];
-    for (cause, amount) in by.parts().into_iter().filter(|(_, amount)| amount.0 != 0) {
-        table.row(format!("  of which {}", spend_words(cause)), once(amount));
-    }
-    if spend.wasted.0 != 0 {
-        table.row("  of it used by nobody", once(spend.wasted));
-    }
-    if margin.harm.0 != 0 {
-        table.row("harm", once(margin.harm));
-    }
-    let earned =
-        [("value of tasks", margin.revenue.values), ("paid by plans", margin.revenue.plans)];
-    for (from, amount) in earned.into_iter().filter(|(_, amount)| amount.0 != 0) {
-        table.row(from, once(amount));
-    }
-    let month = margin.per_month.map_or_else(|| "n/a".into(), money);
-    table.explain(&margin.per_task_usd);
-    if let Some(reason) = &margin.month_reason {
-        table.explain(&experiments::Estimate::absent(reason));
-    }
-    table.row("margin", vec![Cell::plain(""), Cell::plain(""), Cell::plain(month)]);
     table
 }
 

@@ -4,8 +4,8 @@
 //!
 //! Deliberately absent: alignment, borders and escaping, which each exporter does in its own way.
 
-use crate::format::{Unit, parts};
-use experiments::Estimate;
+use crate::format::{Unit, mean_count, parts};
+use experiments::{Estimate, RunResult};
 
 /// Rows of the same kind of numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,11 @@ impl Cell {
     #[must_use]
     pub fn plain(value: impl Into<String>) -> Cell {
         Cell { value: value.into(), interval: None }
+    }
+
+    /// A count of all replications as its mean per run: what stands beside money per run.
+    pub(crate) fn per_run(sum: u64, result: &RunResult) -> Cell {
+        Cell::plain(mean_count(sum, result.replications))
     }
 
     /// The cell of an estimate.

@@ -7,6 +7,7 @@ use crate::output;
 use crate::progress::{Bar, stop_flag};
 use experiments::determinism::check_determinism;
 use experiments::{ExitStatus, Objective, Plan, ReplicateError, RunResult, Sample, StopReason};
+use reports::format::{Unit, count, number};
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
 use scenarios::resolved::Replications;
@@ -18,6 +19,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// Columns of the text report: what the narrowest usual terminal has.
 const WIDTH: usize = 80;
@@ -32,7 +34,8 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
     for file in [&args.json, &args.md, &args.calls].into_iter().flatten() {
         output::check_file(file)?;
     }
-    if !args.quiet {
+    // A report for people ends with them.
+    if !args.quiet && args.format == Format::Json {
         for warning in &resolved.warnings {
             eprintln!("warning: {}: {}", warning.site.place, warning.message);
         }
@@ -41,8 +44,13 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
     if args.check_determinism {
         lockstep(&resolved.scenario, plan.seed, args.quiet)?;
     }
+    let began = Instant::now();
     let result = simulate(&resolved.scenario, &plan, &judged, args.quiet)?;
+    let took = began.elapsed();
     write(args, &resolved, &result)?;
+    if !args.quiet && std::io::stderr().is_terminal() {
+        eprintln!("{}", speed(&result, took));
+    }
     if let Some(path) = &args.calls {
         output::write_file(path, &calls_csv(&resolved.scenario, plan.seed)?)?;
     }
@@ -95,6 +103,15 @@ fn simulate(
         ReplicateError::NothingFinished => Error::Interrupted,
         threads => Error::Usage(threads.to_string()),
     })
+}
+
+/// How fast it was. It is no part of a report, which is a function of the scenario and the seed.
+fn speed(result: &RunResult, took: Duration) -> String {
+    let requests: u64 = result.series.windows.iter().map(|window| window.arrived).sum();
+    let seconds = took.as_secs_f64();
+    let per_second = count((requests as f64 / seconds) as u64);
+    let (requests, took) = (count(requests), number(seconds, Unit::Seconds));
+    format!("{requests} requests simulated in {took}, {per_second} per second")
 }
 
 fn lockstep(scenario: &Scenario, seed: u64, quiet: bool) -> Result<(), Error> {

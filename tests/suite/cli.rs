@@ -309,6 +309,18 @@ fn nothing_is_coloured_when_nobody_looks() {
         assert!(!escape(&ended.out) && !escape(&ended.err), "{args}");
     }
     let hot = "run chat.toml --set traffic.web.arrivals.rate=4000/s --set scenario.horizon=2s";
-    assert!(folder.run(hot).err.contains("warning: chat.toml:"), "an overload is told");
-    assert_eq!(folder.run(&format!("{hot} --quiet")).err, "", "not even warnings");
+    let json = format!("{hot} --format json");
+    assert!(folder.run(&json).err.contains("warning: chat.toml:"), "an overload is told");
+    assert_eq!(folder.run(&format!("{json} --quiet")).err, "", "not even warnings");
+}
+
+#[test]
+fn a_warning_is_told_once() {
+    let folder = Folder::new("once");
+    let hot = "run chat.toml --set traffic.web.arrivals.rate=4000/s --set scenario.horizon=2s";
+    for format in ["text", "md"] {
+        let ended = folder.run(&format!("{hot} --format {format}"));
+        assert_eq!(ended.out.matches("chat.toml:").count(), 1, "{}", ended.out);
+        assert_eq!(ended.err, "", "{format}");
+    }
 }

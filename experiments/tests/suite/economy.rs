@@ -144,7 +144,10 @@ fn a_disturbance_can_leave_a_system_stuck() {
     assert_eq!(attempts.reason.as_deref(), Some("metastable: depends on the horizon"));
     // A month would not be a longer run like this.
     assert_eq!(stuck.margin.per_month, None);
-    assert_eq!(stuck.margin.month_reason.as_deref(), Some("metastable: depends on the horizon"));
+    assert_eq!(
+        stuck.margin.per_month_usd.reason.as_deref(),
+        Some("metastable: depends on the horizon")
+    );
     let amplification = stuck.amplification.expect("a model under a policy");
     let [load] = amplification.models.as_slice() else { panic!("one model") };
     assert_eq!((load.worst, load.vulnerable), (Some(4.0), Some(true)));

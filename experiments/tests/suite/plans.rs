@@ -165,6 +165,19 @@ fn money_is_exact_and_a_month_has_30_4375_days() {
     assert!((margin - (0.01 - cost)).abs() < 1e-12);
     let month = found.margin.per_month.expect("a value").as_dollars_f64();
     assert!((month / (margin * jobs / 10.0 * 48.0 * 30.4375) - 1.0).abs() < 1e-9);
+    let run = found.margin.total.expect("a value").as_dollars_f64();
+    let day = found.margin.per_day.expect("a value").as_dollars_f64();
+    assert!((run * 48.0 / day - 1.0).abs() < 1e-9 && (day * 30.4375 / month - 1.0).abs() < 1e-9);
+    // What is rented does not vary, so the interval is that of the value of the jobs.
+    let (per_day, per_month) = (&found.margin.per_day_usd, &found.margin.per_month_usd);
+    let mean = jobs / 10.0;
+    let squares = (0..10).map(|r| (completed(r) as f64 - mean).powi(2)).sum::<f64>();
+    let half = 2.262_157 * (squares / 90.0).sqrt() * 0.01 * 48.0;
+    for (estimate, exact, scale) in [(per_day, day, 1.0), (per_month, month, 30.4375)] {
+        assert!((estimate.value.expect("a value") / exact - 1.0).abs() < 1e-9);
+        let found = estimate.high.expect("ten runs") - estimate.low.expect("ten runs");
+        assert!((found / (2.0 * half * scale) - 1.0).abs() < 1e-6, "{found} {half}");
+    }
 }
 
 #[test]
@@ -173,8 +186,9 @@ fn a_task_without_value_has_no_margin() {
     scenario.tasks[0].value = None;
     scenario.tasks[0].latency_slo = None;
     let found = result(queue, &scenario, &plan(Sample::Fixed(2)), &[]);
-    assert_eq!(found.margin.per_month, None);
+    assert_eq!((found.margin.total, found.margin.per_month), (None, None));
     let reason = found.margin.per_task_usd.reason.as_deref();
+    assert_eq!(found.margin.per_month_usd.reason.as_deref(), reason);
     assert_eq!(reason, Some("the task job has no value"));
     assert_eq!(found.tasks[0].slo_attainment.value, None);
 }

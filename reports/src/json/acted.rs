@@ -8,7 +8,8 @@
 //! 3. what policies, budgets and people did where none of them did anything, so that tasks of one
 //!    plain call have the same digest under a policy that never acts as without it;
 //! 4. the misses of caches of answers that never had one, and the revenue where it is nothing but
-//!    the values of tasks, which the margin says already.
+//!    the values of tasks, which the margin says already;
+//! 5. the margin over other lengths of time than a month, and its intervals.
 //!
 //! Nothing is lost by it: what a limit or a policy does shows in counts, times and event logs.
 
@@ -36,6 +37,7 @@ impl<'a> Results<'a> {
         if !result.tasks.iter().filter_map(|task| task.work.as_ref()).any(was_answered) {
             results.spend.leave_out_misses();
         }
+        results.margin.leave_out_rates();
         if result.margin.revenue.plans == Money::ZERO {
             results.margin.leave_out_revenue();
         }

@@ -126,6 +126,8 @@ impl<'a> Spend<'a> {
 pub(super) struct Margin<'a> {
     per_task_usd: Number<'a>,
     per_month_usd: Option<String>,
+    #[serde(flatten)]
+    rates: Option<MarginRates<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     harm_usd: Option<String>,
     /// Where the money comes from; what brings in nothing is left out.
@@ -135,13 +137,28 @@ pub(super) struct Margin<'a> {
     reason: Option<&'a str>,
 }
 
+/// The margin over other lengths of time, and the intervals.
+#[derive(Serialize)]
+struct MarginRates<'a> {
+    total_usd: Option<String>,
+    per_day_usd: Option<String>,
+    per_day_estimate_usd: Number<'a>,
+    per_month_estimate_usd: Number<'a>,
+}
+
 impl<'a> Margin<'a> {
     pub(super) fn of(result: &'a RunResult) -> Margin<'a> {
         let margin = &result.margin;
-        let reason = margin.month_reason.as_deref().unwrap_or("not computed");
+        let reason = margin.per_month_usd.reason.as_deref().unwrap_or("not computed");
         Margin {
             per_task_usd: Number::of(&margin.per_task_usd),
             per_month_usd: margin.per_month.map(dollars_exact),
+            rates: Some(MarginRates {
+                total_usd: margin.total.map(dollars_exact),
+                per_day_usd: margin.per_day.map(dollars_exact),
+                per_day_estimate_usd: Number::of(&margin.per_day_usd),
+                per_month_estimate_usd: Number::of(&margin.per_month_usd),
+            }),
             harm_usd: (margin.harm != Money::ZERO).then(|| dollars_exact(margin.harm)),
             revenue_usd: Named(
                 [("values", margin.revenue.values), ("plans", margin.revenue.plans)]
@@ -152,6 +169,11 @@ impl<'a> Margin<'a> {
             ),
             reason: margin.per_month.is_none().then_some(reason),
         }
+    }
+
+    /// As a margin per task and per month.
+    pub(super) fn leave_out_rates(&mut self) {
+        self.rates = None;
     }
 
     /// As a margin of tasks that state their value.

@@ -142,7 +142,10 @@ pub(crate) fn stable() -> RunResult {
         margin: Margin {
             per_task_usd: around(0.115_216),
             per_month: Some(dollars(214_890, 125_001)),
-            month_reason: None,
+            per_day: Some(dollars(7_060, 45_175)),
+            total: Some(dollars(6_912, 960_000)),
+            per_day_usd: around(7_060.045_175),
+            per_month_usd: around(214_890.125_001),
             harm: Money::ZERO,
             revenue: Revenue { values: dollars(7_200, 0), plans: Money::ZERO },
         },
@@ -199,7 +202,9 @@ pub(crate) fn unstable() -> RunResult {
     for times in [&mut model.ttft, &mut model.e2e, &mut model.queue] {
         *times = Distribution::absent(60_000, WHY);
     }
-    (result.margin.per_month, result.margin.month_reason) = (None, Some(WHY.into()));
+    let margin = &mut result.margin;
+    (margin.per_month, margin.per_day) = (None, None);
+    (margin.per_month_usd, margin.per_day_usd) = (Estimate::absent(WHY), Estimate::absent(WHY));
     result.objectives.truncate(1);
     result.objectives[0].estimate = Estimate::absent(WHY);
     result.objectives[0].met = Some(false);
@@ -244,9 +249,11 @@ pub(crate) fn sparse() -> RunResult {
     let spend = &mut result.spend;
     [&mut spend.per_day_usd, &mut spend.per_month_usd].into_iter().for_each(alone);
     spend.per_successful_task_usd = Estimate::absent("no task succeeded");
+    let worthless = Estimate::absent("the task summary has no value");
     result.margin = Margin {
-        per_task_usd: Estimate::absent("the task summary has no value"),
-        month_reason: Some("the task summary has no value".into()),
+        per_task_usd: worthless.clone(),
+        per_day_usd: worthless.clone(),
+        per_month_usd: worthless,
         ..Margin::default()
     };
     result.stability = Stability {

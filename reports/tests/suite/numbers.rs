@@ -2,7 +2,9 @@
 
 use crate::fixture::dollars;
 use experiments::Estimate;
-use reports::format::{Unit, addends, count, dollars_exact, estimate, money, number, shares, span};
+use reports::format::{
+    Unit, addends, count, dollars_exact, estimate, mean_count, money, number, shares, span,
+};
 use sim::units::{Money, Span};
 
 #[test]
@@ -74,6 +76,27 @@ fn counts_are_exact_while_they_are_short() {
     ];
     for (value, text) in cases {
         assert_eq!(count(value), text, "{value}");
+    }
+}
+
+#[test]
+fn a_mean_count_reads_as_a_count_where_it_is_one() {
+    let cases = [
+        (0, 10, "0"),
+        (3, 10, "0.3"),
+        (1, 3, "0.333"),
+        (160, 10, "16"),
+        (1_005, 10, "100"),
+        (9_994, 10, "999"),
+        (9_996, 10, "1,000"),
+        (12_345, 10, "1,235"),
+        (123_456, 10, "12.3k"),
+        (7, 1, "7"),
+        (7, 0, "7"),
+        (u64::MAX, 2, "9.22E"),
+    ];
+    for (sum, runs, text) in cases {
+        assert_eq!(mean_count(sum, runs), text, "{sum} in {runs}");
     }
 }
 

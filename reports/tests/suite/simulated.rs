@@ -100,7 +100,7 @@ fn a_light_load_is_reported_with_every_number() {
     let report = fixture::report(&result);
     let page = text::render(&report, false, 80);
     assert!(!page.contains("n/a"), "{page}");
-    assert!(page.contains("stable: ") && page.contains("p95 task latency"), "{page}");
+    assert!(page.contains("stable: ") && page.contains("p95 of successful tasks"), "{page}");
     assert!(markdown::render(&report).contains("| **"));
     let drivers = result.models[0].drivers.expect("time passed");
     assert_eq!(drivers.other, 0.0, "queue, prefill and decode are all there is, to the picosecond");

@@ -24,13 +24,13 @@ fn work() -> TaskWork {
     TaskWork {
         endings: Endings {
             success: 60_000,
-            wrong: 90,
-            harmful: 3,
-            failed: [40, 0, 11, 24, 2, 0, 0],
-            caught: 5,
-            over_budget: 4,
+            wrong: 2,
+            harmful: 1,
+            failed: [40, 0, 3, 2, 92, 0, 0],
+            caught: 1,
+            over_budget: 1,
             refined: 1,
-            refused: 0,
+            refused: 29,
             abandoned: 8,
         },
         submissions: 61_500,
@@ -196,7 +196,13 @@ pub(crate) fn everything() -> RunResult {
     result.spend.total = by.total();
     result.spend.wasted = dollars(1, 420_000);
     result.spend.per_successful_task_usd = around(0.0656);
-    result.margin.harm = dollars(9, 0);
+    let margin = &mut result.margin;
+    margin.harm = dollars(9, 0);
+    margin.total = Some(dollars(6_878, 50_000));
+    margin.per_day = Some(dollars(7_024, 391_489));
+    margin.per_month = Some(dollars(213_804, 915_947));
+    margin.per_day_usd = around(7_024.391_489);
+    margin.per_month_usd = around(213_804.915_947);
     result.margin.revenue = Revenue { values: dollars(6_900, 0), plans: dollars(380, 250_000) };
     result.cost_drivers = Some(CostDrivers {
         items: parts(&[
@@ -271,7 +277,9 @@ pub(crate) fn stuck() -> RunResult {
         capacity_per_s: None,
     };
     result.tasks.iter_mut().for_each(|task| task.latency = Distribution::absent(60_000, WHY));
-    result.margin.month_reason = Some(WHY.into());
+    let margin = &mut result.margin;
+    (margin.per_month, margin.per_day) = (None, None);
+    (margin.per_month_usd, margin.per_day_usd) = (Estimate::absent(WHY), Estimate::absent(WHY));
     result.objectives[0].estimate = Estimate::absent(WHY);
     result.warnings = vec![Warning::Metastable];
     let load = |model: &str, worst, capacity: Option<f64>| RetryLoad {
@@ -289,4 +297,33 @@ pub(crate) fn stuck() -> RunResult {
         models: vec![load("small", Some(4.0), Some(1.25)), load("large", None, Some(2.0))],
     });
     result
+}
+
+/// Plans that pay for tasks with a value are not in the margin, and the report says so.
+#[test]
+fn money_of_plans_that_is_not_in_the_margin_is_named() {
+    const NOTE: &str = "not in the margin: $380.25 per run";
+    let page =
+        |result: &RunResult| reports::text::render(&crate::fixture::report(result), false, 80);
+    let mut result = everything();
+    assert!(!page(&result).contains("not in the margin"), "plans pay for the margin");
+    result.margin.revenue.plans = Money::ZERO;
+    assert!(page(&result).contains(NOTE), "{}", page(&result));
+    result.margin.per_task_usd = Estimate::absent("the task summary has no value");
+    assert!(!page(&result).contains("not in the margin"), "there is none");
+}
+
+/// What is bought and why it is may be the same amount: tools are.
+#[test]
+fn equal_amounts_have_equal_shares() {
+    let mut result = everything();
+    result.cost_drivers = Some(CostDrivers {
+        items: parts(&[("tools", 2_214), ("output_tokens", 3_893), ("gpu_idle", 3_893)]),
+        causes: parts(&[("tools", 2_214), ("first_calls", 7_786)]),
+        beside: CostsBeside::default(),
+    });
+    let page = reports::text::render(&crate::fixture::report(&result), false, 80);
+    let tools = page.lines().filter(|line| line.starts_with("  tools  "));
+    let shares: Vec<_> = tools.filter_map(|line| Some(line.split("  ").last()?.trim())).collect();
+    assert_eq!(shares, ["22.1 %", "22.1 %"], "{page}");
 }
