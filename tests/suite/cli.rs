@@ -173,7 +173,7 @@ fn what_ships_is_listed_and_described() {
         assert!(!folder.run(&format!("list {what}")).expect(0).out.is_empty());
     }
     for (what, line) in [
-        ("policies", "support-reply.main  The policy in production"),
+        ("policies", "The policy in production: small by default"),
         ("providers", "$0.15 in, $0.60 out per million tokens; context 128000"),
     ] {
         let ended = folder.run(&format!("list {what}")).expect(0);
