@@ -27,7 +27,7 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         kind: Schema,
     },
-    /// List shipped scenarios, GPUs, models or engine presets.
+    /// List shipped scenarios and policies, GPUs, models, engine presets or hosted models.
     List {
         /// What to list.
         #[arg(value_enum, default_value = "scenarios")]
@@ -133,4 +133,8 @@ pub(crate) enum Listing {
     Models,
     /// Versioned engine presets.
     Engines,
+    /// Hosted models of the catalogue, for `catalog` of a provider.
+    Providers,
+    /// Shipped policies and what each does, for `--policy`.
+    Policies,
 }

@@ -29,7 +29,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
             if file.exists() {
                 return Err(Error::Usage(format!("{} exists already", file.display())));
             }
-            output::write_file(&file, &library::starter())?;
+            output::write_file(&file, &library::starter(&file.to_string_lossy()))?;
             eprintln!("wrote {}; next: surgeline run {}", file.display(), file.display());
             Ok(0)
         }

@@ -172,8 +172,14 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Problems> {
                 None => lines.problem(span.start, error.message().to_owned()),
             }
         };
-        let list = errors.iter().take(SYNTAX_PROBLEMS).map(problem).collect::<Vec<_>>();
-        let left_out = errors.len() - list.len();
+        let mut list: Vec<Problem> = Vec::new();
+        for problem in errors.iter().take(SYNTAX_PROBLEMS).map(problem) {
+            // The parser may meet one mistake twice while it looks for a way on.
+            if !list.contains(&problem) {
+                list.push(problem);
+            }
+        }
+        let left_out = errors.len().saturating_sub(SYNTAX_PROBLEMS);
         return Err(Problems { list, left_out });
     }
     let value = Value::Table(tree_of_table(table.get_ref(), &lines));

@@ -166,12 +166,25 @@ impl Kind for Whole {
                 .filter(|n| (self.min..=self.max).contains(n))
                 .ok_or_else(|| out_of_range(number, &self.range())),
             Value::Integer(None) => Err(out_of_range("the number", &self.range())),
-            _ => Err(wrong_type(node, "a whole number")),
+            _ => {
+                let (kind, message, _) = wrong_type(node, "a whole number");
+                Err((kind, message, bare_number(&node.value)))
+            }
         }
     }
     fn schema(&self) -> Json {
         json!({"type": "integer", "minimum": self.min, "maximum": self.max})
     }
+}
+
+/// What to write for a whole number in quotes, with a unit or without: numbers have none, and the
+/// keys that count by the minute say so in their names.
+fn bare_number(value: &Value) -> Option<String> {
+    let Value::Text(text) = value else { return None };
+    let number = ["/min", "/m"].iter().find_map(|unit| text.strip_suffix(unit)).unwrap_or(text);
+    let number = number.trim();
+    let digits = (1..=18).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| format!("write the bare number: {number}"))
 }
 
 /// A whole number that fits 32 bits, from `0` up.

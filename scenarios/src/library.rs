@@ -115,12 +115,15 @@ pub fn meant(name: &str) -> Option<&'static Shipped> {
     find(crate::problem::nearest(name, ALL.iter().map(|shipped| shipped.name))?)
 }
 
-/// A commented scenario to start from, in any folder: its `#:schema` line names a file beside it,
-/// which `surgeline schema scenario` writes, in place of the one beside the library.
+/// A commented scenario to start from, for a file of this name: its comments call it so, reports
+/// call it by the file's stem, and no `#:schema` line names a schema that is not there.
 #[must_use]
-pub fn starter() -> String {
+pub fn starter(file: &str) -> String {
     let text = include_str!("../library/starter.toml");
-    text.replacen("#:schema ../schema/scenario.json", "#:schema scenario.schema.json", 1)
+    // A name that would not stay on the line of its comment is not shown.
+    let file = if file.chars().any(char::is_control) { "FILE" } else { file };
+    let lines = text.lines().filter(|line| !line.starts_with("#:") && !line.starts_with("name ="));
+    lines.map(|line| line.replace("run starter.toml", &format!("run {file}")) + "\n").collect()
 }
 
 impl Shipped {

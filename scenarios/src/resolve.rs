@@ -10,6 +10,7 @@ mod backends;
 mod engine;
 mod fleet;
 mod graph;
+mod inert;
 mod load;
 mod models;
 mod names;
@@ -362,5 +363,6 @@ impl<'a> Resolver<'a> {
             }
         }
         self.check_priorities();
+        self.check_inert(&started);
     }
 }

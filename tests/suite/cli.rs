@@ -172,6 +172,13 @@ fn what_ships_is_listed_and_described() {
     for what in ["scenarios", "gpus", "models", "engines"] {
         assert!(!folder.run(&format!("list {what}")).expect(0).out.is_empty());
     }
+    for (what, line) in [
+        ("policies", "The policy in production: small by default"),
+        ("providers", "$0.15 in, $0.60 out per million tokens; context 128000"),
+    ] {
+        let ended = folder.run(&format!("list {what}")).expect(0);
+        assert!(ended.out.contains(line), "{}", ended.out);
+    }
     for kind in ["scenario", "policy"] {
         let text = folder.run(&format!("schema {kind}")).expect(0).out;
         let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -201,14 +208,16 @@ fn a_starter_is_written_once_and_works() {
     assert!(refused.err.contains("exists already"), "{}", refused.err);
     assert!(folder.read("scenario.toml").ends_with("# mine\n"), "nothing is overwritten");
     folder.run("init other.toml").expect(0);
-    assert_eq!(folder.read("other.toml"), starter);
+    let other = folder.read("other.toml");
+    assert!(other.contains("surgeline run other.toml --set traffic.web.scale=2x"), "{other}");
+    assert_eq!(other.replace("other.toml", "scenario.toml"), starter);
     let files = ["chat.toml", "other.toml", "scenario.toml"];
     assert_eq!(folder.list(), files.map(str::to_owned).into());
     folder.run("validate scenario.toml").expect(0);
-    // The line by which editors find the schema names what the comment says to write.
-    let schema = starter.lines().next().and_then(|line| line.strip_prefix("#:schema "));
-    let schema = schema.expect("the first line names a schema");
-    assert!(starter.contains(&format!("surgeline schema scenario > {schema}")), "{starter}");
+    // A schema that is not there is not named, and the name is the file's.
+    assert!(starter.starts_with("# If traffic doubles"), "{starter}");
+    let named = folder.run("validate other.toml").expect(0);
+    assert!(named.out.starts_with("other: "), "{}", named.out);
     let ended = folder.run("run scenario.toml --replications 2 --set scenario.horizon=2m");
     assert!(matches!(ended.code, Some(0 | 1 | 3)), "{}", ended.err);
     assert!(!ended.out.is_empty());

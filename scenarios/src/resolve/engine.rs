@@ -273,8 +273,20 @@ impl Resolver<'_> {
         file: &PoolFile,
         error: &calibrate::CalibrationError,
     ) {
+        use calibrate::{CalibrationError as E, CapacityError as C};
         let site = self.site_of(file, error);
-        let problem = Problem::new(ProblemKind::DoesNotFit, &site, error.to_string());
+        let mut problem = Problem::new(ProblemKind::DoesNotFit, &site, error.to_string());
+        if let E::Capacity(C::LengthDoesNotFit { largest, .. }) = error {
+            // Whole blocks of the usual size, so that the number also fits a slightly smaller cache.
+            let most = largest / 16 * 16;
+            problem = match &file.args.max_model_len {
+                Some(_) => problem.help(format!("write max_model_len = {most}")),
+                None => {
+                    problem.message += "; it is the model's own, as nothing else is written";
+                    problem.help(format!("write engine_args = {{ max_model_len = {most} }}"))
+                }
+            };
+        }
         // Any of the arguments may be the one that would have made it fit.
         self.push(problem.rests_on([name.site.child("engine_args").key]));
     }

@@ -3,19 +3,23 @@
 //! Mean demand divided by mean capacity. The capacity of a replica that decodes `B` sequences of
 //! mean length and prefills in full chunks is `1 / (input · prefill + output · decode)` requests
 //! per second, with `prefill` the time of a full chunk per token and `decode` the time of a decode
-//! iteration of `B` sequences per sequence; `B` is what the KV cache and `max_num_seqs` admit.
+//! iteration of `B` sequences per sequence; `B` is what the KV cache and `max_num_seqs` admit. With
+//! prefix caching, a shared prefix of which all variants fit half the cache is computed so rarely
+//! that it is not counted as prefill; it is read in every iteration all the same.
 //!
-//! Deliberately absent: queueing, prefix hits, padding. The simulation decides; this only warns.
+//! Deliberately absent: queueing, padding, the history of conversations (with prefix caching hardly
+//! ever computed again), and hits that depend on what a recording repeats or the cache evicts: where
+//! there may be such, the warning says that they are not counted. The simulation decides.
 
 use super::{Resolver, traffic::Source};
-use crate::problem::{Problem, ProblemKind, Site};
+use crate::problem::{At, Problem, ProblemKind, Site};
 use crate::resolved::Origin;
 use sim::engine::Work;
 use sim::fleet::PoolSpec;
 use sim::ids::{Backend, ModelId, PoolId};
 use sim::scenario::{BackendChoice, Serving};
 use sim::units::Span;
-use sim::workload::{RateCurve, ScaleHow};
+use sim::workload::{Arrivals, PrefixSpec, RateCurve, ScaleHow};
 
 /// Instants at which a rate curve is sampled for its mean.
 const SAMPLES: u64 = 240;
@@ -30,46 +34,100 @@ impl Resolver<'_> {
     /// Offered load of each pool, from the calls that tasks make for certain; what a condition
     /// decides, retries and repetitions after a check come on top.
     pub(super) fn offered_load(&self, sources: &[Source], horizon: Span) -> Vec<Option<f64>> {
-        let mut load: Vec<Option<f64>> = vec![Some(0.0); self.pools.len()];
-        let mut calls_of_pool = vec![0.0; self.pools.len()];
+        let none = Load { share: Some(0.0), calls: 0.0, hits_unknown: false };
+        let mut loads = vec![none; self.pools.len()];
         for source in sources {
             let (demand, factor) = (source.demand, factor(source));
             for call in self.expected_calls(source.spec.task) {
                 let (input, output) = call.lengths.unwrap_or((demand.input, demand.output));
+                let of_request = call.lengths.is_none();
+                let prefix = if of_request { source.spec.prefix.as_ref() } else { call.prefix };
                 for (pool_id, share) in self.shares(call.model) {
                     let pool = self.pools.get(pool_id.index()).and_then(Option::as_ref);
-                    let offered = pool.zip(demand.rate).map(|(pool, rate)| {
-                        let calls = rate * factor * call.times * share;
-                        calls * service_seconds(&pool.spec, input, output)
-                            / f64::from(pool.spec.replicas)
+                    let (Some(pool), Some(load)) = (pool, loads.get_mut(pool_id.index())) else {
+                        continue;
+                    };
+                    let shared = Shared::new(&pool.spec, prefix);
+                    let repeats = of_request && pool.spec.engine.prefix_caching && repeats(source);
+                    load.hits_unknown |= repeats || shared.is_none();
+                    let calls = demand.rate.map(|rate| rate * factor * call.times * share);
+                    load.calls += calls.unwrap_or(0.0);
+                    load.share = load.share.zip(calls).map(|(sum, calls)| {
+                        let shared = shared.unwrap_or_default();
+                        let each = service_seconds(&pool.spec, input, output, shared);
+                        sum + calls * each / f64::from(pool.spec.replicas)
                     });
-                    if let Some(slot) = load.get_mut(pool_id.index()) {
-                        *slot = slot.zip(offered).map(|(sum, more)| sum + more);
-                    }
-                    if let Some(slot) = calls_of_pool.get_mut(pool_id.index()) {
-                        *slot += demand.rate.unwrap_or(0.0) * factor * call.times * share;
-                    }
                 }
             }
         }
-        for (((name, _), load), calls) in self.file.pools.iter().zip(&load).zip(calls_of_pool) {
-            let Some(load) = load else { continue };
-            let key = format!("{}.offered_load", name.site.key);
-            let how = "mean demand over mean capacity, an estimate".to_owned();
-            self.note(key, format!("{load:.3}"), Origin::Derived(how));
-            if *load > OVERLOADED {
-                let waiting = calls * (1.0 - 1.0 / load) * horizon.as_secs_f64();
-                let message = format!(
-                    "offered load is about {load:.2} of capacity: the queue will grow without end \
-                     while requests arrive; {} calls will wait at the horizon unless they are \
-                     rejected or given up",
-                    rounded(waiting)
-                );
-                self.warn(&name.site, message);
-            }
+        for ((name, _), load) in self.file.pools.iter().zip(&loads) {
+            self.note_load(name, load, horizon);
         }
-        load
+        loads.into_iter().map(|load| load.share).collect()
     }
+
+    fn note_load(&self, name: &At<String>, load: &Load, horizon: Span) {
+        let Some(share) = load.share else { return };
+        let key = format!("{}.offered_load", name.site.key);
+        let how = "mean demand over mean capacity, an estimate".to_owned();
+        self.note(key, format!("{share:.3}"), Origin::Derived(how));
+        if share <= OVERLOADED {
+            return;
+        }
+        let waiting = rounded(load.calls * (1.0 - 1.0 / share) * horizon.as_secs_f64());
+        let message = if load.hits_unknown {
+            format!(
+                "without hits in the prefix cache, offered load is about {share:.2} of capacity; \
+                 unless they make up for it, the queue will grow while requests arrive"
+            )
+        } else {
+            format!(
+                "offered load is about {share:.2} of capacity: the queue will grow without end \
+                 while requests arrive; {waiting} calls will wait at the horizon unless they are \
+                 rejected or given up"
+            )
+        };
+        self.warn(&name.site, message);
+    }
+}
+
+/// What a pool is asked for.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Mean demand over mean capacity; `None` where a rate is not known before the run.
+    share: Option<f64>,
+    /// Calls per second.
+    calls: f64,
+    /// Whether the prefix cache may find what the estimate counts as computed.
+    hits_unknown: bool,
+}
+
+/// What the prefix cache has of each prompt.
+#[derive(Clone, Copy, Default)]
+struct Shared {
+    /// Tokens of a prompt that are found, in full blocks.
+    hits: f64,
+    /// Tokens that the cache holds for all prompts together.
+    held: f64,
+}
+
+impl Shared {
+    /// `None` where the variants of the prefix push each other out, so that hits depend on the run.
+    fn new(pool: &PoolSpec, prefix: Option<&PrefixSpec>) -> Option<Shared> {
+        let engine = &pool.engine;
+        let Some(prefix) = prefix.filter(|_| engine.prefix_caching) else {
+            return Some(Shared::default());
+        };
+        let block = engine.block_size.0.max(1);
+        let hits = f64::from(prefix.tokens / block * block);
+        let held = hits * f64::from(prefix.distinct);
+        (held <= engine.kv_token_capacity() as f64 / 2.0).then_some(Shared { hits, held })
+    }
+}
+
+/// Whether it is a recording that says which prompts begin alike.
+fn repeats(source: &Source) -> bool {
+    matches!(&source.spec.arrivals, Arrivals::Replay { trace, .. } if !trace.segments.is_empty())
 }
 
 impl Resolver<'_> {
@@ -150,24 +208,26 @@ fn lasting(seconds: f64) -> String {
 }
 
 /// Seconds of one replica that a request of mean size takes from the others.
-fn service_seconds(pool: &PoolSpec, input: f64, output: f64) -> f64 {
+fn service_seconds(pool: &PoolSpec, input: f64, output: f64, shared: Shared) -> f64 {
     let engine = &pool.engine;
     // What does not fit is cut or rejected, and an estimate may not overflow where it would.
     let longest = f64::from(engine.max_model_len.0);
     let (input, output) = (input.min(longest), output.min(longest));
-    let context = (input + output).max(1.0);
-    let by_memory = engine.kv_token_capacity() as f64 / context;
-    let batch = by_memory.min(f64::from(engine.max_num_seqs)).max(1.0) as u32;
-    let kv_tokens =
-        (f64::from(batch) * (input + output / 2.0)).min(engine.kv_token_capacity() as f64);
+    let hits = shared.hits.min(input);
+    let own = (input - hits + output).max(1.0);
+    let room = engine.kv_token_capacity() as f64 - shared.held;
+    let batch = (room / own).min(f64::from(engine.max_num_seqs)).max(1.0) as u32;
+    // Each sequence reads the shared blocks, which are there once.
+    let read = f64::from(batch) * (input - hits + output / 2.0);
+    let kv_tokens = read.min(room) + f64::from(batch) * hits;
     let decode = Work { decodes: batch, kv_tokens: kv_tokens as u64, ..Work::default() };
     let decode = pool.step_time.iteration(decode).as_secs_f64() / f64::from(batch);
 
     let chunk = engine.max_num_batched_tokens.0.max(1);
-    let pairs = f64::from(chunk) * input / 2.0;
+    let pairs = f64::from(chunk) * (hits + input) / 2.0;
     let prefill = Work { prefill_tokens: chunk, prefill_pairs: pairs as u64, ..Work::default() };
     let prefill = pool.step_time.iteration(prefill).as_secs_f64() / f64::from(chunk);
-    input * prefill + output * decode
+    (input - hits) * prefill + output * decode
 }
 
 /// Mean of a rate curve over `[0, horizon)`, sampled.

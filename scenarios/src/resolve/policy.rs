@@ -76,6 +76,18 @@ impl Policy {
         tasks.zip(limits).map(complete).collect()
     }
 
+    /// What a kind of task may use up; nothing is limited where none is stated.
+    pub(super) fn budget(&self, task: TaskId) -> Option<&TaskBudget> {
+        self.budgets.get(task.index())
+    }
+
+    /// Models that calls may go to in place of the one chosen, whatever their answers are like.
+    pub(super) fn substitutes(&self) -> BTreeSet<ModelId> {
+        let RoutingSpec { fallbacks, shares, .. } = self.scenario.routing.clone();
+        let routing = RoutingSpec { fallbacks, shares, ..RoutingSpec::default() };
+        reached(&routing, &self.budgets, &self.scenario.spend_limits)
+    }
+
     /// Where routing sends calls of this intent that no rule is about.
     pub(super) fn usual_model(&self, intent: IntentId) -> Option<ModelId> {
         let routing = &self.scenario.routing;

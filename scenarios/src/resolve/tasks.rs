@@ -15,6 +15,7 @@ use crate::problem::{At, Problem, ProblemKind, did_you_mean};
 use sim::ids::{ModelId, TaskId};
 use sim::tasks::{CallLengths, Graph, ModelCallSpec, Repeat, Step, TaskBudget, TaskSpec, Work};
 use sim::units::Money;
+use sim::workload::PrefixSpec;
 use std::collections::BTreeSet;
 
 /// Steps of one task.
@@ -33,11 +34,13 @@ pub(super) struct Task {
 }
 
 /// Calls that one task makes for certain, on average.
-pub(super) struct Expected {
+pub(super) struct Expected<'a> {
     pub(super) model: ModelId,
     pub(super) times: f64,
     /// Mean prompt and answer tokens; `None`: those of the request.
     pub(super) lengths: Option<(f64, f64)>,
+    /// The prefix that prompts of the step's own share; part of the mean.
+    pub(super) prefix: Option<&'a PrefixSpec>,
 }
 
 impl Resolver<'_> {
@@ -235,7 +238,7 @@ impl Resolver<'_> {
     /// The calls that one task makes for certain, on average, as far as they are known before. Of
     /// a task with more than [`MOST_VISITS`] steps in all its parts, the first ones: an estimate
     /// may not take longer than the run.
-    pub(super) fn expected_calls(&self, task: TaskId) -> Vec<Expected> {
+    pub(super) fn expected_calls(&self, task: TaskId) -> Vec<Expected<'_>> {
         let mut all = Vec::new();
         let mut open = vec![(task, 1.0)];
         let mut visits = 0;
@@ -250,7 +253,8 @@ impl Resolver<'_> {
                 match &step.work {
                     _ if !demand.certain => {}
                     Work::ModelCall(call) if call.lengths != CallLengths::Memory => {
-                        let expected = |model| Expected { model, times, lengths: demand.lengths };
+                        let (lengths, prefix) = (demand.lengths, call.prefix.as_ref());
+                        let expected = |model| Expected { model, times, lengths, prefix };
                         all.extend(
                             call.model.or(self.policy.usual_model(call.intent)).map(expected),
                         );

@@ -408,7 +408,7 @@ fn a_smaller_model_that_costs_more_is_warned_about() {
         assert_eq!(limit(model, smaller), [], "{model} {smaller}");
     }
     // It also replaces what doubtful answers escalate to.
-    let escalating = "[routing]\ndefault_model = \"cheap\"\n\
+    let escalating = "[intents.other]\nquality = { cheap = { success = 0.9 }, dear = { success = 0.9 }, odd = { success = 0.9 } }\n[routing]\ndefault_model = \"cheap\"\n\
          escalate_if = [{ when = \"confidence < 0.5\", model = \"odd\" }]\n\
          [[spend_limits]]\nlimit = \"$5/day\"\nthen = { smaller_model = \"dear\" }\n";
     assert_eq!(priced(escalating), []);

@@ -1,6 +1,6 @@
 //! What a bad file is told.
 
-use crate::support::{SMALL, load, small};
+use crate::support::{DESK, SMALL, load, small};
 use scenarios::{ProblemKind as Kind, Problems};
 
 fn refused(overrides: &[&str]) -> Problems {
@@ -213,4 +213,57 @@ fn an_override_may_add_a_name_and_has_to_complete_it() {
     let told = |text: &str| warnings.iter().filter(|w| w.message.contains(text)).count();
     assert_eq!(told("this adds `drft`, beside `draft`; is it misspelt?"), 1, "{warnings:?}");
     assert_eq!(told("this adds"), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_number_in_quotes_is_told_what_to_write() {
+    for (written, help) in [
+        ("60/min", Some("write the bare number: 60")),
+        ("7", Some("write the bare number: 7")),
+        ("60/s", None),
+        ("sixty", None),
+    ] {
+        let problems = load(DESK, &[&format!("providers.mini.rpm='{written}'")]);
+        let problems = problems.map(|_| ()).expect_err(written);
+        let [problem] = problems.list.as_slice() else { panic!("{problems}") };
+        assert_eq!((problem.kind, problem.help.as_deref()), (Kind::WrongType, help), "{problems}");
+    }
+}
+
+#[test]
+fn a_length_that_nobody_wrote_is_told_to_be_the_models() {
+    let starter = scenarios::library::find("starter").expect("shipped");
+    let told = |args: &str| {
+        let args = [format!("pools.h100-small.engine_args={args}")];
+        let problems =
+            scenarios::load_library(starter, None, &args).map(|_| ()).expect_err(args[0].as_str());
+        let [problem] = problems.list.as_slice() else { panic!("{problems}") };
+        (problem.message.clone(), problem.help.clone().unwrap_or_default())
+    };
+    let (message, help) = told("{ gpu_memory_utilization = 0.3 }");
+    assert!(message.contains("it is the model's own"), "{message}");
+    let most = help
+        .strip_prefix("write engine_args = { max_model_len = ")
+        .and_then(|rest| rest.strip_suffix(" }"));
+    let most: u32 = most.expect(&help).parse().expect(&help);
+    assert_eq!(most % 16, 0);
+    let (message, help) = told("{ gpu_memory_utilization = 0.3, max_model_len = 100000 }");
+    assert!(!message.contains("the model's own"), "{message}");
+    assert_eq!(help, format!("write max_model_len = {most}"));
+    let fits = [format!(
+        "pools.h100-small.engine_args={{ gpu_memory_utilization = 0.3, max_model_len = {most} }}"
+    )];
+    assert!(scenarios::load_library(starter, None, &fits).is_ok(), "what is advised is accepted");
+}
+
+#[test]
+fn one_missing_quote_is_not_told_twice() {
+    let text = format!(
+        "{SMALL}\n[routing]\ndefault_model = \"small\"\nescalate_if = [{{ when = \"intent == 'a', model = \"small\" }}]\n"
+    );
+    let problems = load(&text, &[]).map(|_| ()).expect_err("refused");
+    for (at, problem) in problems.list.iter().enumerate() {
+        assert!(!problems.list[..at].contains(problem), "{problems}");
+    }
+    assert!(problems.list.len() > 1, "{problems}");
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{load, small};
 use scenarios::resolved::{Comparison, Limit, Origin, Replications, Subject};
+use scenarios::{library, load_library};
 use sim::dist::LengthLaw;
 use sim::ids::ModelId;
 use sim::units::{Money, Span};
@@ -123,6 +124,30 @@ fn an_overloaded_pool_is_warned_about() {
     assert!(calm.offered_load[0].is_some_and(|load| (0.0..1.0).contains(&load)));
     let hot = small(&["traffic.web.arrivals.rate=4000/s"]).expect("a good scenario");
     assert!(hot.warnings.iter().any(|w| w.message.contains("offered load")), "{:?}", hot.warnings);
+}
+
+/// A shared prefix is computed once; what a cache may find and nobody can foretell is said not to
+/// be counted.
+#[test]
+fn an_estimate_of_the_load_knows_the_prefix_cache() {
+    let told = |name: &str, changes: &[&str]| {
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        let shipped = library::find(name).expect("shipped");
+        let resolved = load_library(shipped, None, &changes).unwrap_or_else(|e| panic!("{e}"));
+        let load = resolved.warnings.into_iter().find(|w| w.message.contains("offered load"));
+        load.map_or_else(String::new, |warning| warning.message)
+    };
+    let (busy, plain) =
+        ("traffic.chat.scale=3x", "pools.h100.engine_args.enable_prefix_caching=false");
+    assert_eq!(told("self-hosted", &[busy]), "");
+    assert!(told("self-hosted", &[busy, plain]).contains("without end"));
+    assert!(told("self-hosted", &["traffic.chat.scale=6x"]).contains("without end"));
+    // A thousand system prompts do not fit, so how often one is found depends on the run.
+    let many = "traffic.chat.prefix.distinct=1000";
+    assert!(told("self-hosted", &[busy, many]).starts_with("without hits in the prefix cache"));
+    assert!(told("self-hosted", &[busy, many, plain]).contains("without end"));
+    let recorded = told("mooncake-prefix-cache", &["traffic.chat.trace.scale=8x"]);
+    assert!(recorded.starts_with("without hits in the prefix cache"), "{recorded}");
 }
 
 #[test]
