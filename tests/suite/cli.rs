@@ -329,7 +329,7 @@ fn a_warning_is_told_once() {
     let hot = "run chat.toml --set traffic.web.arrivals.rate=4000/s --set scenario.horizon=2s";
     for format in ["text", "md"] {
         let ended = folder.run(&format!("{hot} --format {format}"));
-        assert_eq!(ended.out.matches("chat.toml:").count(), 1, "{}", ended.out);
+        assert_eq!(ended.out.matches("offered load is").count(), 1, "{}", ended.out);
         assert_eq!(ended.err, "", "{format}");
     }
 }
