@@ -100,14 +100,15 @@ fn a_stable_verdict_says_what_was_refused() {
 /// Counted and shown only where an answer stood.
 #[test]
 fn answers_that_stood_have_a_column_of_their_own() {
-    for kept in [0, 4_321] {
+    // Ten replications.
+    for kept in [0, 43_210] {
         let mut result = crate::tasks::everything();
         result.tasks[0].work.as_mut().expect("tasks of several steps").kept_answers = kept;
         let report = fixture::report(&result);
         let (text, document) = (text::render(&report, false, 100), json::render(&report));
         assert_eq!(text.contains("kept: calls"), kept > 0, "{text}");
         assert_eq!(text.contains("4,321"), kept > 0, "{text}");
-        assert_eq!(document.contains("\"kept_answers\": 4321"), kept > 0, "{document}");
+        assert_eq!(document.contains("\"kept_answers\": 43210"), kept > 0, "{document}");
         assert_eq!(document.contains("kept_answers"), kept > 0, "{document}");
     }
 }
