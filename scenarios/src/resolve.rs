@@ -17,6 +17,7 @@ mod objectives;
 mod people;
 mod policy;
 mod priorities;
+mod room;
 mod steps;
 mod tasks;
 mod traffic;
