@@ -92,3 +92,67 @@ fn what_routing_may_choose_gives_room() {
     let rule = "escalate_if = [{ when = \"prompt_tokens > 1000\", model = \"other\" }]\n";
     assert_eq!(longest_prompt(&loaded(&(text + rule), &[])), 128_000 - 100);
 }
+
+/// A part of one call, done twice by each task; a million tokens cost a dollar in, ten out.
+const PART: &str = r#"
+[scenario]
+horizon = "10m"
+
+[traffic.web]
+task = "whole"
+arrivals = { kind = "constant", rate = "1/s" }
+
+[tasks.whole]
+steps = [{ sub_task = "part", loop = 2 }]
+
+[tasks.part]
+steps = [{ model_call = { input = { kind = "fixed", tokens = 10 }, output = { kind = "fixed", tokens = 11 } } }]
+
+[providers.p]
+input = "$1/Mtok"
+output = "$10/Mtok"
+ttft = { kind = "fixed", length = "1ms" }
+tpot = { kind = "fixed", length = "1us" }
+max_context = 10000
+"#;
+
+/// Tasks that ended, and what all calls cost, in millionths of a dollar.
+fn bill(text: &str) -> ([u64; 2], i128) {
+    let scenario = loaded(text, &["scenario.replications=1"]).scenario;
+    let outcome = sim::Simulation::new(&scenario, 1, 0).run();
+    let tasks = [0, 1].map(|task: usize| outcome.tasks[task].succeeded);
+    let spent = outcome.tasks.iter().map(|task| task.spend.0).sum::<i128>();
+    (tasks, spent / (sim::units::Money::PICO_PER_DOLLAR / 1_000_000))
+}
+
+/// 10 · $1 + 11 · $10 a million are 120 millionths of a dollar a call.
+#[test]
+fn a_part_of_one_call_has_the_lengths_that_the_call_states() {
+    let ([whole, part], spent) = bill(PART);
+    assert!(whole > 590 && part == 0, "{whole} {part}");
+    assert_eq!(spent, i128::from(whole) * 2 * 120);
+}
+
+/// A request of the part's own traffic, of 100 and 20 tokens, costs 300 millionths; the part costs
+/// what it did.
+#[test]
+fn a_part_that_traffic_starts_too_has_the_lengths_of_that_request_there_alone() {
+    let direct = r#"
+[traffic.direct]
+task = "part"
+arrivals = { kind = "constant", rate = "1/s" }
+input = { kind = "fixed", tokens = 100 }
+output = { kind = "fixed", tokens = 20 }
+"#;
+    let ([whole, part], spent) = bill(&(PART.to_owned() + direct));
+    assert!(whole > 590 && part > 590, "{whole} {part}");
+    assert_eq!(spent, i128::from(whole) * 2 * 120 + i128::from(part) * 300);
+}
+
+#[test]
+fn a_part_of_one_call_may_have_a_prefix_when_no_request_starts_it() {
+    let text =
+        PART.replace("model_call = { input", "model_call = { prefix = { tokens = 90 }, input");
+    let ([whole, _], spent) = bill(&text);
+    assert_eq!(spent, i128::from(whole) * 2 * 210);
+}

@@ -38,7 +38,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let place = (task, execution.step);
         let prompt = self.prompt(root, spec, place, question);
         let kit = &self.world.steps[task.index()][execution.step as usize];
-        let of_request = spec.lengths == CallLengths::Request;
+        let of_request = spec.lengths.are_of_request(task != root.account.task);
         let call = Call {
             execution: (!spec.background).then_some(execution),
             root: root_handle,
@@ -98,7 +98,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let request = &root.request;
         let kit = &self.world.steps[task.index()][step as usize];
         match (&spec.lengths, &kit.prompts) {
-            (CallLengths::Drawn(_), Some(prompts)) => prompts.draw(question, root.keep),
+            (_, Some(prompts)) if !spec.lengths.are_of_request(task != root.account.task) => {
+                prompts.draw(question, root.keep)
+            }
             (CallLengths::Memory, _) => {
                 let segments = request.said(root.written);
                 let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
@@ -170,7 +172,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
         call.path.spend(Driver::Tools, now);
         let (place, root) = (call.place, call.root);
-        let of_request = self.call_spec(place).is_some_and(|s| s.lengths == CallLengths::Request);
+        let as_part = place.0 != call.account.task;
+        let of_request =
+            self.call_spec(place).is_some_and(|spec| spec.lengths.are_of_request(as_part));
         if let (true, Some(root)) = (of_request, self.flow.roots.get_mut(root)) {
             root.written = found.output.0;
         }
@@ -310,7 +314,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             if seen {
                 root.first_token = delivered.first_token;
                 root.premium |= super::people::is_premium(scenario, root, attempt.model);
-                if spec.lengths == CallLengths::Request {
+                if spec.lengths.are_of_request(place.0 != root.account.task) {
                     root.written = delivered.outputs;
                 }
             }
