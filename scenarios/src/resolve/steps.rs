@@ -89,7 +89,10 @@ impl Resolver<'_> {
         let file = place.file();
         // Everything is looked at before anything is given up.
         let when = match &file.when {
-            Some(text) => self.condition(text).map(Some),
+            Some(text) => self.condition(text).map(|when| {
+                self.warn_of_unknown_to_steps(text, &when);
+                Some(when)
+            }),
             None => Some(None),
         };
         let check = self.check(place);

@@ -118,12 +118,9 @@ impl Resolver<'_> {
         }
     }
 
-    /// Names of steps: as written, or by their place in the list.
+    /// Names of steps, which are to be different.
     fn step_names(&self, steps: &[StepFile]) -> Vec<String> {
-        let name = |(at, step): (usize, &StepFile)| {
-            step.id.as_ref().map_or_else(|| format!("step-{}", at + 1), |id| id.value.clone())
-        };
-        let names: Vec<String> = steps.iter().enumerate().map(name).collect();
+        let names = names_of(steps);
         let mut seen = BTreeSet::new();
         for (name, step) in names.iter().zip(steps) {
             if !seen.insert(name) {
@@ -290,6 +287,14 @@ impl Resolver<'_> {
         }
         all
     }
+}
+
+/// Names of steps: as written, or by their place in the list.
+pub(super) fn names_of(steps: &[StepFile]) -> Vec<String> {
+    let name = |(at, step): (usize, &StepFile)| {
+        step.id.as_ref().map_or_else(|| format!("step-{}", at + 1), |id| id.value.clone())
+    };
+    steps.iter().enumerate().map(name).collect()
 }
 
 /// `a → b → a`.

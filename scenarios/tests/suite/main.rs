@@ -2,6 +2,7 @@
 
 mod files;
 mod hostile;
+mod idle;
 mod lengths;
 mod mixes;
 mod policies;
