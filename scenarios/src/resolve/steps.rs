@@ -332,12 +332,11 @@ impl Resolver<'_> {
             }
         };
         let prefix = file.prefix.as_ref();
-        if own.is_none() || place.sizes == Sizes::OwnAsPart {
-            if let Some(prefix) = prefix {
-                let message = "the call has the prompt of the request, which has its own prefix";
-                let problem = Problem::new(ProblemKind::Conflict, &prefix.tokens.site, message);
-                self.push(problem.help("write the prefix beside the source, in [traffic.NAME]"));
-            }
+        let has_that_of_request = own.is_none() || place.sizes == Sizes::OwnAsPart;
+        if let Some(prefix) = prefix.filter(|_| has_that_of_request) {
+            let message = "the call has the prompt of the request, which has its own prefix";
+            let problem = Problem::new(ProblemKind::Conflict, &prefix.tokens.site, message);
+            self.push(problem.help("write the prefix beside the source, in [traffic.NAME]"));
         }
         let Some((input, output)) = own else { return Some(CallLengths::Request) };
         let correlation = file.correlation.as_ref().map_or(0.0, |c| c.value);
