@@ -10,6 +10,7 @@ mod backends;
 mod engine;
 mod fleet;
 mod graph;
+mod idle;
 mod inert;
 mod load;
 mod models;
@@ -18,6 +19,7 @@ mod objectives;
 mod people;
 mod policy;
 mod priorities;
+mod room;
 mod steps;
 mod tasks;
 mod traffic;
@@ -147,10 +149,11 @@ pub(crate) fn resolve(
     let settings = file.settings.as_ref();
     let horizon = settings.and_then(|settings| resolver.horizon(settings, &traces));
     // Without a horizon the sources can still be checked, against a day.
-    let sources = resolver.sources(horizon.unwrap_or(Span::from_secs(86_400)), &traces);
+    let assumed = horizon.unwrap_or(Span::from_secs(86_400));
+    let sources = resolver.sources(assumed, &traces);
     let objectives = resolver.objectives();
-    resolver.check_use(&sources);
-    let offered_load = resolver.offered_load(&sources, horizon.unwrap_or(Span::from_secs(86_400)));
+    resolver.check_use(&sources, assumed);
+    let offered_load = resolver.offered_load(&sources, assumed);
 
     let (settings, horizon) = (settings?, horizon?);
     let site = settings.horizon.as_ref().map_or(&settings.site, |horizon| &horizon.site);
@@ -315,7 +318,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Things that are declared and not used, and a scenario without any traffic.
-    fn check_use(&self, sources: &[traffic::Source]) {
+    fn check_use(&self, sources: &[traffic::Source], horizon: Span) {
         let file = self.file;
         for (missing, what) in [
             (file.traffic.is_empty(), "traffic"),
@@ -329,6 +332,7 @@ impl<'a> Resolver<'a> {
             }
         }
         let started: BTreeSet<TaskId> = sources.iter().map(|source| source.spec.task).collect();
+        self.warn_of_idle_keys(horizon, &started);
         let used: BTreeSet<usize> = started.iter().flat_map(|&task| self.parts(task)).collect();
         let mut models: BTreeSet<ModelId> = self.policy.reached.clone();
         let (mut tools, mut intents) = (BTreeSet::new(), BTreeSet::new());

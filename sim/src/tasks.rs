@@ -76,7 +76,7 @@ impl TaskSpec {
     #[must_use]
     pub fn request_model(&self) -> Option<ModelId> {
         self.graph.steps.iter().find_map(|step| match &step.work {
-            Work::ModelCall(call) if call.lengths == CallLengths::Request => call.model,
+            Work::ModelCall(call) if call.lengths.are_of_request(false) => call.model,
             _ => None,
         })
     }
@@ -172,9 +172,24 @@ pub enum CallLengths {
     Request,
     /// Drawn for this call.
     Drawn(LengthsSpec),
+    /// Drawn for this call where its task is a part of another; where a request starts the task,
+    /// those of the request.
+    DrawnAsPart(LengthsSpec),
     /// The conversation so far in, a summary out: the call that keeps a memory. The step is left
     /// out after turns at which the conversation is not condensed.
     Memory,
+}
+
+impl CallLengths {
+    /// Whether they are those of the request; `as_part`: in a task that is a part of another.
+    #[must_use]
+    pub fn are_of_request(&self, as_part: bool) -> bool {
+        match self {
+            CallLengths::Request => true,
+            CallLengths::DrawnAsPart(_) => !as_part,
+            CallLengths::Drawn(_) | CallLengths::Memory => false,
+        }
+    }
 }
 
 /// Use of a tool.

@@ -8,7 +8,7 @@ use super::Resolver;
 use super::names::implied_models;
 use crate::file::{ModelFile, ScenarioFile};
 use crate::problem::{At, ProblemKind};
-use sim::ids::{Backend, ModelId};
+use sim::ids::Backend;
 use sim::scenario::{BackendChoice, ModelSpec, Serving};
 use sim::tasks::Quality;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,33 +85,5 @@ impl Resolver<'_> {
         let of = |at: usize| own.and_then(|own| own.get(&at)).copied().unwrap_or(SURE);
         let all = || (0..self.intents.len()).map(of);
         if all().all(|quality| quality == SURE) { Vec::new() } else { all().collect() }
-    }
-
-    /// Prompt plus output tokens that every backend of a model admits; of any model, when routing
-    /// decides, what the roomiest one admits.
-    pub(super) fn room(&self, model: Option<ModelId>) -> Option<u32> {
-        match model {
-            Some(model) => {
-                let backends = &self.models.get(model.index())?.served_by;
-                backends.iter().filter_map(|serving| self.backend_room(serving.backend)).min()
-            }
-            None => {
-                let all = 0..self.models.len();
-                all.filter_map(|at| self.room(Some(ModelId(super::names::number(at))))).max()
-            }
-        }
-    }
-
-    fn backend_room(&self, backend: Backend) -> Option<u32> {
-        match backend {
-            Backend::Pool(pool) => {
-                let pool = self.pools.get(pool.index()).and_then(Option::as_ref)?;
-                Some(pool.spec.engine.max_model_len.0)
-            }
-            Backend::Remote(remote) => {
-                let remote = self.remotes.get(remote.index()).and_then(Option::as_ref)?;
-                Some(remote.max_context)
-            }
-        }
     }
 }

@@ -60,6 +60,13 @@ impl Policy {
         self.guards.get(model.index()).is_some_and(|guards| !guards.admission.shed.is_empty())
     }
 
+    /// Whether a kind of task has neither an SLO nor a latency budget.
+    pub(super) fn has_no_latency_limit(&self, task: TaskId) -> bool {
+        let at = task.index();
+        let budget = self.budgets.get(at).and_then(|budget| budget.max_latency);
+        budget.is_none() && self.slos.get(at).is_none_or(Option::is_none)
+    }
+
     /// The tasks with their budgets and SLOs, and their tools with their caches.
     pub(super) fn complete(&self, tasks: impl Iterator<Item = Task>) -> Vec<TaskSpec> {
         let limits = self.budgets.iter().zip(&self.slos);

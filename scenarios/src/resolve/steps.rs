@@ -32,6 +32,18 @@ pub(super) struct Place<'a> {
     pub(super) at: usize,
     /// Steps that each step waits for, by their places in the file.
     pub(super) waits_for: &'a [Vec<usize>],
+    pub(super) sizes: Sizes,
+}
+
+/// Whose lengths a call has that states some.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sizes {
+    /// Its own.
+    Own,
+    /// Those of the request: the call is the whole task, done once, so it is the request.
+    OfRequest,
+    /// As before where a request starts the task, its own where the task is a part of another.
+    OwnAsPart,
 }
 
 /// A step without its name and place.
@@ -69,12 +81,6 @@ impl<'a> Place<'a> {
         }
         seen[other]
     }
-
-    /// Whether the step is the whole task, done once: its call is the request.
-    fn is_alone(&self) -> bool {
-        let file = self.file();
-        self.steps.len() == 1 && file.loops.is_none() && file.parallel.is_none()
-    }
 }
 
 impl Resolver<'_> {
@@ -83,7 +89,10 @@ impl Resolver<'_> {
         let file = place.file();
         // Everything is looked at before anything is given up.
         let when = match &file.when {
-            Some(text) => self.condition(text).map(Some),
+            Some(text) => self.condition(text).map(|when| {
+                self.warn_of_unknown_to_steps(text, &when);
+                Some(when)
+            }),
             None => Some(None),
         };
         let check = self.check(place);
@@ -286,15 +295,15 @@ impl Resolver<'_> {
             decisive: flag(&file.decisive, !checks && !memory),
             background: flag(&file.background, memory),
         };
-        let drawn = matches!(spec.lengths, CallLengths::Drawn(_));
+        let drawn = matches!(spec.lengths, CallLengths::Drawn(_) | CallLengths::DrawnAsPart(_));
         let means = file.input.as_ref().zip(file.output.as_ref()).filter(|_| drawn);
         let prefix = spec.prefix.as_ref().map_or(0.0, |prefix| f64::from(prefix.tokens));
         let means = means.map(|(input, output)| (prefix + input.mean(), output.mean()));
         Some((spec, means))
     }
 
-    /// Where the lengths of a call come from. A task that is one call has those of its request,
-    /// and a call that states none; `None` when a problem was reported.
+    /// Where the lengths of a call come from. A task that is one call and that a request starts
+    /// has those of its request, and so has a call that states none; `None` when a problem was reported.
     fn call_lengths(
         &self,
         place: &Place<'_>,
@@ -310,9 +319,11 @@ impl Resolver<'_> {
                 }
                 return Some(CallLengths::Memory);
             }
-            (None, Some(input), Some(output)) if !place.is_alone() => Some((input, output)),
+            (None, Some(input), Some(output)) if place.sizes != Sizes::OfRequest => {
+                Some((input, output))
+            }
             (None, None, None) => None,
-            _ if place.is_alone() => None,
+            _ if place.sizes != Sizes::Own => None,
             _ => {
                 let message = "`input` and `output` go together";
                 let problem = Problem::new(ProblemKind::MissingKey, &file.site, message);
@@ -321,18 +332,21 @@ impl Resolver<'_> {
             }
         };
         let prefix = file.prefix.as_ref();
-        let Some((input, output)) = own else {
-            if let Some(prefix) = prefix {
-                let message = "the call has the prompt of the request, which has its own prefix";
-                let problem = Problem::new(ProblemKind::Conflict, &prefix.tokens.site, message);
-                self.push(problem.help("write the prefix beside the source, in [traffic.NAME]"));
-            }
-            return Some(CallLengths::Request);
-        };
+        let has_that_of_request = own.is_none() || place.sizes == Sizes::OwnAsPart;
+        if let Some(prefix) = prefix.filter(|_| has_that_of_request) {
+            let message = "the call has the prompt of the request, which has its own prefix";
+            let problem = Problem::new(ProblemKind::Conflict, &prefix.tokens.site, message);
+            self.push(problem.help("write the prefix beside the source, in [traffic.NAME]"));
+        }
+        let Some((input, output)) = own else { return Some(CallLengths::Request) };
         let correlation = file.correlation.as_ref().map_or(0.0, |c| c.value);
         let prefix = prefix.map_or(0, |prefix| prefix.tokens.value);
         let room = self.room(model);
-        self.fit_drawn(input, output, correlation, prefix, room).map(CallLengths::Drawn)
+        let lengths = self.fit_drawn(input, output, correlation, prefix, room)?;
+        Some(match place.sizes {
+            Sizes::OwnAsPart => CallLengths::DrawnAsPart(lengths),
+            Sizes::Own | Sizes::OfRequest => CallLengths::Drawn(lengths),
+        })
     }
 
     /// What is asked; `None` when a problem was reported.

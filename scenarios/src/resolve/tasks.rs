@@ -7,7 +7,7 @@
 
 use super::graph::order;
 use super::names::number;
-use super::steps::{Demand, Lowered, Place};
+use super::steps::{Demand, Lowered, Place, Sizes};
 use super::traffic::stream_key;
 use super::{Names, Resolver};
 use crate::file::{StepFile, TaskFile, WorkFile};
@@ -83,13 +83,14 @@ impl Resolver<'_> {
         };
         let mut position = vec![0; steps.len()];
         order.iter().enumerate().for_each(|(at, &step)| position[step] = at);
+        let sizes = self.sizes(name, steps);
         let mut whole = Some(Vec::new());
         for &at in &order {
             let mut after: Vec<u32> =
                 waits_for[at].iter().map(|&before| number(position[before])).collect();
             after.sort_unstable();
-            let place =
-                Place { steps, names: &names, position: &position, at, waits_for: &waits_for };
+            let (names, position, waits_for) = (&names, &position, &waits_for);
+            let place = Place { steps, names, position, at, waits_for, sizes };
             let lowered = self.step(&place).map(|lowered| {
                 let key = stream_key(&format!("{}/{}", name.value, names[at]));
                 with_name(lowered, &names[at], key, after, &steps[at])
@@ -104,12 +105,25 @@ impl Resolver<'_> {
         Some(Task { spec: spec(&name.value, file, steps), demands })
     }
 
-    /// Names of steps: as written, or by their place in the list.
+    /// Whose lengths the calls of a task have that state some.
+    fn sizes(&self, name: &At<String>, steps: &[StepFile]) -> Sizes {
+        let [StepFile { loops: None, parallel: None, .. }] = steps else { return Sizes::Own };
+        let of_this = |task: &At<String>| task.value == name.value;
+        let mut works = self.file.tasks.iter().flat_map(|(_, task)| &task.steps);
+        let is_part = works.any(|step| {
+            step.work.iter().any(|work| matches!(work, WorkFile::SubTask(task) if of_this(task)))
+        });
+        let mut started = self.file.traffic.iter().filter_map(|(_, traffic)| traffic.task.as_ref());
+        match (is_part, started.any(of_this)) {
+            (true, true) => Sizes::OwnAsPart,
+            (true, false) => Sizes::Own,
+            (false, _) => Sizes::OfRequest,
+        }
+    }
+
+    /// Names of steps, which are to be different.
     fn step_names(&self, steps: &[StepFile]) -> Vec<String> {
-        let name = |(at, step): (usize, &StepFile)| {
-            step.id.as_ref().map_or_else(|| format!("step-{}", at + 1), |id| id.value.clone())
-        };
-        let names: Vec<String> = steps.iter().enumerate().map(name).collect();
+        let names = names_of(steps);
         let mut seen = BTreeSet::new();
         for (name, step) in names.iter().zip(steps) {
             if !seen.insert(name) {
@@ -200,7 +214,10 @@ impl Resolver<'_> {
     /// Models that get prompts with the lengths of the request, parts of the task included; `None`
     /// among them: routing decides.
     pub(super) fn request_models(&self, task: TaskId) -> BTreeSet<Option<ModelId>> {
-        let calls = self.calls(task).filter(|call| call.lengths == CallLengths::Request);
+        let calls = self.parts(task).into_iter().flat_map(|at| {
+            let as_part = at != task.index();
+            self.calls_of(at).filter(move |call| call.lengths.are_of_request(as_part))
+        });
         calls.map(|call| call.model).collect()
     }
 
@@ -211,8 +228,13 @@ impl Resolver<'_> {
 
     /// Different model calls of a task and its parts.
     pub(super) fn calls(&self, task: TaskId) -> impl Iterator<Item = &ModelCallSpec> {
-        let tasks = self.parts(task).into_iter().filter_map(|at| self.tasks.get(at)?.as_ref());
-        let steps = tasks.flat_map(|task| &task.spec.graph.steps);
+        self.parts(task).into_iter().flat_map(|at| self.calls_of(at))
+    }
+
+    /// Model calls of a task without its parts.
+    fn calls_of(&self, task: usize) -> impl Iterator<Item = &ModelCallSpec> {
+        let task = self.tasks.get(task).and_then(Option::as_ref);
+        let steps = task.into_iter().flat_map(|task| &task.spec.graph.steps);
         steps.filter_map(|step| match &step.work {
             Work::ModelCall(call) => Some(call),
             _ => None,
@@ -242,8 +264,9 @@ impl Resolver<'_> {
         let mut all = Vec::new();
         let mut open = vec![(task, 1.0)];
         let mut visits = 0;
-        while let Some((task, times)) = open.pop() {
-            let Some(Some(task)) = self.tasks.get(task.index()) else { continue };
+        while let Some((at, times)) = open.pop() {
+            let as_part = at != task;
+            let Some(Some(task)) = self.tasks.get(at.index()) else { continue };
             for (step, demand) in task.spec.graph.steps.iter().zip(&task.demands) {
                 visits += 1;
                 if visits > MOST_VISITS {
@@ -253,7 +276,9 @@ impl Resolver<'_> {
                 match &step.work {
                     _ if !demand.certain => {}
                     Work::ModelCall(call) if call.lengths != CallLengths::Memory => {
-                        let (lengths, prefix) = (demand.lengths, call.prefix.as_ref());
+                        let of_request = call.lengths.are_of_request(as_part);
+                        let lengths = demand.lengths.filter(|_| !of_request);
+                        let prefix = call.prefix.as_ref().filter(|_| !of_request);
                         let expected = |model| Expected { model, times, lengths, prefix };
                         all.extend(
                             call.model.or(self.policy.usual_model(call.intent)).map(expected),
@@ -266,6 +291,14 @@ impl Resolver<'_> {
         }
         all
     }
+}
+
+/// Names of steps: as written, or by their place in the list.
+pub(super) fn names_of(steps: &[StepFile]) -> Vec<String> {
+    let name = |(at, step): (usize, &StepFile)| {
+        step.id.as_ref().map_or_else(|| format!("step-{}", at + 1), |id| id.value.clone())
+    };
+    steps.iter().enumerate().map(name).collect()
 }
 
 /// `a → b → a`.

@@ -10,6 +10,7 @@ mod fit;
 mod mix;
 mod sessions;
 
+use super::room::Room;
 use super::{Resolver, mean_rate};
 use crate::file::{
     ArrivalsFile, CallFile, ClientFile, Lengths, StepFile, TraceFile, TrafficFile, WorkFile,
@@ -79,8 +80,8 @@ struct Common<'a> {
     people: People,
     scaling: Scaling,
     horizon: Span,
-    /// Prompt plus output tokens the serving backends admit; `None` when unknown.
-    room: Option<u32>,
+    /// Prompt plus output tokens that some backend of every call admits; `None` when unknown.
+    room: Option<Room>,
 }
 
 impl Resolver<'_> {

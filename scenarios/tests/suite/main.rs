@@ -2,7 +2,9 @@
 
 mod files;
 mod hostile;
+mod idle;
 mod inert;
+mod lengths;
 mod mixes;
 mod policies;
 mod problems;

@@ -396,7 +396,7 @@ fn priced(policy: &str) -> Vec<(String, String)> {
 fn a_smaller_model_that_costs_more_is_warned_about() {
     let limit = |model: &str, smaller: &str| {
         priced(&format!(
-            "[routing]\ndefault_model = \"{model}\"\n[[spend_limits]]\nlimit = \"$5/day\"\n\
+            "[routing]\ndefault_model = \"{model}\"\n[[spend_limits]]\nlimit = \"$5/hour\"\n\
              then = {{ smaller_model = \"{smaller}\" }}\n"
         ))
     };
@@ -410,7 +410,7 @@ fn a_smaller_model_that_costs_more_is_warned_about() {
     // It also replaces what doubtful answers escalate to.
     let escalating = "[intents.other]\nquality = { cheap = { success = 0.9 }, dear = { success = 0.9 }, odd = { success = 0.9 } }\n[routing]\ndefault_model = \"cheap\"\n\
          escalate_if = [{ when = \"confidence < 0.5\", model = \"odd\" }]\n\
-         [[spend_limits]]\nlimit = \"$5/day\"\nthen = { smaller_model = \"dear\" }\n";
+         [[spend_limits]]\nlimit = \"$5/hour\"\nthen = { smaller_model = \"dear\" }\n";
     assert_eq!(priced(escalating), []);
 
     let rung = "[routing]\ndefault_model = \"cheap\"\n[budgets.chat]\nmax_model_calls = 1\n\
@@ -421,7 +421,7 @@ fn a_smaller_model_that_costs_more_is_warned_about() {
         "{told:?}"
     );
     // A pool is rented whether it is called or not.
-    let pool = good("[[spend_limits]]\nlimit = \"$5/day\"\nthen = { smaller_model = \"mid\" }\n");
+    let pool = good("[[spend_limits]]\nlimit = \"$5/hour\"\nthen = { smaller_model = \"mid\" }\n");
     assert!(pool.warnings.is_empty(), "{:?}", pool.warnings);
 }
 

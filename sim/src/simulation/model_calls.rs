@@ -38,7 +38,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let place = (task, execution.step);
         let prompt = self.prompt(root, spec, place, question);
         let kit = &self.world.steps[task.index()][execution.step as usize];
-        let of_request = spec.lengths == CallLengths::Request;
+        let of_request = spec.lengths.are_of_request(task != root.account.task);
         let call = Call {
             execution: (!spec.background).then_some(execution),
             root: root_handle,
@@ -99,7 +99,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let request = &root.request;
         let kit = &self.world.steps[task.index()][step as usize];
         match (&spec.lengths, &kit.prompts) {
-            (CallLengths::Drawn(_), Some(prompts)) => prompts.draw(question, root.keep),
+            (_, Some(prompts)) if !spec.lengths.are_of_request(task != root.account.task) => {
+                prompts.draw(question, root.keep)
+            }
             (CallLengths::Memory, _) => {
                 let segments = request.said(root.written);
                 let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
@@ -175,7 +177,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
         call.path.spend(Driver::Tools, now);
         let (place, root) = (call.place, call.root);
-        let of_request = self.call_spec(place).is_some_and(|s| s.lengths == CallLengths::Request);
+        let as_part = place.0 != call.account.task;
+        let of_request =
+            self.call_spec(place).is_some_and(|spec| spec.lengths.are_of_request(as_part));
         if let (true, Some(root)) = (of_request, self.flow.roots.get_mut(root)) {
             root.written = found.output.0;
         }
@@ -331,8 +335,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// What a task knows of the last answer to one of its calls.
     fn tell_root(&mut self, handle: Handle, found: &Found) {
         let Some(call) = self.flow.calls.get(handle) else { return };
+        let as_part = call.place.0 != call.account.task;
         let of_request =
-            self.call_spec(call.place).is_some_and(|spec| spec.lengths == CallLengths::Request);
+            self.call_spec(call.place).is_some_and(|spec| spec.lengths.are_of_request(as_part));
         // Of shadows and what is in the background it knows none.
         if let (Some(_), Some(root)) = (call.execution, self.flow.roots.get_mut(call.root)) {
             root.first_token = found.first_token;

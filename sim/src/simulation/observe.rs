@@ -9,7 +9,9 @@ use crate::event::RANK_OBSERVE;
 use crate::ids::{Backend, PoolId};
 use crate::ledger::{GpuAccount, Ledger};
 use crate::metrics::{Series, Window};
-use crate::outcome::{ModelOutcome, Outcome, PoolOutcome, RemoteOutcome, TaskOutcome, ToolOutcome};
+use crate::outcome::{
+    Answered, ModelOutcome, Outcome, PoolOutcome, RemoteOutcome, TaskOutcome, ToolOutcome,
+};
 use crate::record::Recorder;
 use crate::router::Signal;
 use crate::scenario::Scenario;
@@ -245,10 +247,13 @@ impl<R: Recorder> Simulation<'_, R> {
         }
     }
 
-    /// A plain task takes as long as its one call: counted once while the run lasts.
+    /// A plain task is its one call, and takes as long: counted once while the run lasts.
     fn count_plain_calls(&mut self) {
-        for (task, model) in self.outcome.tasks.iter().zip(&self.world.direct) {
+        for (task, model) in self.outcome.tasks.iter_mut().zip(&self.world.direct) {
             if let Some(model) = model {
+                let all = task.succeeded;
+                task.answered =
+                    Answered { calls: all, submissions: all, tasks: all, successes: all };
                 self.outcome.models[model.index()].e2e.merge(&task.latency);
             }
         }

@@ -262,11 +262,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let ending = if affair.harmed { Ending::Harmful } else { ending };
         let born = root.request.at;
         let latency = now - born;
-        let refused = match ending {
-            Ending::Refused => true,
-            Ending::Failed(failure) => !root.let_in && is_refusal(failure),
-            _ => false,
-        };
+        let refused = is_turned_away(root, ending);
         self.audit.leave(now, born);
         let success = ending == Ending::Success;
         let whole = since(born, path, now);
@@ -349,6 +345,15 @@ pub(super) fn is_premium(scenario: &Scenario, root: &Root, model: ModelId) -> bo
     let plan = people.tenants.and_then(|tenants| tenants.plan);
     let premium = plan.and_then(|plan| scenario.plans[plan.index()].premium.as_ref());
     premium.is_some_and(|premium| premium.models.contains(&model))
+}
+
+/// Whether nothing of a request was let in anywhere.
+fn is_turned_away(root: &Root, ending: Ending) -> bool {
+    match ending {
+        Ending::Refused => true,
+        Ending::Failed(failure) => !root.let_in && is_refusal(failure),
+        _ => false,
+    }
 }
 
 /// What a request waited for from its birth on: earlier submissions and what no path knows are

@@ -178,7 +178,7 @@ impl StepKit {
         match &step.work {
             Work::ModelCall(call) => StepKit {
                 prompts: match &call.lengths {
-                    CallLengths::Drawn(lengths) => {
+                    CallLengths::Drawn(lengths) | CallLengths::DrawnAsPart(lengths) => {
                         Some(Prompts::new(lengths, call.prefix.as_ref(), step.key, charts))
                     }
                     CallLengths::Request | CallLengths::Memory => None,
@@ -211,7 +211,7 @@ impl Scenario {
                 && model.guards == crate::resilience::GuardSpec::default()
                 && model.quality.is_empty()
         };
-        let plain = call.lengths == CallLengths::Request
+        let plain = call.lengths.are_of_request(false)
             && !call.background
             && !(call.cacheable && call.query.is_some())
             && step.when.is_none()

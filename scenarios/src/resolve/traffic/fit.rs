@@ -1,4 +1,4 @@
-//! Lengths against what the engines admit.
+//! Lengths against what the backends admit, the roomiest one that may get the call.
 //!
 //! Invariants: a random length is cut, with a warning when its own range is cut short; a fixed or
 //! recorded one that does not fit is an error.
@@ -6,6 +6,7 @@
 use crate::file::{Lengths, TrafficFile};
 use crate::problem::{Problem, ProblemKind};
 use crate::resolve::Resolver;
+use crate::resolve::room::Room;
 use sim::dist::{LengthLaw, LengthsSpec};
 use sim::workload::Trace;
 
@@ -17,10 +18,9 @@ impl Resolver<'_> {
         output: &Lengths,
         correlation: f64,
         prefix: u32,
-        room: Option<u32>,
+        room: Option<Room>,
     ) -> Option<LengthsSpec> {
-        // Without a known engine the other problems are still worth finding.
-        let room = room.unwrap_or(u32::MAX);
+        let Room { tokens: room, key } = room.unwrap_or(Room::UNKNOWN);
         let fixed = |lengths: &Lengths| match lengths.law {
             LengthLaw::Fixed(tokens) => Some(tokens),
             _ => None,
@@ -30,7 +30,7 @@ impl Resolver<'_> {
         if most_input == 0 || fixed(input).is_some_and(|tokens| tokens > most_input) {
             let message = format!(
                 "a request of {} prompt tokens{} and {written} output tokens does not fit \
-                 max_model_len = {room}",
+                 {key} = {room}",
                 fixed(input).unwrap_or(input.min),
                 if prefix > 0 { format!(" after a prefix of {prefix}") } else { String::new() },
             );
@@ -46,7 +46,7 @@ impl Resolver<'_> {
             let wanted = lengths.max.as_ref().map(|max| max.value).or(lengths.law_max());
             if let Some(wanted) = wanted.filter(|&wanted| wanted > most) {
                 let message = format!(
-                    "{what} lengths up to {wanted} are cut at {most}, what max_model_len = {room} admits"
+                    "{what} lengths up to {wanted} are cut at {most}, what {key} = {room} admits"
                 );
                 self.warn(&lengths.site, message);
             }
@@ -58,7 +58,7 @@ impl Resolver<'_> {
         };
         for (lengths, dist) in [(input, &spec.input), (output, &spec.output)] {
             if lengths.max.is_none() && fixed(lengths).is_none() {
-                let how = "what max_model_len leaves".to_owned();
+                let how = format!("what {key} leaves");
                 self.derived(&lengths.site.child("max").key, dist.max.to_string(), how);
             }
         }
@@ -66,8 +66,8 @@ impl Resolver<'_> {
     }
 
     /// Every recorded request has to fit, prompt and answer together.
-    pub(super) fn fit_recorded(&self, trace: &Trace, file: &TrafficFile, room: Option<u32>) {
-        let Some(room) = room else { return };
+    pub(super) fn fit_recorded(&self, trace: &Trace, file: &TrafficFile, room: Option<Room>) {
+        let Some(Room { tokens: room, key }) = room else { return };
         let size = |row: &sim::workload::TraceRow| u64::from(row.input) + u64::from(row.output);
         let too_long = trace.rows.iter().filter(|row| size(row) > u64::from(room)).count();
         if too_long == 0 {
@@ -77,10 +77,10 @@ impl Resolver<'_> {
         let site =
             file.trace.as_ref().and_then(|t| t.file.as_ref()).map_or(&file.site, |f| &f.site);
         let message = format!(
-            "{too_long} of {} recorded requests do not fit max_model_len = {room}",
+            "{too_long} of {} recorded requests do not fit {key} = {room}",
             trace.rows.len()
         );
         let problem = Problem::new(ProblemKind::DoesNotFit, site, message);
-        self.push(problem.help(format!("max_model_len = {largest} would admit all of them")));
+        self.push(problem.help(format!("{key} = {largest} would admit all of them")));
     }
 }

@@ -168,7 +168,7 @@ impl Resolver<'_> {
         }
         let rate = RateCurve { knots, period: None, spikes: spikes(common.file) };
         // One token is left for the other side of the request.
-        let most = common.room.map_or(u32::MAX, |room| room.saturating_sub(1).max(1));
+        let most = common.room.map_or(u32::MAX, |room| room.tokens.saturating_sub(1).max(1));
         let histogram = |weighted: &[(u32, f64)]| Lengths::histogram(weighted, most, &mix.site);
         let histograms = histogram(&client.input).zip(histogram(&client.output));
         let Some((input, output)) = histograms else { return };
@@ -190,9 +190,8 @@ impl Resolver<'_> {
         let used = tally.used;
         if let (true, Some(room)) = (tally.cut > 0, common.room) {
             let message = format!(
-                "lengths of {} of {used} clients are cut at what max_model_len = {room} \
-                         admits",
-                tally.cut
+                "lengths of {} of {used} clients are cut at what {} = {} admits",
+                tally.cut, room.key, room.tokens
             );
             self.warn(site, message);
         }
