@@ -12,6 +12,7 @@
 
 pub mod calibration;
 pub mod catalog;
+pub mod closed_loop;
 pub mod engine_preset;
 mod engine_rows;
 pub mod gpu;
@@ -20,6 +21,7 @@ pub mod kv_capacity;
 pub mod model;
 pub mod profile;
 pub mod roofline;
+pub mod serving;
 
 pub use calibration::{Calibration, CalibrationError, calibration};
 pub use catalog::{Catalog, CatalogError, catalog, engine_preset, gpu, hosted_model, model};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sim::units::Bytes;
 
 /// Number format of weights or of the KV cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Two bytes a number.

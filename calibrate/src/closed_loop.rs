@@ -1,0 +1,292 @@
+//! What a closed-loop benchmark measures on one replica.
+//!
+//! `concurrency` lanes start together; each sends a prompt, waits for the whole answer and sends the
+//! next, until all prompts are sent. Lengths are uniform integers from 80 % of the stated ones up to
+//! them, and answers run to their length whatever they say: so do the harnesses behind
+//! [`crate::serving`] draw them. Times are those a client sees: the host's work on a request lies
+//! between its sending and the engine.
+//!
+//! Invariants: the same benchmark on the same replica gives the same times, to the picosecond; every
+//! prompt is answered once.
+//!
+//! Deliberately absent: warm-up prompts, which leave nothing behind in an engine whose prompts
+//! share nothing; load from outside a benchmark (see `sim::Simulation`).
+
+use sim::dice::{Dice, Purpose, mix};
+use sim::engine::{Ended, EngineSpec, Replica, StepTime, Submission};
+use sim::units::{Span, Time};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Share of a stated length below which no length is drawn.
+const LEAST_SHARE: f64 = 0.8;
+
+/// A benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedLoop {
+    /// Lanes, at least 1.
+    pub concurrency: u32,
+    /// Longest prompt in tokens, at least 1.
+    pub input: u32,
+    /// Longest answer in tokens, at least 1.
+    pub output: u32,
+    /// Prompts in all, at least 1.
+    pub prompts: u32,
+}
+
+/// What a benchmark measures, means over its requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoopTimes {
+    /// From sending to the first token, seconds.
+    pub ttft: f64,
+    /// Between two tokens of an answer, seconds; 0 where no answer has two.
+    pub tpot: f64,
+    /// From the engine's receipt to the first iteration on a request, seconds.
+    pub waiting: f64,
+    /// How often a request lost its blocks, in all.
+    pub preemptions: u64,
+}
+
+/// Why a benchmark cannot run on a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request of {input} + {output} tokens never fits this replica")]
+pub struct TooLong {
+    /// Prompt tokens.
+    pub input: u32,
+    /// Answer tokens.
+    pub output: u32,
+}
+
+/// One lane's request on its way.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Time,
+    input: u32,
+    output: u32,
+}
+
+/// Runs a benchmark on an idle replica; `host` is the host's time for each request before the engine
+/// has it.
+///
+/// # Errors
+/// [`TooLong`] when its longest request does not fit.
+pub fn closed_loop(
+    spec: &EngineSpec,
+    step_time: &StepTime,
+    host: Span,
+    benchmark: ClosedLoop,
+) -> Result<LoopTimes, TooLong> {
+    let replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
+    let (input, output) = (benchmark.input, benchmark.output);
+    if !replica.accepts(input, output) {
+        return Err(TooLong { input, output });
+    }
+    let mut run = Run {
+        replica,
+        host,
+        benchmark,
+        sent: Vec::new(),
+        on_the_way: VecDeque::new(),
+        sums: Sums::default(),
+    };
+    Ok(run.to_the_end())
+}
+
+/// A benchmark under way.
+struct Run {
+    replica: Replica,
+    host: Span,
+    benchmark: ClosedLoop,
+    sent: Vec<Sent>,
+    /// Numbers of requests that the engine has not received yet, in the order in which they were
+    /// sent: all take the host equally long.
+    on_the_way: VecDeque<u32>,
+    sums: Sums,
+}
+
+/// Sums over the requests that were answered, in seconds.
+#[derive(Default)]
+struct Sums {
+    answered: u32,
+    ttft: f64,
+    waiting: f64,
+    tpot: f64,
+    /// Answers of two tokens or more.
+    gaps: u32,
+    preemptions: u64,
+}
+
+impl Run {
+    fn to_the_end(&mut self) -> LoopTimes {
+        let mut now = Time::ZERO;
+        for _ in 0..self.benchmark.concurrency.min(self.benchmark.prompts) {
+            self.send(now);
+        }
+        let mut ended = Vec::new();
+        while self.sums.answered < self.benchmark.prompts {
+            now = self.replica.boundary().min(self.next_receipt());
+            if self.replica.boundary() == now {
+                self.replica.complete(now, &mut ended);
+                self.answer(&mut ended, now);
+            }
+            while self.next_receipt() == now {
+                self.receive(now);
+            }
+            if self.replica.boundary() == Time::NEVER {
+                self.replica.schedule(now, &mut ended);
+                self.answer(&mut ended, now);
+            }
+        }
+        self.sums.means()
+    }
+
+    fn next_receipt(&self) -> Time {
+        let first = self.on_the_way.front();
+        first.map_or(Time::NEVER, |&number| self.sent[number as usize].at.after(self.host))
+    }
+
+    /// A lane sends its next prompt, if any is left.
+    fn send(&mut self, now: Time) {
+        let number = self.sent.len() as u32;
+        if number == self.benchmark.prompts {
+            return;
+        }
+        let key = mix(u64::from(self.benchmark.concurrency), u64::from(number));
+        let input = length(self.benchmark.input, &mut Dice::of(key, Purpose::Input));
+        let output = length(self.benchmark.output, &mut Dice::of(key, Purpose::Output));
+        self.sent.push(Sent { at: now, input, output });
+        self.on_the_way.push_back(number);
+    }
+
+    fn receive(&mut self, now: Time) {
+        let Some(number) = self.on_the_way.pop_front() else { return };
+        let Sent { input, output, .. } = self.sent[number as usize];
+        let id = mix(1, u64::from(number));
+        self.replica.submit(
+            now,
+            Submission {
+                call: number,
+                arrived: now,
+                prompt: input,
+                outputs: output,
+                ends_by_eos: false,
+                priority: 0,
+                segments: smallvec::smallvec![sim::workload::Segment { id, tokens: input }],
+                output_segment: mix(2, u64::from(number)),
+            },
+        );
+    }
+
+    /// Lanes whose answers are complete send on.
+    fn answer(&mut self, ended: &mut Vec<Ended>, now: Time) {
+        for end in ended.drain(..) {
+            let sent = self.sent[end.call as usize];
+            self.sums.add(&end, sent, self.host);
+            self.send(now);
+        }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, end: &Ended, sent: Sent, host: Span) {
+        self.answered += 1;
+        self.ttft += (end.first_token - sent.at).as_secs_f64();
+        self.waiting += (end.scheduled - sent.at.after(host)).as_secs_f64();
+        self.preemptions += u64::from(end.preemptions);
+        if end.outputs > 1 {
+            self.gaps += 1;
+            let decode = (end.ended - end.first_token).as_secs_f64();
+            self.tpot += decode / f64::from(end.outputs - 1);
+        }
+    }
+
+    fn means(&self) -> LoopTimes {
+        let answered = f64::from(self.answered.max(1));
+        LoopTimes {
+            ttft: self.ttft / answered,
+            tpot: self.tpot / f64::from(self.gaps.max(1)),
+            waiting: self.waiting / answered,
+            preemptions: self.preemptions,
+        }
+    }
+}
+
+/// A length up to `longest`.
+fn length(longest: u32, dice: &mut Dice) -> u32 {
+    let least = (f64::from(longest) * LEAST_SHARE) as u32;
+    let least = least.clamp(1, longest.max(1));
+    let span = f64::from(longest.max(1) - least + 1);
+    (least + (dice.uniform() * span) as u32).min(longest.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim::engine::SchedulingPolicy;
+    use sim::units::{Blocks, Tokens};
+
+    fn spec(blocks: u32) -> EngineSpec {
+        EngineSpec {
+            kv_blocks: Blocks(blocks),
+            block_size: Tokens(16),
+            max_num_batched_tokens: Tokens(8_192),
+            max_num_seqs: 256,
+            max_model_len: Tokens(16_384),
+            prefix_caching: false,
+            policy: SchedulingPolicy::Fcfs,
+            watermark: Blocks(0),
+            reserve_full_isl: true,
+            long_prefill_token_threshold: Tokens(0),
+            chunked_prefill: true,
+            async_scheduling: false,
+            max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
+            prefill_schedule_interval: 1,
+        }
+    }
+
+    fn millisecond() -> StepTime {
+        StepTime::constant(Span::from_millis(1)).expect("valid")
+    }
+
+    /// One lane, every iteration a millisecond: the host, then the prompt in one iteration.
+    #[test]
+    fn a_lane_alone_waits_for_the_host_and_its_iterations() {
+        let alone = ClosedLoop { concurrency: 1, input: 1_000, output: 100, prompts: 10 };
+        let host = Span::from_millis(15);
+        let times = closed_loop(&spec(10_000), &millisecond(), host, alone).expect("it fits");
+        assert!((times.ttft - 0.016).abs() < 1e-12, "{times:?}");
+        assert!((times.tpot - 0.001).abs() < 1e-12, "{times:?}");
+        assert_eq!((times.waiting, times.preemptions), (0.0, 0));
+    }
+
+    /// Sixteen prompts of 8,000 tokens start together and go one an iteration.
+    #[test]
+    fn lanes_that_start_together_queue_for_their_prompts() {
+        let together = ClosedLoop { concurrency: 16, input: 8_000, output: 1, prompts: 16 };
+        let times = closed_loop(&spec(20_000), &millisecond(), Span::ZERO, together);
+        let times = times.expect("it fits");
+        // Drawn lengths lie above half an iteration's tokens: the k-th prompt ends in its k-th
+        // iteration, or in the one before where chunks overlap.
+        assert!((0.006..=0.009).contains(&times.ttft), "{times:?}");
+        assert!(times.waiting > 0.004 && times.tpot == 0.0);
+    }
+
+    #[test]
+    fn too_small_a_cache_preempts_and_one_that_never_fits_is_an_error() {
+        let benchmark = ClosedLoop { concurrency: 8, input: 1_000, output: 1_000, prompts: 40 };
+        let times = closed_loop(&spec(400), &millisecond(), Span::ZERO, benchmark);
+        assert!(times.expect("one fits").preemptions > 0);
+        let never = closed_loop(&spec(100), &millisecond(), Span::ZERO, benchmark);
+        assert_eq!(never, Err(TooLong { input: 1_000, output: 1_000 }));
+    }
+
+    #[test]
+    fn lengths_lie_between_four_fifths_and_the_whole() {
+        let drawn: Vec<u32> = (0..10_000).map(|n| length(10, &mut Dice::stream(n))).collect();
+        assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&8), Some(&10)));
+        let mean = drawn.iter().sum::<u32>() as f64 / drawn.len() as f64;
+        assert!((mean - 9.0).abs() < 0.05, "{mean}");
+        assert_eq!(length(1, &mut Dice::stream(1)), 1);
+    }
+}
