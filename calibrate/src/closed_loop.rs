@@ -89,7 +89,7 @@ pub fn closed_loop(
         on_the_way: VecDeque::new(),
         sums: Sums::default(),
     };
-    Ok(run.to_the_end())
+    Ok(run.finish())
 }
 
 /// A benchmark under way.
@@ -117,7 +117,7 @@ struct Sums {
 }
 
 impl Run {
-    fn to_the_end(&mut self) -> LoopTimes {
+    fn finish(&mut self) -> LoopTimes {
         let mut now = Time::ZERO;
         for _ in 0..self.benchmark.concurrency.min(self.benchmark.prompts) {
             self.send(now);
