@@ -73,7 +73,8 @@ pub struct Replica {
     explicit: Vec<u32>,
     /// `(slot, tokens)` of the explicit sequences in the iteration under way.
     scheduled: Vec<(u32, u32)>,
-    cancelled: Vec<(u32, u32)>,
+    /// `(slot, order)` of those given up since the last boundary.
+    cancelled: Vec<(u32, u64)>,
     /// Scratch: `(admission, slot)` of those that end at this boundary.
     ending: Vec<(u64, u32)>,
     hits: Vec<Blocks>,
@@ -211,10 +212,15 @@ impl Replica {
         SeqId(slot)
     }
 
-    /// Gives up the request `call` in slot `seq` at the next boundary, unless it ends before.
+    /// Gives up the request `call` in slot `seq` at the next boundary, unless it ends before. Of
+    /// one that has ended nothing is left to give up, even if its owner was not told yet.
     pub fn cancel(&mut self, now: Time, seq: SeqId, call: u32) {
-        self.cancelled.push((seq.0, call));
-        self.cut(now);
+        let of_slot = &self.seqs[seq.0 as usize];
+        let ended = matches!(of_slot.state, State::Vacant | State::Lingering);
+        if !ended && of_slot.call == call {
+            self.cancelled.push((seq.0, of_slot.order));
+            self.cut(now);
+        }
     }
 
     /// Ends the iterations under way at their boundary: tokens appear and finished requests are
@@ -298,9 +304,6 @@ impl Replica {
             return;
         }
         seq.outputs = seq.target;
-        // Given up just before: the next one in this slot may have the same number.
-        let given_up = (slot, seq.call);
-        self.cancelled.retain(|&other| other != given_up);
         out.push(seq.ended(now, EndReason::Finished));
         if lingers && seq.ends_by_eos {
             seq.state = State::Lingering;

@@ -8,7 +8,8 @@ use crate::engines::{Engine, Fast, drive};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
 use sim::engine::{
-    EngineCounts, EngineSpec, SchedulingPolicy, StepTime, Submission, Surface, Surfaces,
+    EndReason, EngineCounts, EngineSpec, Replica, SchedulingPolicy, StepTime, Submission, Surface,
+    Surfaces,
 };
 use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
@@ -189,28 +190,69 @@ proptest! {
     }
 }
 
+/// An engine with room for all of a few small requests.
+fn roomy() -> EngineSpec {
+    EngineSpec {
+        kv_blocks: Blocks(64),
+        block_size: Tokens(16),
+        max_num_batched_tokens: Tokens(512),
+        max_num_seqs: 8,
+        max_model_len: Tokens(600),
+        prefix_caching: false,
+        policy: SchedulingPolicy::Fcfs,
+        watermark: Blocks(0),
+        reserve_full_isl: true,
+        long_prefill_token_threshold: Tokens(0),
+        chunked_prefill: true,
+        async_scheduling: false,
+        max_num_queued_reqs: None,
+        max_num_queued_tokens: None,
+        prefill_schedule_interval: 1,
+    }
+}
+
+/// Two requests end in one iteration, and the end of the first has the second given up. Then a
+/// third takes the slot and the number of the second; it is not meant.
+#[test]
+fn a_request_given_up_after_its_end_takes_nobody_with_it() {
+    let step_time = StepTime::constant(Span(10)).expect("valid");
+    for ends_by_eos in [false, true] {
+        let spec = EngineSpec { async_scheduling: ends_by_eos, ..roomy() };
+        let drafts = vec![(0, 0, 10, 10, 2, 0, ends_by_eos, None); 2];
+        let requests = workload(spec.clone(), step_time.clone(), drafts).requests;
+        let third = requests[1].clone();
+        let mut replica = Replica::new(spec, step_time.clone());
+        let submit = |request| replica.submit(Time::ZERO, request);
+        let seqs: Vec<_> = requests.into_iter().map(submit).collect();
+        let mut ended = Vec::new();
+        let mut now = Time::ZERO;
+        let mut third = Some(third);
+        loop {
+            replica.schedule(now, &mut ended);
+            now = replica.boundary();
+            if now == Time::NEVER {
+                break;
+            }
+            replica.complete(now, &mut ended);
+            if ended.len() == 2
+                && let Some(third) = third.take()
+            {
+                replica.cancel(now, seqs[1], 1);
+                let seq = replica.submit(now, third);
+                assert!(ends_by_eos || seq == seqs[1], "the slot is used again");
+            }
+        }
+        let reasons: Vec<_> = ended.iter().map(|end| end.reason).collect();
+        assert_eq!(reasons, [EndReason::Finished; 3]);
+    }
+}
+
 /// The comparison notices a difference: one token more in one answer.
 #[test]
 #[should_panic(expected = "assertion")]
 fn the_comparison_can_fail() {
     let load = workload(
-        EngineSpec {
-            kv_blocks: Blocks(64),
-            block_size: Tokens(16),
-            max_num_batched_tokens: Tokens(512),
-            max_num_seqs: 8,
-            max_model_len: Tokens(600),
-            prefix_caching: false,
-            policy: SchedulingPolicy::Fcfs,
-            watermark: Blocks(0),
-            reserve_full_isl: true,
-            long_prefill_token_threshold: Tokens(0),
-            chunked_prefill: true,
-            async_scheduling: false,
-            max_num_queued_reqs: None,
-            max_num_queued_tokens: None,
-            prefill_schedule_interval: 1,
-        },
+        roomy(),
         StepTime::constant(Span(10)).expect("valid"),
         vec![(0, 0, 10, 10, 50, 0, false, None)],
     );

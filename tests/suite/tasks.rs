@@ -3,8 +3,8 @@
 //! Conservation, money and causes of latency in random scenarios, told from the records alone; and
 //! policies that never act, which must change nothing at all.
 //!
-//! `SURGELINE_TASK_CASES` says how many random scenarios are tried; the default keeps the suite
-//! quick.
+//! `SURGELINE_TASK_CASES` says how many random scenarios are tried, and `SURGELINE_TASK_SEED` which;
+//! the defaults keep the suite quick.
 
 mod any;
 mod idle;
@@ -20,10 +20,11 @@ use sim::units::Span;
 
 /// Random scenarios to try.
 fn cases(usual: u32) -> ProptestConfig {
-    let wanted = std::env::var("SURGELINE_TASK_CASES").ok();
-    let cases = wanted.and_then(|cases| cases.parse().ok()).unwrap_or(usual);
+    let wanted = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let cases = wanted("SURGELINE_TASK_CASES").unwrap_or(usual);
     // The same scenarios every time: a change is judged by what it does, not by luck.
-    let rng_seed = proptest::test_runner::RngSeed::Fixed(0);
+    let seed = wanted("SURGELINE_TASK_SEED").unwrap_or(0);
+    let rng_seed = proptest::test_runner::RngSeed::Fixed(seed.into());
     ProptestConfig { cases, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -41,9 +41,10 @@ impl Replica {
     }
 
     fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
-        for (slot, call) in std::mem::take(&mut self.cancelled) {
+        for (slot, order) in std::mem::take(&mut self.cancelled) {
             let seq = self.seqs[slot as usize];
-            if seq.call != call {
+            // Slots and numbers of calls are used again, orders of submission are not.
+            if seq.order != order {
                 continue;
             }
             match seq.state {
