@@ -318,7 +318,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             }
             Timer::AttemptEnds(attempt) => self.attempt_ends(attempt, now),
             Timer::AttemptTimeout(attempt) => self.attempt_times_out(attempt, now),
-            Timer::Retry(call, _) => self.retry(call, now),
+            Timer::Retry(call, _) => self.attempt(call, now),
             Timer::Hedge(call, _) => self.hedge(call, now),
             Timer::LookedUp(call) => self.looked_up(call, now),
             Timer::UseEnds(tool_use, _) => self.use_ends(tool_use, now),

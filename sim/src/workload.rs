@@ -18,6 +18,7 @@ mod source;
 mod trace;
 
 pub use clients::{AttributeLaw, AttributeSpec, ClientSpec, People, ResubmitSpec, TenantSpec};
+pub(crate) use request::tokens_of;
 pub use request::{Origin, Prompt, Prompts, Request, Segment, Segments};
 pub use source::{Expected, Source};
 

@@ -19,7 +19,7 @@
 use super::PromptCache;
 use crate::dice::mix;
 use crate::units::Time;
-use crate::workload::Segment;
+use crate::workload::{Segment, tokens_of};
 
 /// No node.
 const NONE: u32 = u32::MAX;
@@ -107,7 +107,7 @@ impl Prefixes {
     pub(super) fn look_up(&mut self, now: Time, prompt: &[Segment], input: u32) -> u32 {
         self.path.clear();
         (self.whole, self.found) = (0, 0);
-        let known = prompt.iter().map(|s| s.tokens).fold(0, u32::saturating_add).min(input);
+        let known = tokens_of(prompt).min(input);
         let whole = self.round(known);
         let (mut before, mut chain, mut matches, mut found) = (0, 0, true, 0);
         for segment in prompt {

@@ -12,7 +12,7 @@ use crate::record::Recorder;
 use crate::resilience::retry::{may_retry, pause};
 use crate::tasks::{Answer, CallLengths, Driver, ModelCallSpec, Path, Work, draw_answer};
 use crate::units::{Span, Time, Tokens};
-use crate::workload::Prompt;
+use crate::workload::{Prompt, tokens_of};
 use smallvec::SmallVec;
 use std::num::NonZeroU32;
 
@@ -104,7 +104,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             }
             (CallLengths::Memory, _) => {
                 let segments = request.said(root.written);
-                let input = segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add);
+                let input = tokens_of(&segments);
                 let output = request.memory.map_or(1, NonZeroU32::get);
                 Prompt { segments, input, context: input, output, output_segment: question }
             }
@@ -116,7 +116,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                     last.tokens = ((f64::from(last.tokens) * root.keep) as u32).max(1);
                 }
                 Prompt {
-                    input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+                    input: tokens_of(&segments),
                     context: request.context,
                     segments,
                     output: request.output,
@@ -176,11 +176,9 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     pub(super) fn cache_hit(&mut self, handle: Handle, found: CachedAnswer, now: Time) {
         let Some(call) = self.flow.calls.get_mut(handle) else { return };
         call.path.spend(Driver::Tools, now);
-        let (place, root) = (call.place, call.root);
-        let as_part = place.0 != call.account.task;
-        let of_request =
-            self.call_spec(place).is_some_and(|spec| spec.lengths.are_of_request(as_part));
-        if let (true, Some(root)) = (of_request, self.flow.roots.get_mut(root)) {
+        let (place, task, root) = (call.place, call.account.task, call.root);
+        if let (true, Some(root)) = (self.is_of_request(place, task), self.flow.roots.get_mut(root))
+        {
             root.written = found.output.0;
         }
         let CachedAnswer { right, harmful, .. } = found;
@@ -193,6 +191,11 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             Work::ModelCall(spec) => Some(spec),
             _ => None,
         }
+    }
+
+    /// Whether a call of a step, made for a task, has the lengths that its request was drawn with.
+    fn is_of_request(&self, place: (TaskId, u32), task: TaskId) -> bool {
+        self.call_spec(place).is_some_and(|spec| spec.lengths.are_of_request(place.0 != task))
     }
 
     /// Chooses the model and sends the call, unless a budget stands against it.
@@ -223,13 +226,11 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if let Some(budget) = &mut self.world.guards[call.model.index()].budget {
             budget.deposit(now);
         }
-        if let Err(refusal) = self.send(handle, now) {
-            self.carry_on(handle, refusal, now);
-        }
+        self.attempt(handle, now);
     }
 
     /// The next attempt of a call is due.
-    pub(super) fn retry(&mut self, handle: Handle, now: Time) {
+    pub(super) fn attempt(&mut self, handle: Handle, now: Time) {
         if let Err(refusal) = self.send(handle, now) {
             self.carry_on(handle, refusal, now);
         }
@@ -335,9 +336,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// What a task knows of the last answer to one of its calls.
     fn tell_root(&mut self, handle: Handle, found: &Found) {
         let Some(call) = self.flow.calls.get(handle) else { return };
-        let as_part = call.place.0 != call.account.task;
-        let of_request =
-            self.call_spec(call.place).is_some_and(|spec| spec.lengths.are_of_request(as_part));
+        let of_request = self.is_of_request(call.place, call.account.task);
         // Of shadows and what is in the background it knows none.
         if let (Some(_), Some(root)) = (call.execution, self.flow.roots.get_mut(call.root)) {
             root.first_token = found.first_token;

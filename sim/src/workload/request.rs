@@ -160,7 +160,7 @@ impl Prompts {
         let segments = self.opening(entity_key, kept);
         let context = context_of(&segments);
         Prompt {
-            input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+            input: tokens_of(&segments),
             context,
             segments,
             output: output.max(1),
@@ -242,7 +242,7 @@ impl Mint {
             task: self.task,
             source: self.source,
             number,
-            input: segments.iter().map(|s| s.tokens).fold(0, u32::saturating_add),
+            input: tokens_of(&segments),
             context: context_of(&segments),
             output: drawn.clamp(1, cap),
             ends_by_eos: self.ends_by_eos && drawn <= cap,
@@ -257,8 +257,12 @@ impl Mint {
 
 /// Tokens in front of the last segment, which is what is asked.
 pub(crate) fn context_of(segments: &Segments) -> u32 {
-    let before = segments.len().saturating_sub(1);
-    segments.iter().take(before).map(|segment| segment.tokens).fold(0, u32::saturating_add)
+    tokens_of(&segments[..segments.len().saturating_sub(1)])
+}
+
+/// Tokens of all segments, held at the largest number.
+pub(crate) fn tokens_of(segments: &[Segment]) -> u32 {
+    segments.iter().map(|segment| segment.tokens).fold(0, u32::saturating_add)
 }
 
 /// Which shared prefix a prompt begins with.
