@@ -24,7 +24,9 @@ struct Workload {
 }
 
 fn step_times() -> impl Strategy<Value = StepTime> {
-    prop_oneof![plain_step_times(), measured_step_times()]
+    let host = prop_oneof![Just(0u64), 0u64..700];
+    (prop_oneof![plain_step_times(), measured_step_times()], host)
+        .prop_map(|(step_time, host)| step_time.with_sequence(host).expect("below a second"))
 }
 
 fn graph_sizes() -> impl Strategy<Value = Vec<u32>> {

@@ -5,8 +5,8 @@
 //! pairs, `Σ n·s + n(n+1)/2` for a chunk of `n` tokens on top of `s` computed ones.
 //!
 //! ```text
-//! decode only   t = fixed + decode(B, S)
-//! with prefill  t = fixed + ungraphed + prefill(T, A) + reading(B, S)
+//! decode only   t = fixed + sequence·B + decode(B, S)
+//! with prefill  t = fixed + sequence·B + ungraphed + prefill(T, A) + reading(B, S)
 //! ```
 //!
 //! Each of the three is a [`Surface`], linear between knots: that is how a measured table, a
@@ -32,6 +32,8 @@ pub struct StepTime {
     /// Paid besides by an iteration that cannot run as one captured graph: one with a prefill
     /// chunk, or with more sequences than the largest captured size.
     ungraphed: u64,
+    /// Paid besides for each decoding sequence: what the host does to hand its token out.
+    sequence: u64,
     /// An iteration of decodes only, over sequences and the KV tokens they read.
     decode: Lines,
     /// What decodes add to an iteration that carries chunks, over the same.
@@ -149,7 +151,19 @@ impl StepTime {
             captured.peek().copied()
         };
         let graph_of = (0..=TABULATED).map_while(next).collect();
-        Ok(StepTime { fixed, ungraphed, decode, reading, prefill, graph_sizes, graph_of })
+        let sequence = 0;
+        Ok(StepTime { fixed, ungraphed, sequence, decode, reading, prefill, graph_sizes, graph_of })
+    }
+
+    /// The same with `sequence` picoseconds more for each decoding sequence of an iteration.
+    ///
+    /// # Errors
+    /// [`StepTimeError::TooLarge`] when that is beyond a second.
+    pub fn with_sequence(self, sequence: u64) -> Result<StepTime, StepTimeError> {
+        if sequence > STEEPEST {
+            return Err(StepTimeError::TooLarge);
+        }
+        Ok(StepTime { sequence, ..self })
     }
 
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
@@ -172,7 +186,8 @@ impl StepTime {
             decodes => self.reading.at(decodes, work.kv_tokens).value,
         };
         let chunks = self.prefill.at(tokens, work.prefill_pairs);
-        Span((self.fixed + self.ungraphed).saturating_add(chunks).saturating_add(reading))
+        let host = self.host(work.decodes).saturating_add(self.ungraphed);
+        Span(host.saturating_add(chunks).saturating_add(reading))
     }
 
     /// Pace of decode-only iterations of `batch` sequences that read `kv_tokens` at the first.
@@ -181,10 +196,15 @@ impl StepTime {
         let (padded, extra) = self.padded(batch);
         let line = self.decode.at(padded, kv_tokens);
         DecodePace {
-            first: (self.fixed + extra).saturating_add(line.value),
+            first: self.host(batch).saturating_add(extra).saturating_add(line.value),
             slope: line.slope.saturating_mul(u64::from(batch)),
             ahead: line.ahead,
         }
+    }
+
+    /// What the host does in an iteration with `decodes` decoding sequences.
+    fn host(&self, decodes: u32) -> u64 {
+        self.fixed.saturating_add(self.sequence.saturating_mul(u64::from(decodes)))
     }
 
     /// The batch padded to the next captured graph, and the surcharge when none is large enough.
@@ -270,9 +290,13 @@ mod tests {
         StepTime::measured(700, 50, surfaces, vec![1, 2, 4, 8]).expect("the sample is valid")
     }
 
+    fn with_host() -> StepTime {
+        measured().with_sequence(13).expect("valid")
+    }
+
     #[test]
     fn closed_form_equals_the_sum_of_iterations() {
-        for model in [sample(), measured()] {
+        for model in [sample(), measured(), with_host()] {
             for (batch, kv) in [(1, 1), (3, 500), (8, 12_345), (9, 77_777), (5, 690), (7, 700)] {
                 let pace = model.decode_pace(batch, kv);
                 let mut sum = Span::ZERO;
@@ -330,6 +354,13 @@ mod tests {
         // 4 tokens in all, 700 pairs; 2 sequences lie a third of the way from 1 to 4.
         let work = Work { decodes: 2, kv_tokens: 700, prefill_tokens: 2, prefill_pairs: 700 };
         assert_eq!(measured().iteration(work), Span(700 + 50 + 1_100 + 833));
+        assert_eq!(with_host().iteration(work), Span(700 + 50 + 1_100 + 833 + 2 * 13));
+        assert_eq!(with_host().iteration(alone), measured().iteration(alone));
+        assert_eq!(
+            with_host().decode_pace(3, 500).first,
+            measured().decode_pace(3, 500).first + 3 * 13,
+            "the host hands out the tokens of sequences, not those of the padded batch"
+        );
     }
 
     #[test]
@@ -364,5 +395,6 @@ mod tests {
             StepTime::new(u64::MAX, 0, vec![(0, 1)], 0, 0, vec![]),
             Err(StepTimeError::TooLarge)
         );
+        assert_eq!(sample().with_sequence(STEEPEST + 1), Err(StepTimeError::TooLarge));
     }
 }
