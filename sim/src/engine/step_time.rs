@@ -155,15 +155,25 @@ impl StepTime {
         Ok(StepTime { fixed, ungraphed, sequence, decode, reading, prefill, graph_sizes, graph_of })
     }
 
-    /// The same with `sequence` picoseconds more for each decoding sequence of an iteration.
+    /// The same with a host: picoseconds more for every iteration (`fixed`), for each decoding
+    /// sequence of it (`sequence`), and for one that cannot run as a captured graph (`ungraphed`).
     ///
     /// # Errors
-    /// [`StepTimeError::TooLarge`] when that is beyond a second.
-    pub fn with_sequence(self, sequence: u64) -> Result<StepTime, StepTimeError> {
-        if sequence > STEEPEST {
+    /// [`StepTimeError::TooLarge`] when one of the first and the last comes to more than an hour,
+    /// or `sequence` to more than a second.
+    pub fn with_host(
+        self,
+        fixed: u64,
+        sequence: u64,
+        ungraphed: u64,
+    ) -> Result<StepTime, StepTimeError> {
+        let fixed = self.fixed.saturating_add(fixed);
+        let ungraphed = self.ungraphed.saturating_add(ungraphed);
+        let sequence = self.sequence.saturating_add(sequence);
+        if fixed.max(ungraphed) > LONGEST || sequence > STEEPEST {
             return Err(StepTimeError::TooLarge);
         }
-        Ok(StepTime { sequence, ..self })
+        Ok(StepTime { fixed, sequence, ungraphed, ..self })
     }
 
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
@@ -291,7 +301,7 @@ mod tests {
     }
 
     fn with_host() -> StepTime {
-        measured().with_sequence(13).expect("valid")
+        measured().with_host(20, 13, 7).expect("valid")
     }
 
     #[test]
@@ -354,11 +364,12 @@ mod tests {
         // 4 tokens in all, 700 pairs; 2 sequences lie a third of the way from 1 to 4.
         let work = Work { decodes: 2, kv_tokens: 700, prefill_tokens: 2, prefill_pairs: 700 };
         assert_eq!(measured().iteration(work), Span(700 + 50 + 1_100 + 833));
-        assert_eq!(with_host().iteration(work), Span(700 + 50 + 1_100 + 833 + 2 * 13));
-        assert_eq!(with_host().iteration(alone), measured().iteration(alone));
+        let hosted = |span: Span, sequences: u64| Span(span.0 + 20 + 7 + sequences * 13);
+        assert_eq!(with_host().iteration(work), hosted(measured().iteration(work), 2));
+        assert_eq!(with_host().iteration(alone), hosted(measured().iteration(alone), 0));
         assert_eq!(
             with_host().decode_pace(3, 500).first,
-            measured().decode_pace(3, 500).first + 3 * 13,
+            measured().decode_pace(3, 500).first + 20 + 3 * 13,
             "the host hands out the tokens of sequences, not those of the padded batch"
         );
     }
@@ -395,6 +406,7 @@ mod tests {
             StepTime::new(u64::MAX, 0, vec![(0, 1)], 0, 0, vec![]),
             Err(StepTimeError::TooLarge)
         );
-        assert_eq!(sample().with_sequence(STEEPEST + 1), Err(StepTimeError::TooLarge));
+        assert_eq!(sample().with_host(0, STEEPEST + 1, 0), Err(StepTimeError::TooLarge));
+        assert_eq!(sample().with_host(LONGEST, 0, 0), Err(StepTimeError::TooLarge));
     }
 }
