@@ -9,11 +9,12 @@ use sim::engine::{EngineSpec, StepTime, StepTimeError};
 use sim::units::{Blocks, Tokens};
 
 use crate::catalog::{CatalogError, catalog};
+use crate::coefficients::Coefficients;
 use crate::engine_preset::EngineDefaults;
 use crate::gpu::Gpu;
 use crate::kv_capacity::{CapacityError, KvCapacity, kv_capacity};
 use crate::model::{Model, Precision};
-use crate::profile::HeldOutErrors;
+use crate::profile::{Grid, HeldOutErrors, Profile};
 use crate::roofline;
 
 /// Label of a calibration that rests on the roofline.
@@ -79,24 +80,20 @@ pub fn calibration(
 ) -> Result<Calibration, CalibrationError> {
     let engine = engine.for_model(Tokens(model.max_model_len), &model.source);
     let capacity = kv_capacity(gpu, model, precision, kv_dtype, tensor_parallel, &engine)?;
-    let catalog = catalog()?;
-    let profiles = &catalog.profiles;
-    let profile = profiles.profile.iter().find(|p| {
-        (p.gpu == gpu.name && p.model == model.name)
-            && (p.tensor_parallel, p.weights, p.kv) == (tensor_parallel, precision, kv_dtype)
-    });
-    let host = engine.dispatch_overhead.value;
     let graphs = graph_sizes(engine.max_num_seqs.value);
-    let step_time = match profile {
-        Some(profile) => profile.step_time(&profiles.grid, host, graphs),
-        None => roofline::step_time(gpu, model, precision, kv_dtype, tensor_parallel, host, graphs),
-    };
+    let precisions = (precision, kv_dtype);
+    let served = Served { gpu, model, precisions, tensor_parallel };
+    let profile = served.profile()?;
+    let coefficients = Coefficients::of_iterations(engine.dispatch_overhead.value);
+    let step_time = served.step_time(profile, &coefficients, graphs);
     let step_time = step_time.map_err(|reason| CalibrationError::StepTime {
         model: model.name.clone(),
         gpu: gpu.name.clone(),
         reason,
     })?;
     let longest = engine.max_model_len.as_ref().map_or(Tokens(model.max_model_len), |k| k.value);
+    let catalog = catalog()?;
+    let profiles = &catalog.profiles;
     let (label, source, as_of) = match profile {
         Some(_) => (profiles.note.clone(), profiles.source.clone(), profiles.as_of.clone()),
         None => (UNCALIBRATED.to_owned(), gpu.source.clone(), gpu.as_of.clone()),
@@ -110,13 +107,55 @@ pub fn calibration(
         label,
         source,
         as_of,
-        error: profile.and_then(|profile| profile.errors(&catalog.errors.errors)),
+        error: profile.and_then(|(profile, _)| profile.errors(&catalog.errors.errors)),
     })
+}
+
+/// What is served on what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served<'a> {
+    pub(crate) gpu: &'a Gpu,
+    pub(crate) model: &'a Model,
+    /// Of weights and of the KV cache.
+    pub(crate) precisions: (Precision, Precision),
+    pub(crate) tensor_parallel: u32,
+}
+
+impl Served<'_> {
+    /// Its profile, if there is one.
+    pub(crate) fn profile(
+        &self,
+    ) -> Result<Option<(&'static Profile, &'static Grid)>, CatalogError> {
+        let profiles = &catalog()?.profiles;
+        let (gpu, model) = (&self.gpu.name, &self.model.name);
+        let profile = profiles.find(gpu, model, self.tensor_parallel, self.precisions);
+        Ok(profile.map(|profile| (profile, &profiles.grid)))
+    }
+
+    /// Its iteration time with `coefficients`, from `profile` or else the roofline; decode batches
+    /// are padded to `graphs`.
+    pub(crate) fn step_time(
+        &self,
+        profile: Option<(&Profile, &Grid)>,
+        coefficients: &Coefficients,
+        graphs: Vec<u32>,
+    ) -> Result<StepTime, StepTimeError> {
+        let &Served { gpu, model, precisions, tensor_parallel } = self;
+        let kernels = match profile {
+            Some((profile, grid)) => profile.step_time(grid, &coefficients.kernels, graphs)?,
+            None => {
+                let efficiency = &coefficients.efficiency;
+                roofline::step_time(gpu, model, precisions, tensor_parallel, efficiency, graphs)?
+            }
+        };
+        let kv = model.kv_bytes_per_token_per_gpu(precisions.1, tensor_parallel).0 as f64;
+        kernels.plus(coefficients.overheads(kv / gpu.hbm_bytes_per_s()))
+    }
 }
 
 /// Decode batches vLLM captures as graphs: 1, 2, 4, every 8 below 256, every 16 up to the least
 /// of 512 and twice `max_num_seqs`.
-fn graph_sizes(max_num_seqs: u32) -> Vec<u32> {
+pub(crate) fn graph_sizes(max_num_seqs: u32) -> Vec<u32> {
     let most = max_num_seqs.saturating_mul(2).min(512);
     let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=512).step_by(16));
     sizes.take_while(|&size| size <= most).collect()
@@ -125,9 +164,10 @@ fn graph_sizes(max_num_seqs: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coefficients::KernelFactors;
     use crate::engine_preset::EngineOverrides;
-    use sim::engine::Work;
-    use sim::units::Span;
+    use crate::roofline::Efficiency;
+    use sim::engine::{Overheads, Work};
 
     fn calibrated(gpu: &str, model: &str, p: Precision, tp: u32, kv: Precision) -> Calibration {
         let (gpu, model) = (crate::gpu(gpu).expect("a GPU"), crate::model(model).expect("a model"));
@@ -142,8 +182,8 @@ mod tests {
         let profiles = &catalog().expect("the data is valid").profiles;
         assert_eq!(profiles.profile.len(), 30);
         for profile in &profiles.profile {
-            let host = Span::from_micros(500);
-            profile.step_time(&profiles.grid, host, graph_sizes(1024)).expect("usable");
+            let factors = KernelFactors::default();
+            profile.step_time(&profiles.grid, &factors, graph_sizes(1024)).expect("usable");
         }
     }
 
@@ -176,9 +216,10 @@ mod tests {
         let table = calibrated("h100", "llama-3.1-70b", bf16, 4, bf16).step_time;
         let (gpu, model) = (crate::gpu("h100").expect("a GPU"), crate::model("llama-3.1-70b"));
         let model = model.expect("a model");
-        let host = Span::from_micros(500);
-        let roof = roofline::step_time(gpu, model, bf16, bf16, 4, host, graph_sizes(1024));
-        let roof = roof.expect("usable");
+        let (precisions, graphs) = ((bf16, bf16), graph_sizes(1024));
+        let roof = roofline::step_time(gpu, model, precisions, 4, &Efficiency::PRIOR, graphs);
+        let more = Overheads { iteration: 500_000_000, ..Overheads::default() };
+        let roof = roof.and_then(|kernels| kernels.plus(more)).expect("usable");
         for work in [
             Work { decodes: 32, kv_tokens: 32 * 2048, ..Work::default() },
             Work { prefill_tokens: 4096, prefill_pairs: 4096 * 2048, ..Work::default() },

@@ -13,12 +13,15 @@
 pub mod calibration;
 pub mod catalog;
 pub mod closed_loop;
+pub mod coefficients;
 pub mod engine_preset;
 mod engine_rows;
+pub mod fit;
 pub mod gpu;
 pub mod hosted;
 pub mod kv_capacity;
 pub mod model;
+pub mod predict;
 pub mod profile;
 pub mod roofline;
 pub mod serving;

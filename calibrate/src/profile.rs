@@ -13,8 +13,8 @@ mod surfaces;
 
 use serde::Deserialize;
 use sim::engine::{StepTime, StepTimeError};
-use sim::units::Span;
 
+use crate::coefficients::KernelFactors;
 use crate::model::Precision;
 
 /// Absolute relative error of a profile over rows of its table that it does not hold.
@@ -114,6 +114,22 @@ pub(crate) struct ErrorFile {
     pub(crate) errors: Vec<ErrorRow>,
 }
 
+impl Profiles {
+    /// The profile of exactly this combination of GPU and model, by their catalogue names.
+    pub(crate) fn find(
+        &self,
+        gpu: &str,
+        model: &str,
+        tensor_parallel: u32,
+        precisions: (Precision, Precision),
+    ) -> Option<&Profile> {
+        self.profile.iter().find(|p| {
+            (p.gpu == gpu && p.model == model)
+                && (p.tensor_parallel, (p.weights, p.kv)) == (tensor_parallel, precisions)
+        })
+    }
+}
+
 impl Grid {
     /// Whether `profile` has a value at every knot, and there are enough knots to draw lines.
     pub(crate) fn holds(&self, profile: &Profile) -> bool {
@@ -136,19 +152,19 @@ impl Grid {
 }
 
 impl Profile {
-    /// Iteration times between the knots; `host` is paid by every iteration, and a decode batch is
-    /// padded to the next of `graph_sizes`.
+    /// Iteration times between the knots, multiplied by `factors`, without the engine's part; a
+    /// decode batch is padded to the next of `graph_sizes`.
     ///
     /// # Errors
     /// [`StepTimeError`] when the times are impossible.
     pub(crate) fn step_time(
         &self,
         grid: &Grid,
-        host: Span,
+        factors: &KernelFactors,
         graph_sizes: Vec<u32>,
     ) -> Result<StepTime, StepTimeError> {
         // The table knows no iteration outside a captured graph; its prefill holds the launches.
-        StepTime::measured(host.0, 0, surfaces::surfaces(self, grid)?, graph_sizes)
+        StepTime::measured(0, 0, surfaces::surfaces(self, grid, factors)?, graph_sizes)
     }
 
     /// Its error, if it is among `rows`.

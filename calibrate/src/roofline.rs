@@ -14,30 +14,44 @@ use sim::units::Span;
 use crate::gpu::{Gpu, Link};
 use crate::model::{Model, Precision};
 
-/// Prior: achieved share of dense FLOP/s in matrix products.
-pub const MFU: f64 = 0.60;
-/// Prior: achieved share of dense BF16 FLOP/s in prefill attention.
-pub const ATTENTION_MFU: f64 = 0.40;
-/// Prior: achieved share of memory bandwidth.
-pub const MBU: f64 = 0.75;
-/// Prior: latency of one hop of an all-reduce over NVLink.
-pub const HOP_SECONDS: f64 = 3e-6;
-/// Prior: latency of one hop of an all-reduce over PCI Express, through the host's root complex.
-pub const PCIE_HOP_SECONDS: f64 = 10e-6;
-/// Prior: launch time a layer costs when an iteration is not one captured graph.
-pub const LAUNCH_SECONDS_PER_LAYER: f64 = 10e-6;
-
-/// The priors in words, for a listing of what a result rests on.
-#[must_use]
-pub fn priors() -> String {
-    format!(
-        "MFU {MFU}, of attention {ATTENTION_MFU}; MBU {MBU}; a hop {:.0} us, over PCIe {:.0} us; \
-         launches of a layer {:.0} us",
-        HOP_SECONDS * 1e6,
-        PCIE_HOP_SECONDS * 1e6,
-        LAUNCH_SECONDS_PER_LAYER * 1e6
-    )
+/// Achieved shares of the peaks of a GPU, and what exchanges and launches take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Efficiency {
+    /// Share of dense FLOP/s in matrix products.
+    pub mfu: f64,
+    /// Share of dense BF16 FLOP/s in prefill attention.
+    pub attention_mfu: f64,
+    /// Share of memory bandwidth.
+    pub mbu: f64,
+    /// Seconds of one hop of an all-reduce over NVLink.
+    pub hop: f64,
+    /// Seconds of launches a layer costs when an iteration is not one captured graph.
+    pub launch: f64,
 }
+
+impl Efficiency {
+    /// What is assumed where nothing was measured.
+    pub const PRIOR: Efficiency =
+        Efficiency { mfu: 0.60, attention_mfu: 0.40, mbu: 0.75, hop: 3e-6, launch: 10e-6 };
+
+    /// In words, for a listing of what a result rests on.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!(
+            "MFU {}, of attention {}; MBU {}; a hop {:.0} us, over PCIe {:.0} us; \
+             launches of a layer {:.0} us",
+            self.mfu,
+            self.attention_mfu,
+            self.mbu,
+            self.hop * 1e6,
+            self.hop * PCIE_HOPS * 1e6,
+            self.launch * 1e6
+        )
+    }
+}
+
+/// Prior: hops over PCI Express, through the host's root complex, against those over NVLink.
+const PCIE_HOPS: f64 = 10.0 / 3.0;
 
 /// Token counts at which the time of the token-dependent part is tabulated.
 const KNOTS: [u32; 16] =
@@ -96,49 +110,55 @@ pub fn weight_bytes_touched(model: &Model, weights: Precision, tokens: u32) -> f
 }
 
 /// Seconds of the part of an iteration that depends on its number of tokens only.
-fn linear_seconds(gpu: &Gpu, model: &Model, weights: Precision, tp: u32, tokens: u32) -> f64 {
+fn linear_seconds(
+    gpu: &Gpu,
+    model: &Model,
+    weights: Precision,
+    tp: u32,
+    efficiency: &Efficiency,
+    tokens: u32,
+) -> f64 {
     let (share, t) = (f64::from(tp), f64::from(tokens));
-    let memory =
-        weight_bytes_touched(model, weights, tokens) / share / (gpu.hbm_bytes_per_s() * MBU);
+    let bandwidth = gpu.hbm_bytes_per_s() * efficiency.mbu;
+    let memory = weight_bytes_touched(model, weights, tokens) / share / bandwidth;
     let flop = 2.0 * model.active_params as f64 * t / share;
-    let arithmetic = flop / (gpu.flop_per_s(weights) * MFU);
+    let arithmetic = flop / (gpu.flop_per_s(weights) * efficiency.mfu);
     let tensor = t * f64::from(model.hidden) * Precision::Bf16.bytes() as f64;
     let hop = match gpu.link {
-        Link::NvLink => HOP_SECONDS,
-        Link::Pcie => PCIE_HOP_SECONDS,
+        Link::NvLink => efficiency.hop,
+        Link::Pcie => efficiency.hop * PCIE_HOPS,
     };
     let exchange = allreduce_ring(tensor, tp, gpu.link_bytes_per_s(), hop);
     memory.max(arithmetic) + 2.0 * f64::from(model.layers) * exchange
 }
 
-/// Iteration time by the roofline with the priors of this module; `host` is paid by every
-/// iteration and `graph_sizes` are the captured decode batches.
+/// Iteration time by the roofline, without the host's part; `graph_sizes` are the captured decode
+/// batches.
 ///
 /// # Errors
 /// [`StepTimeError`] when the facts give impossible coefficients.
 pub fn step_time(
     gpu: &Gpu,
     model: &Model,
-    weights: Precision,
-    kv: Precision,
+    (weights, kv): (Precision, Precision),
     tensor_parallel: u32,
-    host: Span,
+    efficiency: &Efficiency,
     graph_sizes: Vec<u32>,
 ) -> Result<StepTime, StepTimeError> {
     let tp = tensor_parallel.max(1);
-    let seconds = |tokens: u32| linear_seconds(gpu, model, weights, tp, tokens);
+    let seconds = |tokens: u32| linear_seconds(gpu, model, weights, tp, efficiency, tokens);
     let linear = KNOTS.iter().map(|&t| (t, Span::from_secs_f64(seconds(t)).0)).collect();
     let kv_bytes = model.kv_bytes_per_token_per_gpu(kv, tp).0 as f64;
-    let kv_read = kv_bytes / (gpu.hbm_bytes_per_s() * MBU);
+    let kv_read = kv_bytes / (gpu.hbm_bytes_per_s() * efficiency.mbu);
     let per_pair = model.attention_flop_per_pair() / f64::from(tp);
-    let attention = 1024.0 * per_pair / (gpu.flop_per_s(Precision::Bf16) * ATTENTION_MFU);
-    let launch = LAUNCH_SECONDS_PER_LAYER * f64::from(model.layers);
+    let peak = gpu.flop_per_s(Precision::Bf16) * efficiency.attention_mfu;
+    let launch = efficiency.launch * f64::from(model.layers);
     StepTime::new(
-        host.0,
+        0,
         Span::from_secs_f64(launch).0,
         linear,
         Span::from_secs_f64(kv_read).0,
-        Span::from_secs_f64(attention).0,
+        Span::from_secs_f64(1024.0 * per_pair / peak).0,
         graph_sizes,
     )
 }
@@ -175,7 +195,8 @@ mod tests {
     fn fp8_weights_without_fp8_units_save_reading_but_no_arithmetic() {
         let (gpu, model) = (crate::gpu("a100").expect("a GPU"), crate::model("llama-3.1-8b"));
         let model = model.expect("in the catalogue");
-        let seconds = |weights, tokens| linear_seconds(gpu, model, weights, 1, tokens);
+        let seconds =
+            |weights, tokens| linear_seconds(gpu, model, weights, 1, &Efficiency::PRIOR, tokens);
         assert!(close(seconds(Precision::Fp8, 8192), seconds(Precision::Bf16, 8192), 1e-9));
         assert!(seconds(Precision::Fp8, 1) < 0.6 * seconds(Precision::Bf16, 1));
     }

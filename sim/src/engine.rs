@@ -35,7 +35,7 @@ mod surface;
 
 pub use sequence::{EndReason, Ended, EngineCounts, Submission};
 pub use spec::{EngineSpec, SchedulingPolicy};
-pub use step_time::{DecodePace, StepTime, StepTimeError, Surfaces, Work};
+pub use step_time::{DecodePace, Overheads, StepTime, StepTimeError, Surfaces, Work};
 pub use surface::Surface;
 
 use crate::ids::SeqId;

@@ -8,8 +8,8 @@ use crate::engines::{Engine, Fast, drive};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
 use sim::engine::{
-    EndReason, EngineCounts, EngineSpec, Replica, SchedulingPolicy, StepTime, Submission, Surface,
-    Surfaces,
+    EndReason, EngineCounts, EngineSpec, Overheads, Replica, SchedulingPolicy, StepTime,
+    Submission, Surface, Surfaces,
 };
 use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
@@ -25,8 +25,11 @@ struct Workload {
 
 fn step_times() -> impl Strategy<Value = StepTime> {
     let host = prop_oneof![Just(0u64), 0u64..700];
-    (prop_oneof![plain_step_times(), measured_step_times()], host)
-        .prop_map(|(step_time, host)| step_time.with_host(host / 2, host, host).expect("valid"))
+    (prop_oneof![plain_step_times(), measured_step_times()], host).prop_map(|(step_time, host)| {
+        let more =
+            Overheads { iteration: host / 2, sequence: host, kv_token: host / 50, ungraphed: host };
+        step_time.plus(more).expect("valid")
+    })
 }
 
 fn graph_sizes() -> impl Strategy<Value = Vec<u32>> {

@@ -6,10 +6,10 @@
 
 use serde::Deserialize;
 use sim::engine::{StepTime, Work};
-use sim::units::Span;
 
 use super::{ErrorRow, Grid, Profile, RelativeError};
 use crate::catalog::catalog;
+use crate::coefficients::KernelFactors;
 use crate::model::Precision;
 
 /// Bounds of the median and of the 95th percentile, of decode and of prefill iterations.
@@ -68,7 +68,7 @@ impl Table {
 
     fn step_time(&self) -> StepTime {
         let (grid, profile) = self.profile();
-        profile.step_time(grid, Span::ZERO, Vec::new()).expect("usable")
+        profile.step_time(grid, &KernelFactors::default(), Vec::new()).expect("usable")
     }
 
     fn decodes(&self) -> Vec<Row> {

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use sim::engine::{StepTimeError, Surface, Surfaces};
 
 use super::{Grid, Profile};
+use crate::coefficients::KernelFactors;
 
 /// Picoseconds in a nanosecond.
 const NANOSECOND: i64 = 1_000;
@@ -23,17 +24,21 @@ const KV_POWERS: std::ops::RangeInclusive<u32> = 7..=24;
 /// Knots of pairs: 0 and the powers of two from 2¹⁰ to 2³⁰.
 const PAIR_POWERS: std::ops::RangeInclusive<u32> = 10..=30;
 
-/// The three surfaces of `profile`.
-pub(super) fn surfaces(profile: &Profile, grid: &Grid) -> Result<Surfaces, StepTimeError> {
+/// The three surfaces of `profile`, each time multiplied by its factor.
+pub(super) fn surfaces(
+    profile: &Profile,
+    grid: &Grid,
+    factors: &KernelFactors,
+) -> Result<Surfaces, StepTimeError> {
     let ys = knots(KV_POWERS);
     let decode = rising(decode_rows(profile, grid, &ys));
     let reading = rising(reading_rows(profile, grid, &ys, &decode));
     let pairs = knots(PAIR_POWERS);
     let (tokens, rows) = prefill_rows(profile, grid, &pairs);
     Ok(Surfaces {
-        decode: surface(grid.batches.clone(), ys.clone(), &decode)?,
-        reading: surface(grid.batches.clone(), ys, &reading)?,
-        prefill: surface(tokens, pairs, &rising(rows))?,
+        decode: surface(grid.batches.clone(), ys.clone(), &decode, factors.decode)?,
+        reading: surface(grid.batches.clone(), ys, &reading, factors.decode)?,
+        prefill: surface(tokens, pairs, &rising(rows), factors.prefill)?,
     })
 }
 
@@ -41,8 +46,13 @@ fn knots(powers: std::ops::RangeInclusive<u32>) -> Vec<u64> {
     std::iter::once(0).chain(powers.map(|power| 1 << power)).collect()
 }
 
-fn surface(xs: Vec<u32>, ys: Vec<u64>, rows: &[Vec<i64>]) -> Result<Surface, StepTimeError> {
-    let values = rows.iter().flatten().map(|&value| u64::try_from(value).unwrap_or(0)).collect();
+fn surface(
+    xs: Vec<u32>,
+    ys: Vec<u64>,
+    rows: &[Vec<i64>],
+    factor: f64,
+) -> Result<Surface, StepTimeError> {
+    let values = rows.iter().flatten().map(|&value| (value as f64 * factor) as u64).collect();
     Surface::new(xs, ys, values)
 }
 

@@ -170,7 +170,7 @@ impl Resolver<'_> {
         if calibrated.label == calibrate::calibration::UNCALIBRATED {
             let key = format!("{}.step_time.priors", name.site.key);
             let origin = Origin::Catalogue("assumptions of the roofline".to_owned());
-            self.note(key, calibrate::roofline::priors(), origin);
+            self.note(key, calibrate::roofline::Efficiency::PRIOR.words(), origin);
         }
     }
 

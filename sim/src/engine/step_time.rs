@@ -5,8 +5,8 @@
 //! pairs, `Σ n·s + n(n+1)/2` for a chunk of `n` tokens on top of `s` computed ones.
 //!
 //! ```text
-//! decode only   t = fixed + sequence·B + decode(B, S)
-//! with prefill  t = fixed + sequence·B + ungraphed + prefill(T, A) + reading(B, S)
+//! decode only   t = fixed + sequence·B + kv_token·S + decode(B, S)
+//! with prefill  t = fixed + sequence·B + kv_token·S + ungraphed + prefill(T, A) + reading(B, S)
 //! ```
 //!
 //! Each of the three is a [`Surface`], linear between knots: that is how a measured table, a
@@ -34,6 +34,8 @@ pub struct StepTime {
     ungraphed: u64,
     /// Paid besides for each decoding sequence: what the host does to hand its token out.
     sequence: u64,
+    /// Paid besides for each KV token that decodes read.
+    kv_token: u64,
     /// An iteration of decodes only, over sequences and the KV tokens they read.
     decode: Lines,
     /// What decodes add to an iteration that carries chunks, over the same.
@@ -56,6 +58,19 @@ pub struct Surfaces {
     pub reading: Surface,
     /// The rest of an iteration with chunks, over tokens and pairs.
     pub prefill: Surface,
+}
+
+/// What an engine adds to the time of its kernels, in picoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overheads {
+    /// For every iteration.
+    pub iteration: u64,
+    /// For each decoding sequence of an iteration.
+    pub sequence: u64,
+    /// For each KV token that decodes read.
+    pub kv_token: u64,
+    /// For an iteration that cannot run as one captured graph.
+    pub ungraphed: u64,
 }
 
 /// What is wrong with the coefficients of a [`StepTime`].
@@ -151,29 +166,34 @@ impl StepTime {
             captured.peek().copied()
         };
         let graph_of = (0..=TABULATED).map_while(next).collect();
-        let sequence = 0;
-        Ok(StepTime { fixed, ungraphed, sequence, decode, reading, prefill, graph_sizes, graph_of })
+        let (sequence, kv_token) = (0, 0);
+        Ok(StepTime {
+            fixed,
+            ungraphed,
+            sequence,
+            kv_token,
+            decode,
+            reading,
+            prefill,
+            graph_sizes,
+            graph_of,
+        })
     }
 
-    /// The same with a host: picoseconds more for every iteration (`fixed`), for each decoding
-    /// sequence of it (`sequence`), and for one that cannot run as a captured graph (`ungraphed`).
+    /// The same with what an engine adds to it.
     ///
     /// # Errors
-    /// [`StepTimeError::TooLarge`] when one of the first and the last comes to more than an hour,
-    /// or `sequence` to more than a second.
-    pub fn with_host(
-        self,
-        fixed: u64,
-        sequence: u64,
-        ungraphed: u64,
-    ) -> Result<StepTime, StepTimeError> {
-        let fixed = self.fixed.saturating_add(fixed);
-        let ungraphed = self.ungraphed.saturating_add(ungraphed);
-        let sequence = self.sequence.saturating_add(sequence);
-        if fixed.max(ungraphed) > LONGEST || sequence > STEEPEST {
+    /// [`StepTimeError::TooLarge`] when an iteration's own time comes to more than an hour, or that
+    /// of a sequence or a KV token to more than a second.
+    pub fn plus(self, more: Overheads) -> Result<StepTime, StepTimeError> {
+        let fixed = self.fixed.saturating_add(more.iteration);
+        let ungraphed = self.ungraphed.saturating_add(more.ungraphed);
+        let sequence = self.sequence.saturating_add(more.sequence);
+        let kv_token = self.kv_token.saturating_add(more.kv_token);
+        if fixed.max(ungraphed) > LONGEST || sequence.max(kv_token) > STEEPEST {
             return Err(StepTimeError::TooLarge);
         }
-        Ok(StepTime { fixed, sequence, ungraphed, ..self })
+        Ok(StepTime { fixed, ungraphed, sequence, kv_token, ..self })
     }
 
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
@@ -196,6 +216,7 @@ impl StepTime {
             decodes => self.reading.at(decodes, work.kv_tokens).value,
         };
         let chunks = self.prefill.at(tokens, work.prefill_pairs);
+        let reading = reading.saturating_add(self.kv_token.saturating_mul(work.kv_tokens));
         let host = self.host(work.decodes).saturating_add(self.ungraphed);
         Span(host.saturating_add(chunks).saturating_add(reading))
     }
@@ -206,8 +227,12 @@ impl StepTime {
         let (padded, extra) = self.padded(batch);
         let line = self.decode.at(padded, kv_tokens);
         DecodePace {
-            first: self.host(batch).saturating_add(extra).saturating_add(line.value),
-            slope: line.slope.saturating_mul(u64::from(batch)),
+            first: self
+                .host(batch)
+                .saturating_add(extra)
+                .saturating_add(line.value)
+                .saturating_add(self.kv_token.saturating_mul(kv_tokens)),
+            slope: line.slope.saturating_add(self.kv_token).saturating_mul(u64::from(batch)),
             ahead: line.ahead,
         }
     }
@@ -301,7 +326,8 @@ mod tests {
     }
 
     fn with_host() -> StepTime {
-        measured().with_host(20, 13, 7).expect("valid")
+        let more = Overheads { iteration: 20, sequence: 13, kv_token: 3, ungraphed: 7 };
+        measured().plus(more).expect("valid")
     }
 
     #[test]
@@ -365,11 +391,12 @@ mod tests {
         let work = Work { decodes: 2, kv_tokens: 700, prefill_tokens: 2, prefill_pairs: 700 };
         assert_eq!(measured().iteration(work), Span(700 + 50 + 1_100 + 833));
         let hosted = |span: Span, sequences: u64| Span(span.0 + 20 + 7 + sequences * 13);
-        assert_eq!(with_host().iteration(work), hosted(measured().iteration(work), 2));
+        let both = hosted(measured().iteration(work), 2);
+        assert_eq!(with_host().iteration(work), Span(both.0 + 700 * 3));
         assert_eq!(with_host().iteration(alone), hosted(measured().iteration(alone), 0));
         assert_eq!(
             with_host().decode_pace(3, 500).first,
-            measured().decode_pace(3, 500).first + 20 + 3 * 13,
+            measured().decode_pace(3, 500).first + 20 + 3 * 13 + 500 * 3,
             "the host hands out the tokens of sequences, not those of the padded batch"
         );
     }
@@ -406,7 +433,14 @@ mod tests {
             StepTime::new(u64::MAX, 0, vec![(0, 1)], 0, 0, vec![]),
             Err(StepTimeError::TooLarge)
         );
-        assert_eq!(sample().with_host(0, STEEPEST + 1, 0), Err(StepTimeError::TooLarge));
-        assert_eq!(sample().with_host(LONGEST, 0, 0), Err(StepTimeError::TooLarge));
+        let none = Overheads::default();
+        for more in [
+            Overheads { iteration: LONGEST, ..none },
+            Overheads { ungraphed: u64::MAX, ..none },
+            Overheads { sequence: STEEPEST + 1, ..none },
+            Overheads { kv_token: STEEPEST - 2, ..none },
+        ] {
+            assert_eq!(sample().plus(more), Err(StepTimeError::TooLarge), "{more:?}");
+        }
     }
 }
