@@ -15,7 +15,7 @@ use crate::gpu::Gpu;
 use crate::kv_capacity::{CapacityError, KvCapacity, kv_capacity};
 use crate::model::{Model, Precision};
 use crate::profile::{Grid, HeldOutErrors, Profile};
-use crate::roofline;
+use crate::roofline::{self, Sharding};
 
 /// Label of a calibration that rests on the roofline.
 pub const UNCALIBRATED: &str = "uncalibrated (roofline)";
@@ -82,7 +82,8 @@ pub fn calibration(
     let capacity = kv_capacity(gpu, model, precision, kv_dtype, tensor_parallel, &engine)?;
     let graphs = graph_sizes(engine.max_num_seqs.value);
     let precisions = (precision, kv_dtype);
-    let served = Served { gpu, model, precisions, tensor_parallel };
+    let sharding = Sharding::tensors(tensor_parallel);
+    let served = Served { gpu, model, precisions, sharding };
     let profile = served.profile()?;
     let coefficients = Coefficients::of_iterations(engine.dispatch_overhead.value);
     let step_time = served.step_time(profile, &coefficients, graphs);
@@ -118,7 +119,7 @@ pub(crate) struct Served<'a> {
     pub(crate) model: &'a Model,
     /// Of weights and of the KV cache.
     pub(crate) precisions: (Precision, Precision),
-    pub(crate) tensor_parallel: u32,
+    pub(crate) sharding: Sharding,
 }
 
 impl Served<'_> {
@@ -128,7 +129,7 @@ impl Served<'_> {
     ) -> Result<Option<(&'static Profile, &'static Grid)>, CatalogError> {
         let profiles = &catalog()?.profiles;
         let (gpu, model) = (&self.gpu.name, &self.model.name);
-        let profile = profiles.find(gpu, model, self.tensor_parallel, self.precisions);
+        let profile = profiles.find(gpu, model, self.sharding.tensor_parallel, self.precisions);
         Ok(profile.map(|profile| (profile, &profiles.grid)))
     }
 
@@ -140,15 +141,15 @@ impl Served<'_> {
         coefficients: &Coefficients,
         graphs: Vec<u32>,
     ) -> Result<StepTime, StepTimeError> {
-        let &Served { gpu, model, precisions, tensor_parallel } = self;
+        let &Served { gpu, model, precisions, sharding } = self;
         let kernels = match profile {
             Some((profile, grid)) => profile.step_time(grid, &coefficients.kernels, graphs)?,
             None => {
                 let efficiency = &coefficients.efficiency;
-                roofline::step_time(gpu, model, precisions, tensor_parallel, efficiency, graphs)?
+                roofline::step_time(gpu, model, precisions, sharding, efficiency, graphs)?
             }
         };
-        let kv = model.kv_bytes_per_token_per_gpu(precisions.1, tensor_parallel).0 as f64;
+        let kv = model.kv_bytes_per_token_per_gpu(precisions.1, sharding.tensor_parallel).0 as f64;
         kernels.plus(coefficients.overheads(kv / gpu.hbm_bytes_per_s()))
     }
 }
@@ -217,7 +218,14 @@ mod tests {
         let (gpu, model) = (crate::gpu("h100").expect("a GPU"), crate::model("llama-3.1-70b"));
         let model = model.expect("a model");
         let (precisions, graphs) = ((bf16, bf16), graph_sizes(1024));
-        let roof = roofline::step_time(gpu, model, precisions, 4, &Efficiency::PRIOR, graphs);
+        let roof = roofline::step_time(
+            gpu,
+            model,
+            precisions,
+            Sharding::tensors(4),
+            &Efficiency::PRIOR,
+            graphs,
+        );
         let more = Overheads { iteration: 500_000_000, ..Overheads::default() };
         let roof = roof.and_then(|kernels| kernels.plus(more)).expect("usable");
         for work in [

@@ -72,12 +72,12 @@ const fn parameter(name: &'static str, low: f64, prior: f64, high: f64) -> Param
 }
 
 /// Coefficients in all.
-pub const PARAMETERS: usize = 13;
+pub const PARAMETERS: usize = 15;
 
 /// All coefficients in the order of [`Coefficients::values`]. Bounds keep them physical: no share of
 /// a peak reaches it, no time is negative.
 pub const TABLE: [Parameter; PARAMETERS] = [
-    parameter("iteration_us", 50.0, 1_000.0, 10_000.0),
+    parameter("iteration_us", 50.0, 1_000.0, 5_000.0),
     parameter("sequence_us", 0.5, 15.0, 300.0),
     parameter("chunks_us", 100.0, 2_000.0, 30_000.0),
     parameter("request_us", 500.0, 15_000.0, 200_000.0),
@@ -88,13 +88,16 @@ pub const TABLE: [Parameter; PARAMETERS] = [
     parameter("mfu", 0.1, 0.6, 0.95),
     parameter("attention_mfu", 0.05, 0.4, 0.9),
     parameter("mbu", 0.2, 0.75, 0.95),
-    parameter("hop_us", 0.3, 3.0, 30.0),
+    parameter("expert_share", 0.15, 0.7, 1.0),
+    parameter("cut_share", 0.3, 0.8, 1.0),
+    parameter("exchange_us", 2.0, 8.0, 60.0),
     parameter("launch_us", 0.5, 10.0, 200.0),
 ];
 
 /// Places of what a kernel table leaves open, and of what a roofline does.
 const OF_TABLES: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-const OF_ROOFLINES: [usize; 11] = [0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12];
+const OF_ROOFLINES: [usize; 11] = [0, 1, 2, 3, 4, 7, 8, 9, 10, 13, 14];
+const OF_EXPERTS: [usize; 13] = [0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14];
 
 /// What the iteration time of a configuration rests on, which decides what it is fitted with.
 #[derive(
@@ -116,7 +119,8 @@ impl Basis {
     pub fn open(self) -> &'static [usize] {
         match self {
             Basis::Table => &OF_TABLES,
-            Basis::Dense | Basis::Experts => &OF_ROOFLINES,
+            Basis::Dense => &OF_ROOFLINES,
+            Basis::Experts => &OF_EXPERTS,
         }
     }
 
@@ -167,8 +171,10 @@ impl Coefficients {
                 mfu: v[8],
                 attention_mfu: v[9],
                 mbu: v[10],
-                hop: us(v[11]),
-                launch: us(v[12]),
+                expert_share: v[11],
+                cut_share: v[12],
+                exchange: us(v[13]),
+                launch: us(v[14]),
             },
         }
     }

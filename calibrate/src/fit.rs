@@ -12,6 +12,8 @@
 //!
 //! Deliberately absent: what the residuals are of.
 
+pub mod serving;
+
 use crate::coefficients::Parameter;
 use levenberg_marquardt::{LeastSquaresProblem, LevenbergMarquardt};
 use nalgebra::storage::Owned;
@@ -23,8 +25,8 @@ const TOLERATED: f64 = 0.1;
 /// Weight of the prior of a parameter: one unit of `x` off counts as much as this relative error of
 /// one measurement.
 const PRIOR_WEIGHT: f64 = 0.05;
-/// Width of the difference quotients in `x`.
-const STEP: f64 = 0.02;
+/// Width of the difference quotients in `x`: wide enough to smooth the steps of a simulation.
+const STEP: f64 = 0.05;
 
 impl Parameter {
     /// The place of `value` on the free axis.
@@ -39,7 +41,8 @@ impl Parameter {
     #[must_use]
     pub fn to_value(&self, free: f64) -> f64 {
         let share = 1.0 / (1.0 + libm::exp(-free));
-        self.low * libm::exp(share * libm::log(self.high / self.low))
+        let value = self.low * libm::exp(share * libm::log(self.high / self.low));
+        value.clamp(self.low, self.high)
     }
 }
 
@@ -121,17 +124,14 @@ impl<R: Fn(&[f64]) -> Vec<f64> + Sync> LeastSquaresProblem<f64, Dyn, Dyn> for Pr
         Some(self.at(&self.free))
     }
 
-    /// Central differences: one-sided ones of a simulation would show its steps.
     fn jacobian(&self) -> Option<DMatrix<f64>> {
+        let here = self.at(&self.free);
         let columns: Vec<DVector<f64>> = (0..self.free.len())
             .into_par_iter()
             .map(|column| {
-                let moved = |by: f64| {
-                    let mut free = self.free.clone();
-                    free[column] += by;
-                    self.at(&free)
-                };
-                (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
+                let mut free = self.free.clone();
+                free[column] += STEP;
+                (self.at(&free) - &here) / STEP
             })
             .collect();
         Some(DMatrix::from_columns(&columns))

@@ -13,6 +13,7 @@ use crate::coefficients::{Basis, Coefficients, HostTimes};
 use crate::engine_preset::EngineOverrides;
 use crate::kv_capacity::kv_capacity;
 use crate::profile::{Grid, Profile};
+use crate::roofline::Sharding;
 use crate::serving::{Configuration, ServingPoint};
 use sim::engine::{EngineSpec, StepTime, StepTimeError};
 use sim::units::Tokens;
@@ -21,6 +22,8 @@ use sim::units::Tokens;
 const NODE: u32 = 8;
 /// Prompts of a benchmark for each lane.
 const PROMPTS_PER_LANE: u32 = 10;
+/// Mean length of what is drawn, against the longest.
+const MEAN_SHARE: f64 = 0.9;
 /// Room beyond the longest request, as benchmarks leave it.
 const ROOM: u32 = 256;
 
@@ -63,7 +66,8 @@ impl Server {
         let capacity = kv_capacity(gpu, model, c.precision, c.kv, c.gpus, &engine)
             .map_err(|error| text(&error))?;
         let precisions = (c.precision, c.kv);
-        let served = Served { gpu, model, precisions, tensor_parallel: c.gpus };
+        let sharding = Sharding { tensor_parallel: c.gpus, expert_parallel: c.expert_parallel };
+        let served = Served { gpu, model, precisions, sharding };
         let profile = served.profile().map_err(|error| text(&error))?;
         let spec = engine.spec(capacity.blocks, Tokens(longest.saturating_add(ROOM)));
         Ok(Server { served, profile, spec })
@@ -77,6 +81,25 @@ impl Server {
             (None, None) => Basis::Dense,
             (None, Some(_)) => Basis::Experts,
         }
+    }
+
+    /// The model's name in the catalogue.
+    #[must_use]
+    pub fn model(&self) -> &'static str {
+        &self.served.model.name
+    }
+
+    /// Share of the GPUs' peak arithmetic that a point's own times imply, over the benchmark as a
+    /// whole: two FLOP for each active parameter and token, attention left out.
+    #[must_use]
+    pub fn arithmetic(&self, point: &ServingPoint) -> f64 {
+        let (input, output) =
+            (MEAN_SHARE * f64::from(point.input), MEAN_SHARE * f64::from(point.output));
+        let seconds = (point.ttft_ms + (output - 1.0).max(0.0) * point.tpot_ms) / 1e3;
+        let tokens = f64::from(point.concurrency) * (input + output) / seconds;
+        let peak = self.served.gpu.flop_per_s(self.served.precisions.0);
+        let peak = peak * f64::from(self.served.sharding.tensor_parallel);
+        2.0 * self.served.model.active_params as f64 * tokens / peak
     }
 
     /// The replica with coefficients.

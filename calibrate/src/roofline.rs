@@ -14,6 +14,27 @@ use sim::units::Span;
 use crate::gpu::{Gpu, Link};
 use crate::model::{Model, Precision};
 
+/// How a model is spread over the GPUs of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharding {
+    /// GPUs that share every layer.
+    pub tensor_parallel: u32,
+    /// Groups of GPUs over which experts are spread whole; 1 cuts each over all GPUs.
+    pub expert_parallel: u32,
+}
+
+impl Sharding {
+    /// Every tensor cut over all GPUs.
+    #[must_use]
+    pub fn tensors(tensor_parallel: u32) -> Sharding {
+        Sharding { tensor_parallel, expert_parallel: 1 }
+    }
+
+    fn cuts_experts(self) -> bool {
+        self.tensor_parallel > self.expert_parallel
+    }
+}
+
 /// Achieved shares of the peaks of a GPU, and what exchanges and launches take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Efficiency {
@@ -23,35 +44,51 @@ pub struct Efficiency {
     pub attention_mfu: f64,
     /// Share of memory bandwidth.
     pub mbu: f64,
-    /// Seconds of one hop of an all-reduce over NVLink.
-    pub hop: f64,
+    /// Share of that bandwidth at which the weights of experts are read, few tokens to each.
+    pub expert_share: f64,
+    /// Share of that again where experts are cut over GPUs, which leaves thin products.
+    pub cut_share: f64,
+    /// Seconds of a small all-reduce over NVLink, in which every GPU reads from all others at once.
+    pub exchange: f64,
     /// Seconds of launches a layer costs when an iteration is not one captured graph.
     pub launch: f64,
 }
 
 impl Efficiency {
     /// What is assumed where nothing was measured.
-    pub const PRIOR: Efficiency =
-        Efficiency { mfu: 0.60, attention_mfu: 0.40, mbu: 0.75, hop: 3e-6, launch: 10e-6 };
+    pub const PRIOR: Efficiency = Efficiency {
+        mfu: 0.60,
+        attention_mfu: 0.40,
+        mbu: 0.75,
+        expert_share: 0.70,
+        cut_share: 0.80,
+        exchange: 8e-6,
+        launch: 10e-6,
+    };
 
     /// In words, for a listing of what a result rests on.
     #[must_use]
     pub fn words(&self) -> String {
         format!(
-            "MFU {}, of attention {}; MBU {}; a hop {:.0} us, over PCIe {:.0} us; \
-             launches of a layer {:.0} us",
+            "MFU {}, of attention {}; MBU {}, {} of it for experts and {} of that for cut ones; a small all-reduce {:.0} us, \
+             over PCIe {:.0} us; launches of a layer {:.0} us",
             self.mfu,
             self.attention_mfu,
             self.mbu,
-            self.hop * 1e6,
-            self.hop * PCIE_HOPS * 1e6,
+            self.expert_share,
+            self.cut_share,
+            self.exchange * 1e6,
+            self.exchange * PCIE_LATENCY * 1e6,
             self.launch * 1e6
         )
     }
 }
 
-/// Prior: hops over PCI Express, through the host's root complex, against those over NVLink.
-const PCIE_HOPS: f64 = 10.0 / 3.0;
+/// Prior: latency over PCI Express, through the host's root complex, against that over NVLink.
+const PCIE_LATENCY: f64 = 10.0 / 3.0;
+/// Prior: latency of one hop of a ring over NVLink. Rings carry large tensors, beside whose bytes
+/// it is small.
+const HOP_SECONDS: f64 = 3e-6;
 
 /// Token counts at which the time of the token-dependent part is tabulated.
 const KNOTS: [u32; 16] =
@@ -97,16 +134,34 @@ pub fn allreduce_ring(bytes: f64, gpus: u32, bytes_per_s: f64, hop_seconds: f64)
     2.0 * (n - 1.0) / n * bytes / bytes_per_s + 2.0 * (n - 1.0) * hop_seconds
 }
 
-/// Bytes of weights that `tokens` tokens touch: all of a dense model; of a mixture of experts the
-/// shared part and the expected number of distinct experts, `E·(1 − (1 − k/E)^T)`.
+/// Seconds of an all-reduce of `bytes` over `gpus`: the faster of a ring and of one exchange in
+/// which every GPU reads the tensors of all others, `(n−1)·B/bw + latency`.
 #[must_use]
-pub fn weight_bytes_touched(model: &Model, weights: Precision, tokens: u32) -> f64 {
+pub fn allreduce(
+    bytes: f64,
+    gpus: u32,
+    bytes_per_s: f64,
+    hop_seconds: f64,
+    exchange_seconds: f64,
+) -> f64 {
+    if gpus < 2 {
+        return 0.0;
+    }
+    let at_once = f64::from(gpus - 1) * bytes / bytes_per_s + exchange_seconds;
+    at_once.min(allreduce_ring(bytes, gpus, bytes_per_s, hop_seconds))
+}
+
+/// Bytes of weights that `tokens` tokens touch: what every token passes through, which is all of a
+/// dense model, and of a mixture the expected number of distinct experts, `E·(1 − (1 − k/E)^T)`.
+#[must_use]
+pub fn weight_bytes_touched(model: &Model, weights: Precision, tokens: u32) -> (f64, f64) {
     let all = model.weight_bytes(weights).0 as f64;
-    let Some(moe) = model.moe else { return all };
-    let experts = f64::from(moe.experts);
-    let missed = (1.0 - f64::from(moe.active) / experts).powi(tokens.min(1 << 20) as i32);
-    let idle = f64::from(moe.layers) * experts * missed * moe.expert_params as f64;
-    (all - idle * weights.bytes() as f64).max(0.0)
+    let Some(moe) = model.moe else { return (all, 0.0) };
+    let count = f64::from(moe.experts);
+    let missed = (1.0 - f64::from(moe.active) / count).powi(tokens.min(1 << 20) as i32);
+    let experts = f64::from(moe.layers) * count * moe.expert_params as f64;
+    let experts = experts * weights.bytes() as f64;
+    ((all - experts).max(0.0), experts * (1.0 - missed))
 }
 
 /// Seconds of the part of an iteration that depends on its number of tokens only.
@@ -114,21 +169,25 @@ fn linear_seconds(
     gpu: &Gpu,
     model: &Model,
     weights: Precision,
-    tp: u32,
+    sharding: Sharding,
     efficiency: &Efficiency,
     tokens: u32,
 ) -> f64 {
+    let tp = sharding.tensor_parallel.max(1);
     let (share, t) = (f64::from(tp), f64::from(tokens));
     let bandwidth = gpu.hbm_bytes_per_s() * efficiency.mbu;
-    let memory = weight_bytes_touched(model, weights, tokens) / share / bandwidth;
+    let (shared, experts) = weight_bytes_touched(model, weights, tokens);
+    let cut = if sharding.cuts_experts() { efficiency.cut_share } else { 1.0 };
+    let memory = (shared + experts / efficiency.expert_share / cut) / share / bandwidth;
     let flop = 2.0 * model.active_params as f64 * t / share;
     let arithmetic = flop / (gpu.flop_per_s(weights) * efficiency.mfu);
     let tensor = t * f64::from(model.hidden) * Precision::Bf16.bytes() as f64;
-    let hop = match gpu.link {
-        Link::NvLink => efficiency.hop,
-        Link::Pcie => efficiency.hop * PCIE_HOPS,
+    let slower = match gpu.link {
+        Link::NvLink => 1.0,
+        Link::Pcie => PCIE_LATENCY,
     };
-    let exchange = allreduce_ring(tensor, tp, gpu.link_bytes_per_s(), hop);
+    let (hop, at_once) = (HOP_SECONDS * slower, efficiency.exchange * slower);
+    let exchange = allreduce(tensor, tp, gpu.link_bytes_per_s(), hop, at_once);
     memory.max(arithmetic) + 2.0 * f64::from(model.layers) * exchange
 }
 
@@ -141,12 +200,12 @@ pub fn step_time(
     gpu: &Gpu,
     model: &Model,
     (weights, kv): (Precision, Precision),
-    tensor_parallel: u32,
+    sharding: Sharding,
     efficiency: &Efficiency,
     graph_sizes: Vec<u32>,
 ) -> Result<StepTime, StepTimeError> {
-    let tp = tensor_parallel.max(1);
-    let seconds = |tokens: u32| linear_seconds(gpu, model, weights, tp, efficiency, tokens);
+    let tp = sharding.tensor_parallel.max(1);
+    let seconds = |tokens: u32| linear_seconds(gpu, model, weights, sharding, efficiency, tokens);
     let linear = KNOTS.iter().map(|&t| (t, Span::from_secs_f64(seconds(t)).0)).collect();
     let kv_bytes = model.kv_bytes_per_token_per_gpu(kv, tp).0 as f64;
     let kv_read = kv_bytes / (gpu.hbm_bytes_per_s() * efficiency.mbu);
@@ -195,8 +254,8 @@ mod tests {
     fn fp8_weights_without_fp8_units_save_reading_but_no_arithmetic() {
         let (gpu, model) = (crate::gpu("a100").expect("a GPU"), crate::model("llama-3.1-8b"));
         let model = model.expect("in the catalogue");
-        let seconds =
-            |weights, tokens| linear_seconds(gpu, model, weights, 1, &Efficiency::PRIOR, tokens);
+        let (one, prior) = (Sharding::tensors(1), Efficiency::PRIOR);
+        let seconds = |weights, tokens| linear_seconds(gpu, model, weights, one, &prior, tokens);
         assert!(close(seconds(Precision::Fp8, 8192), seconds(Precision::Bf16, 8192), 1e-9));
         assert!(seconds(Precision::Fp8, 1) < 0.6 * seconds(Precision::Bf16, 1));
     }
@@ -205,8 +264,12 @@ mod tests {
     fn a_large_batch_touches_every_expert_and_one_token_only_its_own() {
         let model = crate::model("mixtral-8x7b").expect("in the catalogue");
         let all = model.weight_bytes(Precision::Bf16).0 as f64;
-        assert!(close(weight_bytes_touched(model, Precision::Bf16, 4096), all, 1e-6));
-        let one = weight_bytes_touched(model, Precision::Bf16, 1);
+        let touched = |tokens| {
+            let (shared, experts) = weight_bytes_touched(model, Precision::Bf16, tokens);
+            shared + experts
+        };
+        assert!(close(touched(4096), all, 1e-6));
+        let one = touched(1);
         assert!(close(one, 2.0 * model.active_params as f64, 0.03));
     }
 }

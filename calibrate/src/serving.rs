@@ -147,7 +147,8 @@ fn point(row: Row, id: &str) -> Result<ServingPoint, String> {
     let weights = row.precision.as_deref().map(precision).transpose()?;
     let precision_assumed = weights.is_none();
     let weights = weights.unwrap_or(Precision::Bf16);
-    let kv = row.kv_dtype.as_deref().map(precision).transpose()?.unwrap_or(Precision::Bf16);
+    let kv = row.kv_dtype.as_deref().map(precision).transpose()?;
+    let kv = kv.unwrap_or_else(|| kv_of_checkpoint(&row.model, weights));
     let tensor_parallel = count(row.tp, "tp")?;
     let experts = row.moe_tp.unwrap_or(1).max(1) * row.moe_ep.unwrap_or(1).max(1);
     Ok(ServingPoint {
@@ -170,6 +171,16 @@ fn point(row: Row, id: &str) -> Result<ServingPoint, String> {
         ttft_ms: time(row.ttft_ms, "ttft_ms")?,
         tpot_ms: time(row.tpot_ms, "tpot_ms")?,
     })
+}
+
+/// Number format of the KV cache where a row does not say: that of the checkpoint. The FP8
+/// checkpoints of the Llama models scale it to FP8 as well (`kv_cache_quant_algo` in their
+/// `hf_quant_config.json`), which engines follow; others leave it in BF16.
+fn kv_of_checkpoint(model: &str, weights: Precision) -> Precision {
+    match weights {
+        Precision::Fp8 if model.to_ascii_lowercase().contains("llama") => Precision::Fp8,
+        Precision::Fp8 | Precision::Bf16 => Precision::Bf16,
+    }
 }
 
 fn precision(name: &str) -> Result<Precision, String> {
