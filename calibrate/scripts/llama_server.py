@@ -101,7 +101,9 @@ def serve(engine, options, meta, files):
                 await out.write(f"data: {chunk}\n\n".encode())
             await out.write(b"data: [DONE]\n\n")
             return out
-        finally:  # the client may have gone
+        except ConnectionResetError:  # the client has gone
+            return out
+        finally:
             request.aborted = not request.end
 
     async def models(_):

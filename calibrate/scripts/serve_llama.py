@@ -186,8 +186,9 @@ def ready(options, meta):
     say(f"attention {kernel}, graphs {sorted(engine.graphs)}, {engine.failure or 'no failure'}")
     longest = min(2 * options.batched_tokens, options.max_len // 2)
     for isl, lanes in ((longest, 4), (longest // 8, 32)):
-        run(engine, Load("warm", "closed", isl, 24, lanes, model.config.vocab_size,
-                         options.max_len, 0), record=False)
+        load = Load("warm", "closed", isl, 24, lanes, model.config.vocab_size, options.max_len, 0)
+        load.latest = load.started + 5
+        run(engine, load, record=False)
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection in the middle of an iteration would be measured
@@ -219,7 +220,7 @@ def drive(engine, options, meta, files):
 
 def burn(engine, options, meta, files):
     """Idles, multiplies matrices, idles and decodes, each for a quarter of `--seconds`."""
-    size = 8192 if options.device == "cuda" else 512
+    size, rng = 8192 if options.device == "cuda" else 512, np.random.default_rng(1)
     left, right = (torch.randn(size, size, device=options.device, dtype=engine.model.dtype)
                    for _ in "lr")
     files.start("phases", "phase start_unix end_unix work unit")
@@ -233,7 +234,7 @@ def burn(engine, options, meta, files):
 
     def decode():
         while len(engine.running) + len(engine.waiting) < engine.pad:
-            prompt = np.random.default_rng(len(engine.rows)).integers(engine.config.vocab_size, size=64)
+            prompt = rng.integers(engine.config.vocab_size, size=64)
             engine.add(Request(prompt, engine.max_len - 64, "burn"))
         return len(engine.step())
 
