@@ -17,6 +17,7 @@ pub mod engine_preset;
 mod engine_rows;
 pub mod gpu;
 pub mod hosted;
+pub mod imports;
 pub mod kv_capacity;
 pub mod model;
 pub mod profile;
