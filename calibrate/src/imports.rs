@@ -20,6 +20,7 @@ pub mod engine_run;
 mod flat_yaml;
 mod json;
 mod problem;
+pub mod prometheus;
 mod table;
 mod value;
 pub mod steps;
