@@ -16,8 +16,10 @@
 //! Deliberately absent: opening files (the caller gives text and a name), and guessing what a file
 //! does not say.
 
+pub mod aiperf;
 pub mod engine_run;
 mod flat_yaml;
+pub mod guidellm;
 mod json;
 mod problem;
 pub mod prometheus;
