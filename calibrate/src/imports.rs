@@ -21,6 +21,7 @@ pub mod engine_run;
 mod flat_yaml;
 pub mod guidellm;
 mod json;
+pub mod otlp;
 mod problem;
 pub mod prometheus;
 mod table;
