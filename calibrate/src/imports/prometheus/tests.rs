@@ -2,29 +2,7 @@
 
 use super::*;
 
-const BEFORE: &str = r#"
-# HELP vllm:num_requests_running Number of requests in model execution batches.
-# TYPE vllm:num_requests_running gauge
-vllm:num_requests_running{engine="0",model_name="m"} 7.0
-vllm:num_requests_waiting{engine="0",model_name="m"} 2.0
-vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
-vllm:cache_config_info{block_size="16",engine="0",gpu_memory_utilization="0.9",num_gpu_blocks="2790"} 1.0
-vllm:cache_config_info{block_size="16",engine="0",model_name="m",num_gpu_blocks="2790"} 1.0
-vllm:prompt_tokens_total{engine="0",model_name="m"} 1000.0
-vllm:generation_tokens_total{engine="0",model_name="m"} 5.0e+02
-vllm:prefix_cache_queries_total{engine="0",model_name="m"} 1000.0
-vllm:prefix_cache_hits_total{engine="0",model_name="m"} 100.0
-vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 3.0
-vllm:request_success_total{engine="0",finished_reason="length",model_name="m"} 4.0
-vllm:request_success_total{engine="0",finished_reason="abort",model_name="m"} 1.0
-vllm:time_to_first_token_seconds_bucket{engine="0",le="0.1",model_name="m"} 2.0
-vllm:time_to_first_token_seconds_bucket{engine="0",le="0.25",model_name="m"} 4.0
-vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 4.0
-vllm:time_to_first_token_seconds_count{engine="0",model_name="m"} 4.0
-vllm:time_to_first_token_seconds_sum{engine="0",model_name="m"} 0.5
-vllm:iteration_tokens_total_bucket{engine="0",le="8.0",model_name="m"} 2.0
-process_cpu_seconds_total 1.5
-"#;
+const BEFORE: &str = include_str!("../../../tests/data/imports/metrics.txt");
 
 fn read(text: &str) -> Result<Vec<EngineMetrics>, ImportErrors> {
     prometheus(File { name: "metrics.txt", text })
