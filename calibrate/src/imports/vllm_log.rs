@@ -84,8 +84,10 @@ pub struct VllmLog {
 }
 
 impl VllmLog {
-    /// Tokens in one block, where tokens divide evenly among blocks. Models with several kinds of
-    /// attention have no such number: since 0.12 the log's tokens are concurrency × length.
+    /// Tokens in one block, where the log's tokens divide evenly among its blocks. Newer versions
+    /// write concurrency × `max_model_len` for the tokens, which is less than blocks × block size
+    /// if that length is no multiple of a block, and something else for models with several kinds
+    /// of attention; there it is `None` or no block size of use.
     #[must_use]
     pub fn block_size(&self) -> Option<u64> {
         let (tokens, blocks) = (self.kv_tokens?, self.kv_blocks?);
