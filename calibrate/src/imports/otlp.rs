@@ -89,7 +89,7 @@ pub fn otlp(file: File<'_>) -> Result<SpanImport, ImportErrors> {
     let mut problems = Problems::of(file.name);
     let mut raw = Vec::new();
     // Whether the parents of calls are calls is asked through spans of any kind.
-    let mut parents: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut parents: BTreeMap<Key, String> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let (mut other_spans, mut twice) = (0, 0_u64);
     for (line, value) in documents_of(file.text, &mut problems) {
@@ -148,36 +148,23 @@ fn each_span(
     }
 }
 
+/// Every id of a span with the trace it is in.
+type Key = (String, String);
+
 /// Requests and spans of what was read.
 fn import(
     mut raw: Vec<Raw>,
-    parents: &BTreeMap<(String, String), String>,
+    parents: &BTreeMap<Key, String>,
     file: &str,
     mut notes: Vec<String>,
     problems: &mut Problems,
 ) -> (Measured, Vec<GenAiSpan>) {
     raw.sort_by_key(|span| span.start);
+    let nested = nested(&raw, parents);
     let first = raw.first().map_or(0, |span| span.start);
-    let calls: BTreeSet<(String, String)> = raw
-        .iter()
-        .filter(|span| span.is_call())
-        .map(|span| (span.trace.clone(), span.id.clone()))
-        .collect();
-    let inside = |span: &Raw| {
-        let mut id = span.parent.clone();
-        for _ in 0..DEEPEST {
-            let Some(parent) = id else { return false };
-            let key = (span.trace.clone(), parent);
-            if calls.contains(&key) {
-                return true;
-            }
-            id = parents.get(&key).cloned();
-        }
-        false
-    };
     let (mut requests, mut spans) = (Vec::new(), Vec::new());
-    let (mut by_server, mut within) = (0_usize, 0_usize);
-    for span in &raw {
+    let mut by_server = 0_usize;
+    for (span, nested) in raw.iter().zip(&nested) {
         let start = match value::since_ns(first, span.start) {
             Ok(start) => start,
             Err(message) => {
@@ -185,8 +172,6 @@ fn import(
                 continue;
             }
         };
-        let nested = span.is_call() && inside(span);
-        within += usize::from(nested);
         let request = (span.is_call() && !nested).then(|| {
             by_server += usize::from(span.by_engine);
             requests.push(request(span, start));
@@ -203,6 +188,7 @@ fn import(
             request,
         });
     }
+    let within = nested.iter().filter(|nested| **nested).count();
     if within > 0 {
         notes.push(format!(
             "{within} calls lie inside another call, as a server's span in its caller's; they are \
@@ -214,30 +200,60 @@ fn import(
             "{by_server} requests were measured by the engine's front end, the others by callers."
         ));
     }
+    let definitions = match by_server > 0 && by_server == requests.len() {
+        true => FRONT_END,
+        false => CALLER,
+    };
+    (measured(requests, definitions, model(&raw), file, notes), spans)
+}
+
+/// Whether each span is a call that lies inside another call.
+fn nested(raw: &[Raw], parents: &BTreeMap<Key, String>) -> Vec<bool> {
+    let calls: BTreeSet<Key> = raw
+        .iter()
+        .filter(|span| span.is_call())
+        .map(|span| (span.trace.clone(), span.id.clone()))
+        .collect();
+    let inside = |span: &Raw| {
+        let mut id = span.parent.clone();
+        for _ in 0..DEEPEST {
+            let Some(parent) = id else { return false };
+            let key = (span.trace.clone(), parent);
+            if calls.contains(&key) {
+                return true;
+            }
+            id = parents.get(&key).cloned();
+        }
+        false
+    };
+    raw.iter().map(|span| span.is_call() && inside(span)).collect()
+}
+
+/// The model, if all spans that name one name the same.
+fn model(raw: &[Raw]) -> Option<String> {
+    let mut models = raw.iter().filter_map(|span| span.model.as_ref());
+    let first = models.next()?;
+    models.all(|model| model == first).then(|| first.clone())
+}
+
+fn measured(
+    requests: Vec<MeasuredRequest>,
+    definitions: Definitions,
+    model: Option<String>,
+    file: &str,
+    notes: Vec<String>,
+) -> Measured {
     let failed = requests.iter().filter(|request| request.error.is_some()).count() as u64;
-    let models: BTreeSet<&str> = raw.iter().filter_map(|span| span.model.as_deref()).collect();
-    let measured = Measured {
-        source: Source {
-            tool: "OpenTelemetry",
-            version: None,
-            file: file.to_owned(),
-            model: match models.len() {
-                1 => models.first().map(|model| (*model).to_owned()),
-                _ => None,
-            },
-        },
-        definitions: match !requests.is_empty() && by_server == requests.len() {
-            true => FRONT_END,
-            false => CALLER,
-        },
+    Measured {
+        source: Source { tool: "OpenTelemetry", version: None, file: file.to_owned(), model },
+        definitions,
         load: Load::default(),
         duration: None,
         totals: Totals { completed: Some(requests.len() as u64 - failed), failed: Some(failed) },
         requests,
         summary: Vec::new(),
         notes,
-    };
-    (measured, spans)
+    }
 }
 
 fn request(span: &Raw, arrival: Time) -> MeasuredRequest {

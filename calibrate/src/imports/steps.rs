@@ -6,8 +6,8 @@
 //!   they are known (`prefill_requests`, `series` too);
 //! * intervals between the stamps of an engine's trace: `interval_to_next_step_us`,
 //!   `prefill_tokens`, `prefill_reqs`, `decode_reqs`, `kv_blocks_used`, `next_prefill_tokens`,
-//!   `next_decode_reqs`. There `reported_step_duration_us` is the time of the scheduler on the CPU,
-//!   not of the step, and is not read.
+//!   `next_decode_reqs`. There `reported_step_duration_us` is not the time of the step, and is not
+//!   read.
 //!
 //! Invariants: a row has a time above zero; the batch of a row and that of the next are kept
 //! apart, so that whoever fits can try which of them an interval belongs to.
