@@ -1,7 +1,8 @@
 //! Reading JSON with problems that name the path of the value.
 //!
 //! Invariants: an absent key and a `null` are the same; a value of the wrong kind is a problem, not
-//! an absent value. Nesting is bounded by `serde_json`, so a hostile document cannot overflow the
+//! an absent value. `NaN` and `Infinity`, which Python writes and JSON does not know, are absent
+//! too. Nesting is bounded by `serde_json`, so a hostile document cannot overflow the
 //! stack.
 //!
 //! Deliberately absent: refusing keys that are not read. Tools add some with every version.
@@ -10,6 +11,7 @@ use super::problem::{Problems, quoted};
 use super::value;
 use serde_json::Value;
 use sim::units::{Span, Tokens};
+use std::borrow::Cow;
 
 /// How a value is reached from the one around it.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ pub(super) struct Node<'v, 'p> {
 /// Parses every JSON value of a text, however they are separated, with the line of each. Stops at
 /// the first that is no JSON, after which nothing can be told apart.
 pub(super) fn documents(text: &str, problems: &mut Problems) -> Vec<(u64, Value)> {
+    let text = &*without_python_numbers(text);
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut found = Vec::new();
     let (mut line, mut counted) = (1, 0);
@@ -53,6 +56,7 @@ pub(super) fn documents(text: &str, problems: &mut Problems) -> Vec<(u64, Value)
 
 /// Parses one JSON value a line, skipping blank lines; a line that is no JSON is a problem.
 pub(super) fn lines(text: &str, problems: &mut Problems) -> Vec<(u64, Value)> {
+    let text = without_python_numbers(text);
     let mut found = Vec::new();
     for (line, content) in (1..).zip(text.lines()) {
         if content.trim().is_empty() {
@@ -67,6 +71,28 @@ pub(super) fn lines(text: &str, problems: &mut Problems) -> Vec<(u64, Value)> {
         }
     }
     found
+}
+
+/// The text with `null` for numbers that only Python's JSON has; what stands in quotes stays.
+fn without_python_numbers(text: &str) -> Cow<'_, str> {
+    const NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !NUMBERS.iter().any(|number| text.contains(number)) {
+        return Cow::Borrowed(text);
+    }
+    let mut cleaned = String::with_capacity(text.len());
+    let (mut rest, mut quoted) = (text, false);
+    while let Some(character) = rest.chars().next() {
+        let number = NUMBERS.iter().find(|number| !quoted && rest.starts_with(**number));
+        let escape = quoted && character == '\\';
+        let length = match number {
+            Some(number) => number.len(),
+            None => rest.chars().take(1 + usize::from(escape)).map(char::len_utf8).sum(),
+        };
+        cleaned.push_str(if number.is_some() { "null" } else { &rest[..length] });
+        quoted ^= character == '"';
+        rest = &rest[length..];
+    }
+    Cow::Owned(cleaned)
 }
 
 impl<'v, 'p> Node<'v, 'p> {
@@ -221,6 +247,17 @@ mod tests {
             "x.json:2: `a[1].b`: expected a whole number from 0, found `\"-3\"`\n\
              x.json:2: the key `c` is missing"
         );
+    }
+
+    #[test]
+    fn numbers_that_only_python_writes_are_absent() {
+        let text = "{\"a\": NaN, \"b\": [-Infinity, 1], \"c\": \"NaN \\\" Infinity\"}";
+        let mut problems = Problems::of("x.json");
+        let found = documents(text, &mut problems);
+        let expected = serde_json::json!({"a": null, "b": [null, 1], "c": "NaN \" Infinity"});
+        assert_eq!(found, [(1, expected.clone())]);
+        assert_eq!(lines(text, &mut problems), [(1, expected)]);
+        assert!(problems.is_empty());
     }
 
     #[test]

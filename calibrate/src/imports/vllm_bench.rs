@@ -225,6 +225,8 @@ fn request(lists: &Lists<'_, '_>, index: usize, problems: &mut Problems) -> Meas
         request.error = Some("no token and no reason given".to_owned());
         (request.ttft, request.e2e) = (None, None);
     }
+    // An endpoint that does not stream has no first token; the client writes zero.
+    request.ttft = request.ttft.filter(|ttft| *ttft > Span::ZERO);
     request
 }
 
