@@ -19,6 +19,7 @@ mod engine_rows;
 pub mod fit;
 pub mod gpu;
 pub mod hosted;
+pub mod imports;
 pub mod kv_capacity;
 pub mod model;
 pub mod predict;
