@@ -124,7 +124,9 @@ impl Cell {
         one.saturating_mul(self.waves + u32::from(self.cached_percent > 0))
     }
 
-    fn assumed_time(&self) -> Duration {
+    /// Time it would take on the endpoint that is assumed before one was measured.
+    #[must_use]
+    pub fn assumed_time(&self) -> Duration {
         let (ttft, tpot) = self.assumed();
         self.takes(ttft, tpot)
     }

@@ -40,7 +40,7 @@ pub(super) fn run(
     let most = probe.levels.concurrencies.last().copied().unwrap_or(1) as usize;
     let asked = (&probe.address, probe.api, probe.model.as_str());
     let client = Client::new(asked, probe.key.clone(), probe.patience, most);
-    let record = begin(probe, folder, resume, &client)?;
+    let (record, began) = begin(probe, folder, resume, &client)?;
     let earlier = Earlier::read(folder, probe, &record)?;
     let number = record.sessions.last().map_or(1, |session| session.number);
     let salt = u64::from_ne_bytes(record.salt.to_ne_bytes());
@@ -51,7 +51,7 @@ pub(super) fn run(
         retries: probe.retries,
         key: mix(mix(probe.seed, salt), u64::from(number)),
         session: number,
-        began: Instant::now(),
+        began,
         state: Mutex::new(State {
             files: Files::open(folder)?,
             taken: earlier.taken,
@@ -91,13 +91,14 @@ fn now_unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The record of a new probe, or that of the one that goes on; a session is added to it.
+/// The record of a new probe, or that of the one that goes on, with a session added to it; and the
+/// instant from which the session's times count.
 fn begin(
     probe: &Probe,
     folder: &Path,
     resume: bool,
     client: &Client,
-) -> Result<Record, ProbeError> {
+) -> Result<(Record, Instant), ProbeError> {
     let begun = match folder.join(FILE).exists() {
         true if resume => Some(Record::read(folder)?),
         true => return Err(ProbeError::Exists(folder.to_path_buf())),
@@ -113,7 +114,7 @@ fn begin(
     if cells.is_empty() {
         return Err(ProbeError::NoCells(dropped));
     }
-    let now = now_unix();
+    let (now, began) = (now_unix(), Instant::now());
     let asked = Record {
         schema: SCHEMA.to_owned(),
         surgeline: env!("CARGO_PKG_VERSION").to_owned(),
@@ -146,7 +147,7 @@ fn begin(
         ended: None,
     });
     record.write(folder)?;
-    Ok(record)
+    Ok((record, began))
 }
 
 /// What earlier sessions left behind.
