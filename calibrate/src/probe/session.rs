@@ -66,7 +66,7 @@ pub(super) fn run(
     let mut session = Session { probe, lanes: &lanes, record, folder, pace: Vec::new(), progress };
     let rows = std::thread::scope(|scope| {
         scope.spawn(|| watch(&lanes, stop, &done));
-        let rows = session.cells(&earlier.complete);
+        let rows = session.cells(&earlier.complete, stop);
         done.store(true, Ordering::SeqCst);
         rows
     });
@@ -195,11 +195,15 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Runs what is not complete yet.
-    fn cells(&mut self, complete: &BTreeSet<u32>) -> Vec<CellRow> {
+    fn cells(&mut self, complete: &BTreeSet<u32>, stop: &AtomicBool) -> Vec<CellRow> {
         let cells = self.record.cells.clone();
         let mut rows: Vec<CellRow> = Vec::new();
         let mut failed = 0;
         for cell in cells.iter().filter(|cell| !complete.contains(&cell.number)) {
+            // `watch` may not have looked since.
+            if stop.load(Ordering::SeqCst) {
+                self.lanes.halt(Halt::Interrupted);
+            }
             if self.lanes.halted() {
                 break;
             }

@@ -5,10 +5,11 @@ use super::server::{AROUND, Manners, Server};
 use super::{Folder, levels, probe_of, quick, run_new, step_time};
 use calibrate::probe::{Address, CellStatus, Ended, RequestRow};
 
-/// The middle one.
-fn median(mut values: Vec<f64>) -> f64 {
+/// The lower quartile. A busy machine delays some requests by whole time slices and makes none
+/// early, so the lower part of the differences is what the measurement itself is off by.
+fn lower_quartile(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    values[values.len() / 4]
 }
 
 /// Measured rows and what the engine says of them, both in their order of arrival.
@@ -31,18 +32,21 @@ fn measured_times_are_those_of_the_engine() {
     let rows = folder.requests();
     assert!(rows.iter().all(|row| row.error.is_empty() && row.attempt == 1), "{rows:#?}");
     let pairs = pairs(&rows, &server.truths());
-    let off = |of: fn(&RequestRow, &Truth) -> Option<(f64, f64)>| {
-        let both = pairs.iter().filter_map(|(row, truth)| of(row, truth));
-        median(both.map(|(measured, true_one)| (measured / true_one - 1.0).abs()).collect())
+    let off = |of: fn(&RequestRow, &Truth) -> Option<f64>| {
+        let all = pairs.iter().filter_map(|(row, truth)| of(row, truth));
+        lower_quartile(all.map(f64::abs).collect())
     };
+    // First tokens take 13 to 106 ms. Sockets and threads lie between the two clocks, which adds a
+    // time of its own and no share.
     let ttft =
-        off(|row, truth| Some((row.ttft_s?, (truth.first_token - truth.received).as_secs_f64())));
+        off(|row, truth| Some(row.ttft_s? - (truth.first_token - truth.received).as_secs_f64()));
+    assert!(ttft < 0.002, "the first token is off by {ttft} s");
     let tpot = off(|row, truth| {
         let gaps = f64::from(truth.outputs.checked_sub(1).filter(|&gaps| gaps > 0)?);
-        let decoding = (truth.ended - truth.first_token).as_secs_f64();
-        Some(((row.last_token_s? - row.ttft_s?) / gaps, decoding / gaps))
+        let decoding = (truth.ended - truth.first_token).as_secs_f64() / gaps;
+        Some((row.last_token_s? - row.ttft_s?) / gaps / decoding - 1.0)
     });
-    assert!(ttft < 0.08 && tpot < 0.04, "off by {ttft} and {tpot} in the median");
+    assert!(tpot < 0.02, "the time between tokens is off by a share of {tpot}");
 
     // Counts are those of the server, and lengths come out as wanted once words are known.
     for (row, truth) in &pairs {
