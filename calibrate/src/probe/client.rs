@@ -175,11 +175,15 @@ impl Attempt {
         }
     }
 
-    /// When the last token came. The chunk that ends an answer bears the last token in some
-    /// engines, with or without text, and follows it at once in others.
+    /// When the last token came: with the last chunk that bears tokens, or, where the server counted
+    /// more tokens than those account for, with the chunk that ends the answer. A server may send
+    /// that one whenever it likes after the last token.
     pub(super) fn last_token(&self) -> Option<Duration> {
-        let last = self.arrivals.last()?.at;
-        Some(self.finish.as_ref().map_or(last, |(at, _)| last.max(*at)))
+        let last = self.arrivals.last()?;
+        let chunks = u32::try_from(self.arrivals.len()).unwrap_or(u32::MAX);
+        let without_text = self.output().0 > last.tokens.unwrap_or(chunks);
+        let finish = self.finish.as_ref().filter(|_| without_text);
+        Some(finish.map_or(last.at, |(at, _)| last.at.max(*at)))
     }
 
     /// Mean time between two tokens, of an answer that has two.
@@ -485,8 +489,9 @@ mod tests {
         let (attempt, _) = fed(&[
             ("data: {\"choices\":[{\"text\":\"a\"}]}\n\n", 10),
             ("data: {\"choices\":[{\"text\":\"b\"}]}\n\n", 30),
+            ("data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n", 90),
         ]);
-        assert_eq!(attempt.output(), (2, false));
+        assert_eq!(attempt.output(), (2, false), "and an end that comes late is no token");
         assert_eq!(attempt.tpot(), Some(Duration::from_millis(20)));
     }
 

@@ -55,7 +55,7 @@ pub struct RequestRow {
     pub cached_tokens: Option<u32>,
     /// Answer tokens.
     pub output_tokens: Option<u32>,
-    /// Who counted them: `usage` or `chunks`.
+    /// Who counted them: `usage` or `chunks`; empty if there are none.
     pub output_source: String,
     /// Chunks that bear tokens.
     pub chunks: u32,
@@ -182,7 +182,11 @@ pub(super) fn request_row(
         input_tokens: attempt.usage.map(|usage| usage.prompt_tokens),
         cached_tokens: attempt.usage.and_then(|usage| usage.cached_tokens()),
         output_tokens: first.map(|_| output),
-        output_source: if counted { "usage" } else { "chunks" }.to_owned(),
+        output_source: match first {
+            Some(_) if counted => "usage".to_owned(),
+            Some(_) => "chunks".to_owned(),
+            None => String::new(),
+        },
         chunks: u32::try_from(attempt.arrivals.len()).unwrap_or(u32::MAX),
         finish: attempt.finish.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
         error: attempt.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
