@@ -6,7 +6,7 @@ use calibrate::probe::{CellStatus, Ended, Limit, ProbeError, run};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn an_interrupted_probe_goes_on_where_it_was() {
@@ -71,19 +71,18 @@ fn another_probe_does_not_go_on_in_a_folder() {
 }
 
 #[test]
-fn time_ends_requests_under_way_and_the_interruption_is_quick() {
+fn time_ends_requests_under_way() {
     let server = Server::start(step_time(), Manners::default());
     // An answer takes ten seconds.
     let mut probe = probe_of(&server, levels(&[16], &[1_000], &[1], 0));
     probe.limits.budget = Duration::from_millis(800);
     let folder = Folder::new("time");
-    let began = Instant::now();
     let summary = run_new(&probe, &folder.0);
-    assert!(began.elapsed() < Duration::from_secs(8), "an answer would have taken ten");
     assert_eq!(summary.ended, Ended::Limit(Limit::Time));
     let rows = folder.requests();
     let last = rows.last().expect("one was under way");
-    assert!(last.error.starts_with("stopped: ") && last.chunks > 0, "{last:?}");
+    assert!(last.error.starts_with("stopped: "), "{last:?}");
+    assert!((1..1_000).contains(&last.chunks), "what came is kept: {last:?}");
     assert_eq!(folder.cells().last().expect("a cell").status, CellStatus::Partial);
 }
 
