@@ -70,6 +70,39 @@ impl Progress for Bar {
     }
 }
 
+/// What is shown while cells of an experiment are measured.
+const CELLS: &str = "{bar:30} {pos}/{len} cells, {elapsed}; {msg}";
+
+/// A bar over the cells of an experiment.
+pub(crate) struct CellBar {
+    bar: ProgressBar,
+}
+
+impl CellBar {
+    /// A hidden bar when `quiet` or when nobody looks.
+    pub(crate) fn new(quiet: bool) -> CellBar {
+        if quiet || !std::io::stderr().is_terminal() {
+            return CellBar { bar: ProgressBar::hidden() };
+        }
+        let bar = ProgressBar::new(0);
+        set_style(&bar, CELLS);
+        bar.enable_steady_tick(TICK);
+        CellBar { bar }
+    }
+
+    /// So many cells are behind us, and this is the one under way.
+    pub(crate) fn at(&self, done: usize, cells: usize, what: String) {
+        self.bar.set_length(cells as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(what);
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 static STOP: OnceLock<&'static AtomicBool> = OnceLock::new();
 
 #[expect(clippy::disallowed_methods, reason = "whoever asks twice wants out at once")]
@@ -85,7 +118,7 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
             if FLAG.swap(true, Ordering::SeqCst) {
                 exit_now();
             }
-            eprintln!("surgeline: stopping; finished replications are kept (again: stop at once)");
+            eprintln!("surgeline: stopping; what is finished is kept (again: stop at once)");
         };
         // Without a handler Ctrl-C simply ends the process, which is the usual behaviour anyway.
         let _ = ctrlc::set_handler(handler);
@@ -102,7 +135,7 @@ mod tests {
         assert!(!BEFORE.contains("{len}") && !BEFORE.contains("{pos}"));
         assert_eq!(left(0, Duration::ZERO), "");
         assert_eq!(left(1, Duration::from_secs(30)), ", 30 seconds left");
-        for template in [BEFORE, WITHIN] {
+        for template in [BEFORE, WITHIN, CELLS] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -23,6 +23,7 @@ pub mod imports;
 pub mod kv_capacity;
 pub mod model;
 pub mod predict;
+pub mod probe;
 pub mod profile;
 pub mod roofline;
 pub mod serving;
