@@ -19,12 +19,17 @@ use levenberg_marquardt::{LeastSquaresProblem, LevenbergMarquardt};
 use nalgebra::storage::Owned;
 use nalgebra::{DMatrix, DVector, Dyn};
 use rayon::prelude::*;
+use sim::dice::Dice;
+use sim::stats::quantile_sorted;
 
 /// Relative error from which on a residual counts less than by its square.
 const TOLERATED: f64 = 0.1;
 /// Weight of the prior of a parameter: one unit of `x` off counts as much as this relative error of
 /// one measurement.
 const PRIOR_WEIGHT: f64 = 0.05;
+/// Resamples of the bootstrap, and the key of its draws.
+const RESAMPLES: usize = 200;
+const BOOTSTRAP_KEY: u64 = 0x0c0e_ff1c;
 /// Width of the difference quotients in `x`: wide enough to smooth the steps of a simulation.
 const STEP: f64 = 0.05;
 
@@ -57,13 +62,17 @@ pub struct Fit {
     pub objective: f64,
     /// Whether it came to an end by itself.
     pub converged: bool,
+    /// By parameter the 5 % and the 95 % quantile of its value over resampled data.
+    pub intervals: Vec<(f64, f64)>,
 }
 
 /// Finds the values at which `residuals` (relative errors at given values) and the distance from
-/// the priors are least, from `start` (values). `residuals` must give as many numbers every time.
+/// the priors are least, from `start` (values). `residuals` must give as many numbers every time,
+/// `together` of them for each thing that was measured.
 pub fn fit(
     parameters: &[Parameter],
     start: &[f64],
+    together: usize,
     residuals: impl Fn(&[f64]) -> Vec<f64> + Sync,
 ) -> Fit {
     let free = parameters.iter().zip(start).map(|(p, &value)| p.to_free(value));
@@ -72,8 +81,10 @@ pub fn fit(
     let solver = LevenbergMarquardt::new().with_ftol(1e-4).with_xtol(1e-3).with_patience(8);
     let (problem, report) = solver.minimize(problem);
     let values = problem.values(&problem.free);
+    let intervals = problem.intervals(together.max(1));
     Fit {
         values,
+        intervals,
         free: problem.free.iter().copied().collect(),
         objective: report.objective_function,
         converged: report.termination.was_successful(),
@@ -97,6 +108,49 @@ impl<R: Fn(&[f64]) -> Vec<f64> + Sync> Problem<'_, R> {
         let priors = priors.map(|(p, &x)| (x - p.to_free(p.prior)) * PRIOR_WEIGHT);
         let all: Vec<f64> = data.into_iter().map(softened).chain(priors).collect();
         DVector::from_vec(all)
+    }
+}
+
+impl<R: Fn(&[f64]) -> Vec<f64> + Sync> Problem<'_, R> {
+    /// Bootstrap over what was measured: each time as many things are drawn with replacement, and
+    /// the values move by one Gauss–Newton step from those of all data, whose curvature they keep.
+    fn intervals(&self, together: usize) -> Vec<(f64, f64)> {
+        let count = self.free.len();
+        let (Some(jacobian), residuals) = (self.jacobian(), self.at(&self.free)) else {
+            return Vec::new();
+        };
+        let Some(curvature) = (jacobian.transpose() * &jacobian).cholesky() else {
+            return Vec::new();
+        };
+        let data = residuals.len().saturating_sub(count);
+        let things = data / together;
+        let gradient = |row: usize| jacobian.row(row).transpose() * residuals[row];
+        let of_priors: DVector<f64> =
+            (data..residuals.len()).map(gradient).fold(DVector::zeros(count), |sum, g| sum + g);
+        let of_things: Vec<DVector<f64>> = (0..things)
+            .map(|thing| {
+                let rows = thing * together..(thing + 1) * together;
+                rows.map(gradient).fold(DVector::zeros(count), |sum, g| sum + g)
+            })
+            .collect();
+        let mut dice = Dice::stream(BOOTSTRAP_KEY);
+        let mut drawn = vec![Vec::with_capacity(RESAMPLES); count];
+        for _ in 0..RESAMPLES {
+            let mut gradient = of_priors.clone();
+            for _ in 0..things {
+                let thing = (dice.uniform() * things as f64) as usize;
+                gradient += &of_things[thing.min(things - 1)];
+            }
+            let free = &self.free - curvature.solve(&gradient);
+            let values = self.values(&free);
+            drawn.iter_mut().zip(values).for_each(|(all, value)| all.push(value));
+        }
+        let interval = |mut all: Vec<f64>| {
+            all.sort_by(f64::total_cmp);
+            let at = |p| quantile_sorted(&all, p).unwrap_or(f64::NAN);
+            (at(0.05), at(0.95))
+        };
+        drawn.into_iter().map(interval).collect()
     }
 }
 
@@ -161,28 +215,40 @@ mod tests {
 
     #[test]
     fn a_fit_recovers_what_made_the_data() {
-        let found = fit(&parameters(), &[1.0, 0.1], |v| line(v, |_| 1.0));
+        let found = fit(&parameters(), &[1.0, 0.1], 1, |v| line(v, |_| 1.0));
         assert!(found.converged, "{found:?}");
         assert!((found.values[0] / 2.0 - 1.0).abs() < 5e-3, "{found:?}");
         assert!((found.values[1] / 0.5 - 1.0).abs() < 5e-3, "{found:?}");
+    }
+
+    /// With errors of a twentieth the truth lies within, and the interval is about as wide as the
+    /// errors make it.
+    #[test]
+    fn intervals_hold_the_truth() {
+        let noisy = |n: usize| if n % 2 == 0 { 1.05 } else { 0.95 };
+        let found = fit(&parameters(), &[1.0, 0.1], 1, |v| line(v, noisy));
+        for ((low, high), truth) in found.intervals.iter().zip([2.0, 0.5]) {
+            assert!(*low < truth && truth < *high, "{found:?}");
+            assert!((high - low) / truth < 0.25 && (high - low) / truth > 0.01, "{found:?}");
+        }
     }
 
     /// Three of forty rows five times too large.
     #[test]
     fn odd_rows_bend_it_little() {
         let odd = |n: usize| if n % 15 == 7 { 5.0 } else { 1.0 };
-        let found = fit(&parameters(), &[1.0, 0.1], |v| line(v, odd));
+        let found = fit(&parameters(), &[1.0, 0.1], 1, |v| line(v, odd));
         assert!((found.values[0] / 2.0 - 1.0).abs() < 0.05, "{found:?}");
         assert!((found.values[1] / 0.5 - 1.0).abs() < 0.05, "{found:?}");
     }
 
     #[test]
     fn without_data_it_stays_at_the_priors_and_bounds_hold() {
-        let found = fit(&parameters(), &[5.0, 1.0], |_| Vec::new());
+        let found = fit(&parameters(), &[5.0, 1.0], 1, |_| Vec::new());
         assert!((found.values[0] - 1.0).abs() < 1e-3 && (found.values[1] - 0.1).abs() < 1e-3);
         // The data wants 100, which no value reaches.
         let beyond = |v: &[f64]| vec![libm::log(v[0] / 100.0); 30];
-        let found = fit(&parameters(), &[1.0, 0.1], beyond);
+        let found = fit(&parameters(), &[1.0, 0.1], 1, beyond);
         assert!(found.values[0] > 9.0 && found.values[0] <= 10.0, "{found:?}");
     }
 

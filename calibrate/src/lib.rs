@@ -26,6 +26,7 @@ pub mod predict;
 pub mod probe;
 pub mod profile;
 pub mod roofline;
+pub mod score;
 pub mod serving;
 
 pub use calibration::{Calibration, CalibrationError, calibration};

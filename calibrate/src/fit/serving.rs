@@ -59,13 +59,22 @@ pub struct Group {
     pub basis: Basis,
 }
 
-/// Coefficients of every group and of every model in it.
+/// Coefficients that were found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// What they are.
+    pub values: Values,
+    /// Their intervals of 90 %; a coefficient that was not open has none.
+    pub intervals: [Option<(f64, f64)>; PARAMETERS],
+}
+
+/// Coefficients of every group, and of every model in it by its name in the catalogue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fitted {
     /// Of groups.
-    pub groups: BTreeMap<Group, Values>,
-    /// Of models, by their names in the catalogue.
-    pub models: BTreeMap<(Group, String), Values>,
+    pub groups: BTreeMap<Group, Found>,
+    /// Of models.
+    pub models: BTreeMap<(Group, String), Found>,
 }
 
 impl Measured {
@@ -129,12 +138,12 @@ pub fn fit_all(measured: &[Measured]) -> Fitted {
     let chosen: Vec<&Measured> = measured.iter().filter(|one| one.is_credible()).collect();
     let mut fitted = Fitted::default();
     for (group, members) in by(&chosen, |one| one.group()) {
-        let values = fit_values(group.basis, &members, &priors());
+        let found = find(group.basis, &members, &priors());
         for (model, own) in by(&members, |one| one.server.model().to_owned()) {
-            let values = fit_values(group.basis, &own, &values);
-            fitted.models.insert((group.clone(), model), values);
+            let own = find(group.basis, &own, &found.values);
+            fitted.models.insert((group.clone(), model), own);
         }
-        fitted.groups.insert(group, values);
+        fitted.groups.insert(group, found);
     }
     fitted
 }
@@ -150,11 +159,11 @@ pub fn held_out(measured: &[Measured]) -> Vec<Values> {
                 && other.group() == group
         });
         let others: Vec<&Measured> = others.collect();
-        let values = fit_values(group.basis, &others, &priors());
+        let values = find(group.basis, &others, &priors()).values;
         let model = one.server.model();
         let own: Vec<&Measured> =
             others.into_iter().filter(|other| other.server.model() == model).collect();
-        if own.is_empty() { values } else { fit_values(group.basis, &own, &values) }
+        if own.is_empty() { values } else { find(group.basis, &own, &values).values }
     };
     measured.par_iter().map(fold).collect()
 }
@@ -177,7 +186,7 @@ pub fn priors() -> Values {
 }
 
 /// The values at which what is predicted of `measured` is nearest, drawn towards `prior`.
-fn fit_values(basis: Basis, measured: &[&Measured], prior: &Values) -> Values {
+fn find(basis: Basis, measured: &[&Measured], prior: &Values) -> Found {
     let open = basis.open();
     let parameters: Vec<Parameter> =
         open.iter().map(|&at| Parameter { prior: prior[at], ..TABLE[at] }).collect();
@@ -187,7 +196,7 @@ fn fit_values(basis: Basis, measured: &[&Measured], prior: &Values) -> Values {
         open.iter().zip(values).for_each(|(&at, &value)| whole[at] = value);
         whole
     };
-    let found = fit(&parameters, &start, |values| {
+    let found = fit(&parameters, &start, 2, |values| {
         let values = whole(values);
         let all = measured.par_iter().map(|one| {
             let predicted = one.predict(&values);
@@ -195,7 +204,9 @@ fn fit_values(basis: Basis, measured: &[&Measured], prior: &Values) -> Values {
         });
         all.collect::<Vec<_>>().concat()
     });
-    whole(&found.values)
+    let mut intervals = [None; PARAMETERS];
+    open.iter().zip(&found.intervals).for_each(|(&at, &interval)| intervals[at] = Some(interval));
+    Found { values: whole(&found.values), intervals }
 }
 
 /// Logarithms of predicted over measured, of TPOT and of TTFT.
