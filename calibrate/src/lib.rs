@@ -19,6 +19,7 @@ pub mod gpu;
 pub mod hosted;
 pub mod kv_capacity;
 pub mod model;
+pub mod nvml;
 pub mod profile;
 pub mod roofline;
 pub mod serving;
