@@ -1,5 +1,6 @@
 //! What can be asked for on the command line.
 
+use crate::commands::calibrate::Calibrate;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -38,6 +39,11 @@ pub(crate) enum Command {
         /// File to write; it must not exist.
         #[arg(default_value = "scenario.toml")]
         file: PathBuf,
+    },
+    /// Measure engines and GPUs, fit iteration times, score predictions.
+    Calibrate {
+        #[command(subcommand)]
+        what: Calibrate,
     },
     /// Print a completion script for a shell.
     Completions {

@@ -1,5 +1,6 @@
 //! One file per command; each takes its arguments and returns an exit code.
 
+pub(crate) mod calibrate;
 mod list;
 mod objectives;
 mod run;
@@ -33,6 +34,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
             eprintln!("wrote {}; next: surgeline run {}", file.display(), file.display());
             Ok(0)
         }
+        Command::Calibrate { what } => calibrate::calibrate(&what),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "surgeline", &mut script);

@@ -85,7 +85,7 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
             if FLAG.swap(true, Ordering::SeqCst) {
                 exit_now();
             }
-            eprintln!("surgeline: stopping; finished replications are kept (again: stop at once)");
+            eprintln!("surgeline: stopping; what is finished is kept (again: stop at once)");
         };
         // Without a handler Ctrl-C simply ends the process, which is the usual behaviour anyway.
         let _ = ctrlc::set_handler(handler);

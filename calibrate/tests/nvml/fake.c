@@ -3,6 +3,7 @@
  * What it pretends is fixed when it is compiled, by -D:
  *   <FUNCTION>_RETURNS  the error that a function returns, 0 for success, such as POWER_RETURNS=3
  *   LOST_AFTER          readings of power after which every call says that the GPU is lost
+ *   SIGNAL_AFTER        the reading of power at which the process gets what Ctrl-C sends
  *   TIMEOUT_AT          the reading of the temperature, from 1, that times out
  *   GPM_ID_MISSING      a metric that the device does not have
  *   and the values below.
@@ -10,6 +11,7 @@
  * The layout of structures and the numbers of errors are those of nvml.h 12. */
 
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +55,9 @@
 #endif
 #ifndef TIMEOUT_AT
 #define TIMEOUT_AT 0
+#endif
+#ifndef SIGNAL_AFTER
+#define SIGNAL_AFTER 0
 #endif
 #ifndef SLOW_READING_US
 #define SLOW_READING_US 0
@@ -201,6 +206,7 @@ Return nvmlDeviceGetMemoryInfo_v2(Device device, Memory *memory) {
 Return nvmlDeviceGetPowerUsage(Device device, unsigned *milliwatts) {
     power_readings++;
     ANSWER(POWER_RETURNS);
+    if (power_readings == SIGNAL_AFTER) kill(getpid(), SIGINT);
     if (SLOW_READING_US > 0) usleep(SLOW_READING_US);
     *milliwatts = POWER_MW;
     return SUCCESS;
