@@ -18,6 +18,9 @@ pub enum ParquetError {
     /// They are no Parquet file, or it could not be made.
     #[error("{0}")]
     Parquet(#[from] PolarsError),
+    /// The pages do not hold what the file's own description says.
+    #[error("the file is damaged")]
+    Damaged,
     /// The file's metadata.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
@@ -69,16 +72,23 @@ fn series(column: Column, samples: &[Sample]) -> Series {
     }
 }
 
+/// The metadata and the columns of a Parquet file.
+fn frame(bytes: &[u8]) -> Result<(Vec<(String, String)>, DataFrame), PolarsError> {
+    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    let pairs = reader.get_metadata()?.key_value_metadata().iter().flatten();
+    let pairs =
+        pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect();
+    Ok((pairs, reader.finish()?))
+}
+
 /// The profile in the bytes of a Parquet file.
 ///
 /// # Errors
 /// [`ParquetError`] when the bytes are no profile.
 pub fn read(bytes: &[u8]) -> Result<Profile, ParquetError> {
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
-    let pairs = reader.get_metadata()?.key_value_metadata().iter().flatten();
-    let pairs: Vec<(String, String)> =
-        pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect();
-    let frame = reader.finish()?;
+    // The reader of polars asserts what a damaged file does not keep.
+    let (pairs, frame) =
+        std::panic::catch_unwind(|| frame(bytes)).map_err(|_| ParquetError::Damaged)??;
     let mut samples = vec![Sample::default(); frame.height()];
     for column in Column::all() {
         let Ok(series) = frame.column(column.name()) else {
