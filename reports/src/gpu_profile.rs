@@ -203,8 +203,12 @@ fn failed(profile: &Profile) -> Vec<String> {
         .into_iter()
         .map(|(why, fields)| format!("Missing: {} ({why})", fields.join(", ")));
     let errors = profile.errors.iter().map(|(field, errors)| {
-        let (count, at) = (errors.count, span(errors.first_at));
-        format!("Not always read: {field}, {count} times, first at {at}: {}", errors.first)
+        let at = span(errors.first_at);
+        let when = match errors.count {
+            1 => format!("once, at {at}"),
+            count => format!("{count} times, first at {at}"),
+        };
+        format!("Not always read: {field}, {when}: {}", errors.first)
     });
     missing.chain(errors).collect()
 }

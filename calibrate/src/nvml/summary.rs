@@ -156,22 +156,23 @@ impl Profile {
         }
     }
 
-    /// The samples and the seconds that each stands for.
+    /// The samples and the microseconds that each stands for: whole numbers, so that the mean of
+    /// equal values is that value.
     fn weighted(&self) -> impl Iterator<Item = (&Sample, f64)> {
         let next = self.samples.iter().skip(1).map(|sample| Some(sample.at));
         self.samples.iter().zip(next.chain([None])).map(|(sample, next)| {
             let until = next.map_or(self.every, |next| Span(next.0.saturating_sub(sample.at.0)));
-            (sample, until.as_secs_f64())
+            (sample, micros(until))
         })
     }
 
     /// The mean over the time in which a quantity was read.
     fn mean(&self, get: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let (mut sum, mut time) = (0.0, 0.0);
-        for (sample, seconds) in self.weighted() {
+        for (sample, micros) in self.weighted() {
             if let Some(value) = get(sample) {
-                sum += value * seconds;
-                time += seconds;
+                sum += value * micros;
+                time += micros;
             }
         }
         (time > 0.0).then(|| sum / time)
@@ -219,16 +220,16 @@ impl Profile {
         let mut clocks: Vec<(f64, f64)> = self
             .weighted()
             .filter(|(sample, _)| loaded(sample))
-            .filter_map(|(sample, seconds)| Some((sample.sm_mhz?, seconds)))
+            .filter_map(|(sample, micros)| Some((sample.sm_mhz?, micros)))
             .collect();
         clocks.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let time: f64 = clocks.iter().map(|(_, seconds)| seconds).sum();
-        if time < LEAST_LOAD.as_secs_f64() {
+        let time: f64 = clocks.iter().map(|(_, micros)| micros).sum();
+        if time < micros(LEAST_LOAD) {
             return None;
         }
         let mut passed = 0.0;
-        let middle = clocks.iter().find(|(_, seconds)| {
-            passed += seconds;
+        let middle = clocks.iter().find(|(_, micros)| {
+            passed += micros;
             passed >= time / 2.0
         });
         middle.map(|(mhz, _)| *mhz)
@@ -250,6 +251,10 @@ impl Profile {
         }
         slow
     }
+}
+
+fn micros(span: Span) -> f64 {
+    (span.0 / Span::from_micros(1).0) as f64
 }
 
 fn loaded(sample: &Sample) -> bool {

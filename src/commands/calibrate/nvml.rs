@@ -160,12 +160,14 @@ fn watch(sampler: Sampler, stop: &AtomicBool, args: &Nvml) -> Profile {
         bar.set_style(style);
     }
     bar.set_prefix(quantity::show_span(args.length));
-    let mut shown = Instant::now();
+    // The counters are not in every sample; the last value stays until the next.
+    let (mut shown, mut tensor) = (Instant::now(), None);
     while !sampler.is_over() && !stop.load(Ordering::Relaxed) {
         if let (false, Some(sample)) = (bar.is_hidden(), sampler.latest())
             && shown.elapsed() >= 2 * TICK
         {
-            bar.set_message(view(sampler.facts(), &sample));
+            tensor = sample.gpm[Gpm::Tensor as usize].or(tensor);
+            bar.set_message(view(sampler.facts(), &sample, tensor));
             bar.tick();
             shown = Instant::now();
         }
@@ -175,10 +177,9 @@ fn watch(sampler: Sampler, stop: &AtomicBool, args: &Nvml) -> Profile {
     sampler.stop()
 }
 
-/// One sample on one line.
-fn view(facts: &DeviceFacts, sample: &Sample) -> String {
+/// One sample on one line, with how busy the tensor cores were last.
+fn view(facts: &DeviceFacts, sample: &Sample, tensor: Option<f64>) -> String {
     let gib = |bytes: u64| bytes as f64 / f64::from(1u32 << 30);
-    let tensor = sample.gpm[Gpm::Tensor as usize];
     let throttle = sample.throttle.filter(|throttle| throttle.is_throttled());
     let reasons = throttle.map(|throttle| {
         let held = Reason::ALL.into_iter().filter(|r| r.is_throttling() && throttle.has(*r));
@@ -220,9 +221,9 @@ mod tests {
     fn the_live_view_has_a_style_and_says_what_is_known() {
         assert!(ProgressStyle::with_template(VIEW).is_ok());
         let facts = DeviceFacts::default();
-        assert_eq!(view(&facts, &Sample::default()), "");
+        assert_eq!(view(&facts, &Sample::default(), None), "");
         let sample = Sample { power_w: Some(412.3), sm_mhz: Some(1_755.0), ..Sample::default() };
-        assert_eq!(view(&facts, &sample), "412 W  1755 MHz");
+        assert_eq!(view(&facts, &sample, Some(41.0)), "412 W  41 % tensor  1755 MHz");
     }
 
     #[test]
