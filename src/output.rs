@@ -18,15 +18,20 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 
 /// Writes a file beside its place and renames it there, so that nobody ever sees half of it.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// The same for a file that is no text.
+pub(crate) fn write_bytes(path: &Path, content: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_path_buf(), source };
     // A link, a pipe or a device is written through: a rename would replace it.
     if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return fs::write(path, text).map_err(failed);
+        return fs::write(path, content).map_err(failed);
     }
     let beside = beside(path);
     let write = || {
         let mut file = fs::File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };

@@ -22,6 +22,7 @@ pub mod hosted;
 pub mod imports;
 pub mod kv_capacity;
 pub mod model;
+pub mod nvml;
 pub mod predict;
 pub mod probe;
 pub mod profile;

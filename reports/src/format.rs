@@ -256,7 +256,7 @@ fn fixed(value: f64, decimals: usize) -> String {
 }
 
 /// Sets off groups of three digits from the right.
-fn thousands(digits: &str) -> String {
+pub(crate) fn thousands(digits: &str) -> String {
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
         return digits.into();
     }

@@ -23,5 +23,7 @@ mod warnings;
 pub mod sections;
 pub mod text;
 pub mod markdown;
+pub mod gpu_profile;
+pub mod parquet;
 
 pub use report::{ProvenanceRow, Report, ScenarioInfo};

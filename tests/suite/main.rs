@@ -11,6 +11,7 @@ mod golden;
 mod guards;
 mod hosted;
 mod leap;
+mod nvml;
 mod oracle;
 mod probe;
 mod station;

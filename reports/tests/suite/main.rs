@@ -2,6 +2,7 @@
 
 mod fixture;
 mod golden;
+mod gpu;
 mod json;
 mod numbers;
 mod simulated;
