@@ -17,6 +17,7 @@ pub mod coefficients;
 pub mod engine_preset;
 mod engine_rows;
 pub mod fit;
+pub mod fitted;
 pub mod gpu;
 pub mod hosted;
 pub mod imports;

@@ -89,6 +89,12 @@ impl Server {
         &self.served.model.name
     }
 
+    /// The GPU's name in the catalogue.
+    #[must_use]
+    pub fn gpu(&self) -> &'static str {
+        &self.served.gpu.name
+    }
+
     /// Share of the GPUs' peak arithmetic that a point's own times imply, over the benchmark as a
     /// whole: two FLOP for each active parameter and token, attention left out.
     #[must_use]

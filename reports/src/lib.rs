@@ -25,5 +25,6 @@ pub mod text;
 pub mod markdown;
 pub mod gpu_profile;
 pub mod parquet;
+pub mod score;
 
 pub use report::{ProvenanceRow, Report, ScenarioInfo};

@@ -2,6 +2,7 @@
 
 mod nvml;
 mod probe;
+mod score;
 
 use crate::error::Error;
 use clap::Subcommand;
@@ -13,11 +14,20 @@ pub(crate) enum Calibrate {
     Nvml(nvml::Nvml),
     /// Measure an OpenAI-compatible streaming endpoint by a designed experiment.
     Probe(Box<probe::Probe>),
+    /// Predict measured serving points, and print predicted beside measured.
+    Score(score::Score),
+    /// Fit coefficients of engines to measured serving points, and write a calibration file.
+    Fit(score::Fit),
+    /// Print how well configurations are predicted that were not fitted to, as Markdown.
+    Accuracy(score::Accuracy),
 }
 
 pub(super) fn calibrate(what: &Calibrate) -> Result<u8, Error> {
     match what {
         Calibrate::Nvml(args) => nvml::nvml(args),
         Calibrate::Probe(args) => probe::probe(args),
+        Calibrate::Score(args) => score::score(args),
+        Calibrate::Fit(args) => score::fit(args),
+        Calibrate::Accuracy(args) => score::accuracy(args),
     }
 }
