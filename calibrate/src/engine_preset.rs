@@ -8,7 +8,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use sim::engine::{EngineSpec, SchedulingPolicy};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy};
 use sim::units::{Blocks, Bytes, Span, Tokens};
 
 use crate::gpu::Gpu;
@@ -310,6 +310,7 @@ impl EngineDefaults {
     #[must_use]
     pub fn spec(&self, kv_blocks: Blocks, max_model_len: Tokens) -> EngineSpec {
         EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks,
             block_size: self.block_size.value,
             max_num_batched_tokens: self.max_num_batched_tokens.value,

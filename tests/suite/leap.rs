@@ -8,8 +8,8 @@ use crate::engines::{Engine, Fast, drive};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
 use sim::engine::{
-    EndReason, EngineCounts, EngineSpec, Replica, SchedulingPolicy, StepTime, Submission, Surface,
-    Surfaces,
+    EndReason, EngineCounts, EngineSpec, Replica, Scheduling, SchedulingPolicy, Sglang, StepTime,
+    Submission, Surface, Surfaces,
 };
 use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
@@ -78,6 +78,7 @@ fn specs() -> impl Strategy<Value = EngineSpec> {
             let (caching, priority, reserve, chunked, asynchronous) = flags;
             let longest = length.min((blocks - 1) * size).max(8);
             EngineSpec {
+                scheduling: Scheduling::Vllm,
                 kv_blocks: Blocks(blocks),
                 block_size: Tokens(size),
                 // Without chunking every sequence must fit one iteration.
@@ -99,13 +100,57 @@ fn specs() -> impl Strategy<Value = EngineSpec> {
     )
 }
 
-/// `(gap, shared prefix label, shared tokens, own tokens, outputs, priority, eos, cancel delay)`
-type Draft = (u64, u64, u32, u32, u32, i32, bool, Option<u64>);
+fn schedulings() -> impl Strategy<Value = Scheduling> {
+    let sglang = (any::<bool>(), 0u32..=1_000_000_000, 0u32..=1_000_000_000, 0u32..50_000_000);
+    let sglang = sglang.prop_map(|(longest_prefix_match, one, other, decay)| {
+        Scheduling::Sglang(Sglang {
+            longest_prefix_match,
+            init_new_token_ratio: one.max(other),
+            min_new_token_ratio: one.min(other),
+            new_token_ratio_decay: decay,
+        })
+    });
+    prop_oneof![
+        4 => Just(Scheduling::Vllm),
+        2 => Just(Scheduling::GuaranteedNoEvict),
+        2 => Just(Scheduling::MaxUtilization),
+        3 => sglang,
+    ]
+}
+
+/// The settings with those knobs put right that the engine lacks.
+fn under(scheduling: Scheduling, spec: EngineSpec) -> EngineSpec {
+    let size = spec.block_size.0;
+    let budget = spec.max_num_batched_tokens.0;
+    let (budget, asynchronous) = match scheduling {
+        Scheduling::Vllm => return spec,
+        Scheduling::Sglang(_) => (budget.next_multiple_of(size), false),
+        _ => (budget.max(spec.max_num_seqs).max(size), spec.async_scheduling),
+    };
+    EngineSpec {
+        scheduling,
+        max_num_batched_tokens: Tokens(budget),
+        policy: SchedulingPolicy::Fcfs,
+        watermark: Blocks(0),
+        reserve_full_isl: true,
+        long_prefill_token_threshold: Tokens(0),
+        async_scheduling: asynchronous,
+        prefill_schedule_interval: 1,
+        // SGLang keeps a block and a token free.
+        max_model_len: Tokens(spec.max_model_len.0.min((spec.kv_blocks.0 - 3) * size).max(8)),
+        ..spec
+    }
+}
+
+/// `(gap, shared prefix label, shared tokens, own tokens, (outputs, declared besides), priority,
+/// eos, cancel delay)`
+type Draft = (u64, u64, u32, u32, (u32, u32), i32, bool, Option<u64>);
 
 fn drafts() -> impl Strategy<Value = Vec<Draft>> {
     let gap = prop_oneof![3 => Just(0u64), 5 => 1u64..5_000, 2 => 1u64..400_000];
-    let cancel = prop_oneof![6 => Just(None), 1 => (0u64..600_000).prop_map(Some)];
-    let draft = (gap, 0u64..4, 0u32..200, 0u32..120, 1u32..150, 0i32..3, any::<bool>(), cancel);
+    let cancel = prop_oneof![6 => Just(None), 1 => (1u64..600_000).prop_map(Some)];
+    let written = (1u32..150, prop_oneof![Just(0u32), 1u32..300]);
+    let draft = (gap, 0u64..4, 0u32..200, 0u32..120, written, 0i32..3, any::<bool>(), cancel);
     prop::collection::vec(draft, 1..40)
 }
 
@@ -113,7 +158,7 @@ fn workload(spec: EngineSpec, step_time: StepTime, drafts: Vec<Draft>) -> Worklo
     let mut now = 0;
     let mut requests = Vec::new();
     let mut cancels = Vec::new();
-    for (number, (gap, label, shared, own, outputs, priority, ends_by_eos, cancel)) in
+    for (number, (gap, label, shared, own, (outputs, more), priority, ends_by_eos, cancel)) in
         drafts.into_iter().enumerate()
     {
         // Equal keys under the priority policy can take each other's blocks for ever when only the
@@ -133,6 +178,7 @@ fn workload(spec: EngineSpec, step_time: StepTime, drafts: Vec<Draft>) -> Worklo
             arrived: Time(now),
             prompt,
             outputs: outputs.min(longest - prompt),
+            max_tokens: outputs + more,
             ends_by_eos,
             priority,
             segments: segments.into_iter().collect(),
@@ -145,8 +191,11 @@ fn workload(spec: EngineSpec, step_time: StepTime, drafts: Vec<Draft>) -> Worklo
 }
 
 fn workloads() -> impl Strategy<Value = Workload> {
-    (specs(), step_times(), drafts())
-        .prop_map(|(spec, step_time, drafts)| workload(spec, step_time, drafts))
+    (schedulings(), specs(), step_times(), drafts()).prop_map(
+        |(scheduling, spec, step_time, drafts)| {
+            workload(under(scheduling, spec), step_time, drafts)
+        },
+    )
 }
 
 /// Runs both engines and compares everything they say.
@@ -193,6 +242,7 @@ proptest! {
 /// An engine with room for all of a few small requests.
 fn roomy() -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(64),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(512),
@@ -218,7 +268,7 @@ fn a_request_given_up_after_its_end_takes_nobody_with_it() {
     let step_time = StepTime::constant(Span(10)).expect("valid");
     for ends_by_eos in [false, true] {
         let spec = EngineSpec { async_scheduling: ends_by_eos, ..roomy() };
-        let drafts = vec![(0, 0, 10, 10, 2, 0, ends_by_eos, None); 2];
+        let drafts = vec![(0, 0, 10, 10, (2, 0), 0, ends_by_eos, None); 2];
         let requests = workload(spec.clone(), step_time.clone(), drafts).requests;
         let third = requests[1].clone();
         let mut replica = Replica::new(spec, step_time.clone());
@@ -254,7 +304,7 @@ fn the_comparison_can_fail() {
     let load = workload(
         roomy(),
         StepTime::constant(Span(10)).expect("valid"),
-        vec![(0, 0, 10, 10, 50, 0, false, None)],
+        vec![(0, 0, 10, 10, (50, 0), 0, false, None)],
     );
     let mut other = load.clone();
     other.requests[0].outputs += 1;

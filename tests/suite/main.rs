@@ -12,6 +12,7 @@ mod guards;
 mod hosted;
 mod leap;
 mod oracle;
+mod schedulers;
 mod station;
 mod support;
 mod swarm;

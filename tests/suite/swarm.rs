@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sim::Scenario;
 use sim::dist::{DurationDist, Empirical, LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{self, Balancing, PoolSpec};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
@@ -137,6 +137,7 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
             let (watermark, threshold, interval) = rest;
             let (prefix_caching, priority, reserve_full_isl, chunked, async_scheduling) = flags;
             EngineSpec {
+                scheduling: Scheduling::Vllm,
                 kv_blocks: Blocks(blocks),
                 block_size: Tokens(size),
                 max_num_batched_tokens: Tokens(budget),

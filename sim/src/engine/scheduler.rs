@@ -7,6 +7,8 @@
 use super::Replica;
 use super::sequence::hit_ppm;
 use super::sequence::{EndReason, Ended, State};
+use super::sglang::Intake;
+use super::spec::Scheduling;
 use crate::units::Time;
 
 impl Replica {
@@ -16,15 +18,30 @@ impl Replica {
         if !self.cancelled.is_empty() {
             self.drop_cancelled(now, out);
         }
+        let sglang = match self.spec.scheduling {
+            Scheduling::Sglang(sglang) => Some(sglang),
+            _ => None,
+        };
         if self.live == 0 && self.queue.len() == 0 {
+            if let Some(sglang) = sglang {
+                self.intake = Intake::idle(&sglang);
+            }
             return;
         }
         self.planned_at = now;
+        if let Some(sglang) = sglang {
+            return self.schedule_sglang(sglang, now);
+        }
         let limit = self.chunk_limit();
         let mut budget = self.spec.max_num_batched_tokens.0;
         self.begin_cadence();
         let (first_blocks, preempted) = match self.run_on(limit, &mut budget) {
             Some(first_blocks) => (first_blocks, false),
+            None if self.spec.scheduling == Scheduling::MaxUtilization => {
+                self.pause();
+                budget = self.spec.max_num_batched_tokens.0;
+                (self.run_on(limit, &mut budget).unwrap_or(0), true)
+            }
             None => {
                 budget = self.spec.max_num_batched_tokens.0;
                 (0, self.run_on_one_by_one(limit, &mut budget))
@@ -37,7 +54,7 @@ impl Replica {
         self.cadence.executes = self.batch.count() > 0 || !self.scheduled.is_empty();
         self.peak_blocks = self.peak_blocks.max(self.kv.used());
         // With no preemption, a head that still waits cannot be admitted before somebody ends.
-        self.take_off(now, first_blocks, !preempted);
+        self.take_off(now, first_blocks, !preempted, false);
     }
 
     fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
@@ -88,6 +105,7 @@ impl Replica {
     fn run_on(&mut self, limit: u32, budget: &mut u32) -> Option<u32> {
         let size = self.spec.block_size.0;
         let batch_blocks = self.batch.blocks_for(1) as u32;
+        let whole = self.spec.scheduling == Scheduling::MaxUtilization;
         let mut left = budget.checked_sub(self.batch.count())?;
         let mut blocks = batch_blocks;
         self.scheduled.clear();
@@ -101,9 +119,10 @@ impl Replica {
             if wanted > left && self.running.last() != Some(&slot) {
                 return None;
             }
-            let n = wanted.min(left);
-            left -= n;
-            blocks += (seq.computed + n).div_ceil(size) - seq.computed.div_ceil(size);
+            let n = self.portion(wanted, &mut left);
+            // TensorRT-LLM gives a prompt all its blocks when it begins: nobody else gets those.
+            let reached = if whole { seq.len() } else { seq.computed + n };
+            blocks += reached.div_ceil(size) - seq.computed.div_ceil(size);
             if n > 0 {
                 self.scheduled.push((slot, n));
             }
@@ -118,6 +137,17 @@ impl Replica {
             self.grow(slot, n);
         }
         Some(batch_blocks)
+    }
+
+    /// How many of the `wanted` tokens an iteration with `left` ones takes in; the rest of them.
+    fn portion(&self, wanted: u32, left: &mut u32) -> u32 {
+        if wanted <= *left {
+            *left -= wanted;
+            return wanted;
+        }
+        let size = self.spec.block_size.0;
+        let most = std::mem::take(left);
+        if self.spec.scheduling.cuts_at_blocks() { most / size * size } else { most }
     }
 
     /// Gives an explicit sequence its blocks for `n` more tokens and registers the full ones.
@@ -140,7 +170,9 @@ impl Replica {
             let runs = identity.outline.runs();
             prefix.settle(&mut identity.holding, runs, computed.div_ceil(size));
         }
-        self.register(slot, known / size);
+        if !matches!(self.spec.scheduling, Scheduling::Sglang(_)) {
+            self.register(slot, known / size);
+        }
     }
 
     /// Admits from the head of the queue while tokens, sequences and blocks last.
@@ -160,25 +192,37 @@ impl Replica {
             if wanted > *budget && !self.spec.chunked_prefill {
                 return;
             }
-            let n = wanted.min(*budget);
-            let watermark = if self.live == 0 { 0 } else { self.spec.watermark.0 };
-            let fits =
-                |tokens: u32| tokens.div_ceil(size) - held_elsewhere + watermark <= self.kv.free();
-            if self.spec.reserve_full_isl && !fits(length) || !fits(hit_tokens + n) {
+            let mut left = *budget;
+            let n = self.portion(wanted, &mut left);
+            if n == 0 {
                 return;
+            }
+            if self.spec.scheduling == Scheduling::GuaranteedNoEvict {
+                let Some(rest) = self.unpromised.checked_sub(self.promised(slot) - held_elsewhere)
+                else {
+                    return;
+                };
+                self.unpromised = rest;
+            } else {
+                let watermark = if self.live == 0 { 0 } else { self.spec.watermark.0 };
+                let needed = |tokens: u32| tokens.div_ceil(size) - held_elsewhere + watermark;
+                let fits = |tokens: u32| needed(tokens) <= self.kv.free();
+                if self.spec.reserve_full_isl && !fits(length) || !fits(hit_tokens + n) {
+                    return;
+                }
             }
             self.cadence.prefills |= is_prefill;
             self.queue.pop();
             self.start(slot, hit_tokens, now);
             self.grow(slot, n);
             self.scheduled.push((slot, n));
-            *budget -= n;
+            *budget = left;
         }
     }
 
     /// Fills `hits` with the cached blocks the sequence can use. Returns how many they are, and how
     /// many of them other sequences hold (those cost no free block).
-    fn find_hits(&mut self, slot: u32) -> (u32, u32) {
+    pub(super) fn find_hits(&mut self, slot: u32) -> (u32, u32) {
         self.hits.clear();
         let (Some(prefix), Some(identity)) = (&self.kv.prefix, self.identities.get(slot as usize))
         else {
@@ -191,7 +235,7 @@ impl Replica {
     }
 
     /// Moves a sequence from the queue into the running list with its hits.
-    fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
+    pub(super) fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             self.kv.take_hits(&self.hits, &mut identity.holding);
             identity.registered = hit_tokens / self.spec.block_size.0;
