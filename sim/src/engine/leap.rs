@@ -32,6 +32,17 @@ pub(super) struct Flight {
     pub(super) boundary: Time,
 }
 
+/// What was decided about an iteration, beside the tokens of explicit sequences.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Blocks the batch took.
+    pub(super) first_blocks: u32,
+    /// Nobody who waits can be admitted before a running sequence ends.
+    pub(super) head_can_wait: bool,
+    /// The batch sits it out: it carries prefill alone.
+    pub(super) stands: bool,
+}
+
 impl Flight {
     pub(super) fn idle() -> Flight {
         Flight {
@@ -46,15 +57,9 @@ impl Flight {
 }
 
 impl Replica {
-    /// Plans the iterations that start at `now` with what was scheduled, in which the batch takes
-    /// part unless it `stands`.
-    pub(super) fn take_off(
-        &mut self,
-        now: Time,
-        first_blocks: u32,
-        head_can_wait: bool,
-        stands: bool,
-    ) {
+    /// Plans the iterations that start at `now` with what was scheduled.
+    pub(super) fn take_off(&mut self, now: Time, plan: Plan) {
+        let Plan { first_blocks, head_can_wait, stands } = plan;
         let pace;
         let mut iterations = 1;
         if self.explicit.is_empty() {

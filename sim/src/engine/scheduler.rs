@@ -5,6 +5,7 @@
 //! (tokens or blocks run short) [`super::slow_path`] walks it.
 
 use super::Replica;
+use super::leap::Plan;
 use super::sequence::hit_ppm;
 use super::sequence::{EndReason, Ended, State};
 use super::sglang::Intake;
@@ -18,33 +19,38 @@ impl Replica {
         if !self.cancelled.is_empty() {
             self.drop_cancelled(now, out);
         }
-        let sglang = match self.spec.scheduling {
-            Scheduling::Sglang(sglang) => Some(sglang),
-            _ => None,
-        };
         if self.live == 0 && self.queue.len() == 0 {
-            if let Some(sglang) = sglang {
-                self.intake = Intake::idle(&sglang);
+            if let Scheduling::Sglang(sglang) = &self.spec.scheduling {
+                self.intake = Intake::idle(sglang);
             }
             return;
         }
         self.planned_at = now;
-        if let Some(sglang) = sglang {
-            return self.schedule_sglang(sglang, now);
-        }
+        let plan = match self.spec.scheduling {
+            Scheduling::Sglang(sglang) => self.decide_sglang(sglang, now),
+            _ => self.decide(now),
+        };
+        self.peak_blocks = self.peak_blocks.max(self.kv.used());
+        self.take_off(now, plan);
+    }
+
+    /// Who takes part in the iteration, under the rules of vLLM and TensorRT-LLM.
+    fn decide(&mut self, now: Time) -> Plan {
         let limit = self.chunk_limit();
         let mut budget = self.spec.max_num_batched_tokens.0;
         self.begin_cadence();
-        let (first_blocks, preempted) = match self.run_on(limit, &mut budget) {
-            Some(first_blocks) => (first_blocks, false),
-            None if self.spec.scheduling == Scheduling::MaxUtilization => {
-                self.pause();
-                budget = self.spec.max_num_batched_tokens.0;
-                (self.run_on(limit, &mut budget).unwrap_or(0), true)
+        let mut preempted = false;
+        let first_blocks = loop {
+            if let Some(first_blocks) = self.run_on(limit, &mut budget) {
+                break first_blocks;
             }
-            None => {
-                budget = self.spec.max_num_batched_tokens.0;
-                (0, self.run_on_one_by_one(limit, &mut budget))
+            budget = self.spec.max_num_batched_tokens.0;
+            if self.spec.scheduling == Scheduling::MaxUtilization && !preempted {
+                self.pause();
+                preempted = true;
+            } else {
+                preempted |= self.run_on_one_by_one(limit, &mut budget);
+                break 0;
             }
         };
         if !preempted {
@@ -52,9 +58,8 @@ impl Replica {
             self.cadence.admitted(self.queue.len());
         }
         self.cadence.executes = self.batch.count() > 0 || !self.scheduled.is_empty();
-        self.peak_blocks = self.peak_blocks.max(self.kv.used());
         // With no preemption, a head that still waits cannot be admitted before somebody ends.
-        self.take_off(now, first_blocks, !preempted, false);
+        Plan { first_blocks, head_can_wait: !preempted, stands: false }
     }
 
     fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
@@ -235,6 +240,7 @@ impl Replica {
     }
 
     /// Moves a sequence from the queue into the running list with its hits.
+    #[inline]
     pub(super) fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             self.kv.take_hits(&self.hits, &mut identity.holding);

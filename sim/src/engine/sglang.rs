@@ -11,6 +11,7 @@
 //! Deliberately absent: mixed chunks and overlap scheduling; see `docs/model/other-schedulers.md`.
 
 use super::content::runs_from;
+use super::leap::Plan;
 use super::sequence::{Seq, State};
 use super::spec::{BILLION, CLIPPED_ESTIMATE, Sglang};
 use super::{GONE, Replica};
@@ -58,8 +59,8 @@ struct Room {
 }
 
 impl Replica {
-    /// Starts the next iteration at `now`.
-    pub(super) fn schedule_sglang(&mut self, sglang: Sglang, now: Time) {
+    /// Who takes part in the iteration that starts at `now`.
+    pub(super) fn decide_sglang(&mut self, sglang: Sglang, now: Time) -> Plan {
         self.scheduled.clear();
         if self.live == 0 || self.intake.prefilled && self.intake.left {
             self.intake.full = false;
@@ -70,9 +71,8 @@ impl Replica {
         }
         self.intake.prefilled = !self.scheduled.is_empty();
         let first_blocks = if self.intake.prefilled { 0 } else { self.decode(sglang) };
-        self.peak_blocks = self.peak_blocks.max(self.kv.used());
         let head_can_wait = self.intake.full || self.queue.len() == 0;
-        self.take_off(now, first_blocks, head_can_wait, self.intake.prefilled);
+        Plan { first_blocks, head_can_wait, stands: self.intake.prefilled }
     }
 
     /// Fills an iteration with prompts: the rest of one that was cut, then those of the queue.
