@@ -7,6 +7,7 @@
 //! Deliberately absent: clients that think for no time at all, whose refused requests would come
 //! back at the same instant for ever.
 
+use crate::engines::{schedulings, under};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -132,11 +133,11 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
     let queue = prop_oneof![3 => Just(None), 1 => (0u32..16).prop_map(Some)];
     let tokens = prop_oneof![3 => Just(None), 1 => (0u64..900).prop_map(Some)];
     let rest = (0u32..8, select(vec![0u32, 0, 7, 24]), select(vec![1u32, 1, 2, 5]));
-    (memory, limits, flags, rest, queue, tokens).prop_map(
-        |((size, blocks), (seqs, budget, longest), flags, rest, queue, tokens)| {
+    (schedulings(), memory, limits, flags, rest, queue, tokens).prop_map(
+        |(scheduling, (size, blocks), (seqs, budget, longest), flags, rest, queue, tokens)| {
             let (watermark, threshold, interval) = rest;
             let (prefix_caching, priority, reserve_full_isl, chunked, async_scheduling) = flags;
-            EngineSpec {
+            let spec = EngineSpec {
                 scheduling: Scheduling::Vllm,
                 kv_blocks: Blocks(blocks),
                 block_size: Tokens(size),
@@ -153,7 +154,8 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
                 max_num_queued_reqs: queue,
                 max_num_queued_tokens: tokens,
                 prefill_schedule_interval: interval,
-            }
+            };
+            under(scheduling, spec)
         },
     )
 }

@@ -129,10 +129,10 @@ impl Replica {
             let blocks = self.batch.blocks_for(iterations) - u64::from(first_blocks);
             self.kv.take(blocks as u32);
             self.peak_blocks = self.peak_blocks.max(self.kv.used());
-        }
-        if let Scheduling::Sglang(sglang) = &self.spec.scheduling {
-            // The first was counted when it was decided.
-            self.intake.pass(sglang, iterations.saturating_sub(1));
+            if let Scheduling::Sglang(sglang) = &self.spec.scheduling {
+                // The first was counted when it was decided.
+                self.intake.pass(sglang, iterations - 1);
+            }
         }
         if !stands {
             self.batch.advance(iterations);

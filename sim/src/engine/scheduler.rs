@@ -227,6 +227,7 @@ impl Replica {
 
     /// Fills `hits` with the cached blocks the sequence can use. Returns how many they are, and how
     /// many of them other sequences hold (those cost no free block).
+    #[inline(always)]
     pub(super) fn find_hits(&mut self, slot: u32) -> (u32, u32) {
         self.hits.clear();
         let (Some(prefix), Some(identity)) = (&self.kv.prefix, self.identities.get(slot as usize))
@@ -240,7 +241,7 @@ impl Replica {
     }
 
     /// Moves a sequence from the queue into the running list with its hits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             self.kv.take_hits(&self.hits, &mut identity.holding);

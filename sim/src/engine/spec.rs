@@ -154,6 +154,9 @@ impl EngineSpec {
     /// Tokens a request may write as far as the scheduler plans for it: what its client declared,
     /// as far as the context and the whole cache allow.
     pub(super) fn plannable(&self, prompt: u32, declared: u32) -> u32 {
+        if self.scheduling == Scheduling::Vllm {
+            return declared;
+        }
         let room = self.kv_token_capacity().saturating_sub(self.kept_free());
         let longest = room.min(self.max_model_len.0.into());
         let left = longest.saturating_sub(prompt.into());
