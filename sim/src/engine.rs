@@ -356,7 +356,7 @@ impl Replica {
         self.intake.left = true;
         let free = self.kv.free();
         self.give_back(slot, keeps);
-        if self.spec.scheduling == Scheduling::GuaranteedNoEvict {
+        if matches!(self.spec.scheduling, Scheduling::GuaranteedNoEvict) {
             let size = self.spec.block_size.0;
             let held = self.seqs[slot as usize].computed.div_ceil(size);
             self.unpromised += self.kv.free() - free + self.promised(slot) - held;

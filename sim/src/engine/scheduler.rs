@@ -28,24 +28,32 @@ impl Replica {
         self.planned_at = now;
         let plan = match self.spec.scheduling {
             Scheduling::Sglang(sglang) => self.decide_sglang(sglang, now),
-            _ => self.decide(now),
+            Scheduling::Vllm => self.decide::<false>(now),
+            _ => self.decide_trtllm(now),
         };
         self.peak_blocks = self.peak_blocks.max(self.kv.used());
         self.take_off(now, plan);
     }
 
-    /// Who takes part in the iteration, under the rules of vLLM and TensorRT-LLM.
-    fn decide(&mut self, now: Time) -> Plan {
+    /// Apart, as that of SGLang, so that the commonest scheduler is compiled as if it were alone.
+    #[inline(never)]
+    fn decide_trtllm(&mut self, now: Time) -> Plan {
+        self.decide::<true>(now)
+    }
+
+    /// Who takes part in the iteration, under the rules of vLLM or TensorRT-LLM. Which of them is
+    /// known when this is compiled, so that neither pays for the other's questions.
+    fn decide<const TRTLLM: bool>(&mut self, now: Time) -> Plan {
         let limit = self.chunk_limit();
         let mut budget = self.spec.max_num_batched_tokens.0;
         self.begin_cadence();
         let mut preempted = false;
         let first_blocks = loop {
-            if let Some(first_blocks) = self.run_on(limit, &mut budget) {
+            if let Some(first_blocks) = self.run_on::<TRTLLM>(limit, &mut budget) {
                 break first_blocks;
             }
             budget = self.spec.max_num_batched_tokens.0;
-            if self.spec.scheduling == Scheduling::MaxUtilization && !preempted {
+            if TRTLLM && !preempted {
                 self.pause();
                 preempted = true;
             } else {
@@ -54,7 +62,7 @@ impl Replica {
             }
         };
         if !preempted {
-            self.admit(limit, &mut budget, now);
+            self.admit::<TRTLLM>(limit, &mut budget, now);
             self.cadence.admitted(self.queue.len());
         }
         self.cadence.executes = self.batch.count() > 0 || !self.scheduled.is_empty();
@@ -107,10 +115,10 @@ impl Replica {
 
     /// All running sequences get their tokens, if tokens and blocks suffice whatever the order.
     /// Returns the blocks taken for the batch; `None` (and nothing changed) when order matters.
-    fn run_on(&mut self, limit: u32, budget: &mut u32) -> Option<u32> {
+    fn run_on<const TRTLLM: bool>(&mut self, limit: u32, budget: &mut u32) -> Option<u32> {
         let size = self.spec.block_size.0;
         let batch_blocks = self.batch.blocks_for(1) as u32;
-        let whole = self.spec.scheduling == Scheduling::MaxUtilization;
+        let whole = TRTLLM && matches!(self.spec.scheduling, Scheduling::MaxUtilization);
         let mut left = budget.checked_sub(self.batch.count())?;
         let mut blocks = batch_blocks;
         self.scheduled.clear();
@@ -124,7 +132,7 @@ impl Replica {
             if wanted > left && self.running.last() != Some(&slot) {
                 return None;
             }
-            let n = self.portion(wanted, &mut left);
+            let n = self.portion::<TRTLLM>(wanted, &mut left);
             // TensorRT-LLM gives a prompt all its blocks when it begins: nobody else gets those.
             let reached = if whole { seq.len() } else { seq.computed + n };
             blocks += reached.div_ceil(size) - seq.computed.div_ceil(size);
@@ -145,14 +153,14 @@ impl Replica {
     }
 
     /// How many of the `wanted` tokens an iteration with `left` ones takes in; the rest of them.
-    fn portion(&self, wanted: u32, left: &mut u32) -> u32 {
+    fn portion<const TRTLLM: bool>(&self, wanted: u32, left: &mut u32) -> u32 {
         if wanted <= *left {
             *left -= wanted;
             return wanted;
         }
         let size = self.spec.block_size.0;
         let most = std::mem::take(left);
-        if self.spec.scheduling.cuts_at_blocks() { most / size * size } else { most }
+        if TRTLLM { most / size * size } else { most }
     }
 
     /// Gives an explicit sequence its blocks for `n` more tokens and registers the full ones.
@@ -181,7 +189,7 @@ impl Replica {
     }
 
     /// Admits from the head of the queue while tokens, sequences and blocks last.
-    fn admit(&mut self, limit: u32, budget: &mut u32, now: Time) {
+    fn admit<const TRTLLM: bool>(&mut self, limit: u32, budget: &mut u32, now: Time) {
         let size = self.spec.block_size.0;
         while *budget > 0 && self.live < self.spec.max_num_seqs {
             let Some(slot) = self.queue.head() else { return };
@@ -198,11 +206,11 @@ impl Replica {
                 return;
             }
             let mut left = *budget;
-            let n = self.portion(wanted, &mut left);
-            if n == 0 {
+            let n = self.portion::<TRTLLM>(wanted, &mut left);
+            if TRTLLM && n == 0 {
                 return;
             }
-            if self.spec.scheduling == Scheduling::GuaranteedNoEvict {
+            if TRTLLM && matches!(self.spec.scheduling, Scheduling::GuaranteedNoEvict) {
                 let Some(rest) = self.unpromised.checked_sub(self.promised(slot) - held_elsewhere)
                 else {
                     return;

@@ -60,6 +60,7 @@ struct Room {
 
 impl Replica {
     /// Who takes part in the iteration that starts at `now`.
+    #[inline(never)]
     pub(super) fn decide_sglang(&mut self, sglang: Sglang, now: Time) -> Plan {
         self.scheduled.clear();
         if self.live == 0 || self.intake.prefilled && self.intake.left {

@@ -29,13 +29,6 @@ pub enum Scheduling {
     Sglang(Sglang),
 }
 
-impl Scheduling {
-    /// Whether prompts are cut at block boundaries only, and nothing is computed behind a cut.
-    pub(super) fn cuts_at_blocks(self) -> bool {
-        matches!(self, Scheduling::GuaranteedNoEvict | Scheduling::MaxUtilization)
-    }
-}
-
 /// What SGLang's scheduler has besides; its `new_token_ratio` in billionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sglang {
