@@ -6,7 +6,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sim::engine::reference::ReferenceReplica;
-use sim::engine::{Ended, EngineSpec, Replica, SchedulingPolicy, StepTime, Submission};
+use sim::engine::{Ended, EngineSpec, Replica, Scheduling, SchedulingPolicy, StepTime, Submission};
 use sim::units::{Blocks, Time, Tokens};
 use sim::workload::Segment;
 
@@ -18,6 +18,7 @@ const REQUESTS: u32 = 1_000;
 
 fn spec(prefix_caching: bool) -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(27_062),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(8_192),
@@ -50,6 +51,7 @@ fn request(number: u32, arrived: Time, shared: u32, own: u32, outputs: u32) -> S
         arrived,
         prompt: shared + own,
         outputs,
+        max_tokens: outputs,
         ends_by_eos: true,
         priority: 0,
         segments: [prefix, rest].into_iter().filter(|s| s.tokens > 0).collect(),

@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, SourceId, TaskId};
 use sim::scenario::ModelSpec;
@@ -58,6 +58,7 @@ fn pool(prefix_caching: bool) -> PoolSpec {
         gpus_per_replica: 1,
         price_per_gpu_hour: Money(2_990_000_000_000),
         engine: EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks: Blocks(27_062),
             block_size: Tokens(16),
             max_num_batched_tokens: Tokens(8_192),

@@ -12,7 +12,7 @@ use sim::backends::{
 };
 use sim::cache::{Eviction, ExactCacheSpec, QuerySpec, SemanticCacheSpec};
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{Backend, IntentId, ModelId, PoolId, RemoteId, TaskId, ToolId};
 use sim::predicate::{Op, Predicate, Signal, Value};
@@ -331,6 +331,7 @@ fn pool() -> PoolSpec {
         gpus_per_replica: 1,
         price_per_gpu_hour: Money(2_990_000_000_000),
         engine: EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks: Blocks(27_062),
             block_size: Tokens(16),
             max_num_batched_tokens: Tokens(8_192),

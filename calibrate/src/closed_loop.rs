@@ -169,6 +169,8 @@ impl Run {
                 arrived: now,
                 prompt: input,
                 outputs: output,
+                // Benchmarks ask for the very length they get.
+                max_tokens: output,
                 ends_by_eos: false,
                 priority: 0,
                 segments: smallvec::smallvec![sim::workload::Segment { id, tokens: input }],
@@ -222,11 +224,12 @@ fn length(longest: u32, dice: &mut Dice) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sim::engine::SchedulingPolicy;
+    use sim::engine::{Scheduling, SchedulingPolicy};
     use sim::units::{Blocks, Tokens};
 
     fn spec(blocks: u32) -> EngineSpec {
         EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks: Blocks(blocks),
             block_size: Tokens(16),
             max_num_batched_tokens: Tokens(8_192),

@@ -8,9 +8,10 @@
 use std::fmt;
 
 use serde::Deserialize;
-use sim::engine::{EngineSpec, SchedulingPolicy};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, Sglang};
 use sim::units::{Blocks, Bytes, Span, Tokens};
 
+use crate::engine_family::{CapacityPolicy, Family};
 use crate::gpu::Gpu;
 
 /// What an engine version does when nothing is set.
@@ -21,13 +22,20 @@ pub struct EnginePreset {
     pub name: String,
     /// Other names accepted.
     pub aliases: Vec<String>,
-    /// Fraction of GPU memory the engine claims.
-    pub gpu_memory_utilization: f64,
+    /// Whose rules it follows.
+    pub family: Family,
+    /// Fraction of GPU memory the engine claims (see [`Family::memory_fraction`]); `None` when it
+    /// works it out.
+    pub gpu_memory_utilization: Option<f64>,
+    /// Tokens in a KV block.
+    pub block_size: u32,
+    /// Whether a prompt may be computed in several iterations.
+    pub chunked_prefill: bool,
     /// Whether a request is admitted only when its whole known sequence fits.
     pub reserve_full_isl: bool,
     /// Whether the next iteration is scheduled before the tokens of this one are known.
     pub async_scheduling: bool,
-    /// Default of `max_num_batched_tokens` on GPUs of at least 160 GiB.
+    /// Default of `max_num_batched_tokens` on GPUs of at least 160 GiB; of TensorRT-LLM on all.
     pub batched_tokens_from_160_gib: u32,
     /// Prior: MiB a GPU holds beside weights and KV cache, whatever the batch.
     pub non_kv_base_mib: u64,
@@ -56,6 +64,7 @@ pub enum PerformanceMode {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "each field is the knob of the same name in EngineDefaults")]
 pub struct EngineOverrides {
+    /// The fraction as the engine counts it, see [`Family::memory_fraction`].
     pub gpu_memory_utilization: Option<f64>,
     pub block_size: Option<Tokens>,
     pub max_num_batched_tokens: Option<Tokens>,
@@ -64,6 +73,9 @@ pub struct EngineOverrides {
     pub prefix_caching: Option<bool>,
     pub chunked_prefill: Option<bool>,
     pub policy: Option<SchedulingPolicy>,
+    pub capacity_scheduler_policy: Option<CapacityPolicy>,
+    pub longest_prefix_match: Option<bool>,
+    pub schedule_conservativeness: Option<f64>,
     pub watermark: Option<f64>,
     pub reserve_full_isl: Option<bool>,
     pub long_prefill_token_threshold: Option<Tokens>,
@@ -116,7 +128,9 @@ pub struct Resolved<T> {
 pub struct EngineDefaults {
     /// Name of the preset resolved.
     pub preset: String,
-    /// Fraction of GPU memory the engine claims, in (0, 1].
+    /// Whose rules it follows.
+    pub family: Family,
+    /// Fraction of GPU memory the engine claims, in (0, 1]; see [`Family::memory_fraction`].
     pub gpu_memory_utilization: Resolved<f64>,
     /// Tokens in a KV block.
     pub block_size: Resolved<Tokens>,
@@ -132,6 +146,12 @@ pub struct EngineDefaults {
     pub chunked_prefill: Resolved<bool>,
     /// Admission and preemption order.
     pub policy: Resolved<SchedulingPolicy>,
+    /// Who TensorRT-LLM lets start.
+    pub capacity_scheduler_policy: Resolved<CapacityPolicy>,
+    /// Whether SGLang orders waiting requests by cached prefix (`lpm`) instead of by arrival.
+    pub longest_prefix_match: Resolved<bool>,
+    /// Factor on the output that SGLang expects requests to write.
+    pub schedule_conservativeness: Resolved<f64>,
     /// Fraction of blocks kept free on admission.
     pub watermark: Resolved<f64>,
     /// Whether a request is admitted only when its whole known sequence fits.
@@ -203,19 +223,29 @@ impl EnginePreset {
         gpu: &Gpu,
         overrides: &EngineOverrides,
     ) -> Result<EngineDefaults, EnginePresetError> {
-        check(overrides)?;
+        check(overrides, self.family)?;
         let (tokens, seqs) = self.batch_defaults(gpu, overrides);
         let o = overrides;
+        let block_size = self.pick(o.block_size, Tokens(self.block_size));
+        let least = block_size.value.0;
+        if self.family == Family::Trtllm && tokens.value.0 < least {
+            let (knob, value) = ("max_num_batched_tokens", tokens.value.0);
+            return Err(EnginePresetError::TooSmall { knob, value, least });
+        }
         Ok(EngineDefaults {
             preset: self.name.clone(),
-            gpu_memory_utilization: self
-                .pick(o.gpu_memory_utilization, self.gpu_memory_utilization),
-            block_size: self.pick(o.block_size, Tokens(16)),
+            family: self.family,
+            gpu_memory_utilization: self.memory_fraction(gpu, o, tokens.value),
+            block_size,
+            capacity_scheduler_policy: self
+                .pick(o.capacity_scheduler_policy, CapacityPolicy::GuaranteedNoEvict),
+            longest_prefix_match: self.pick(o.longest_prefix_match, false),
+            schedule_conservativeness: self.pick(o.schedule_conservativeness, 1.0),
             max_num_batched_tokens: tokens,
             max_num_seqs: seqs,
             max_model_len: o.max_model_len.map(|value| Resolved { value, origin: Origin::User }),
             prefix_caching: self.pick(o.prefix_caching, true),
-            chunked_prefill: self.pick(o.chunked_prefill, true),
+            chunked_prefill: self.pick(o.chunked_prefill, self.chunked_prefill),
             policy: self.pick(o.policy, SchedulingPolicy::Fcfs),
             watermark: self.pick(o.watermark, 0.0),
             reserve_full_isl: self.pick(o.reserve_full_isl, self.reserve_full_isl),
@@ -249,6 +279,19 @@ impl EnginePreset {
         }
     }
 
+    /// The share of memory. SGLang keeps 1.5 MiB free for each token of a prefill iteration and
+    /// 2 MiB for each sequence of the largest captured graph, 256 of them.
+    fn memory_fraction(&self, gpu: &Gpu, o: &EngineOverrides, tokens: Tokens) -> Resolved<f64> {
+        if let Some(fraction) = o.gpu_memory_utilization.or(self.gpu_memory_utilization) {
+            return self.pick(o.gpu_memory_utilization, fraction);
+        }
+        let memory = (gpu.memory().0 >> 20) as f64;
+        let kept = 1.5 * f64::from(tokens.0) + 512.0;
+        let rule = format!("{}: less 1.5 MiB · max_num_batched_tokens + 512 MiB", self.name);
+        let value = ((memory - kept) / memory).clamp(0.05, 1.0);
+        Resolved { value, origin: Origin::Rule(rule) }
+    }
+
     fn batch_defaults(
         &self,
         gpu: &Gpu,
@@ -256,10 +299,20 @@ impl EnginePreset {
     ) -> (Resolved<Tokens>, Resolved<u32>) {
         let memory = gpu.memory().0;
         let large = memory >= 70 * GIB && !gpu.a100_class;
-        let (tokens, seqs) = match large {
-            _ if memory >= 160 * GIB => (self.batched_tokens_from_160_gib, 1024),
-            true => (8192, 1024),
-            false => (2048, 256),
+        let most = self.batched_tokens_from_160_gib;
+        let (tokens, seqs) = match self.family {
+            Family::Vllm if memory >= 160 * GIB => (most, 1024),
+            Family::Vllm if large => (8192, 1024),
+            Family::Vllm => (2048, 256),
+            Family::Trtllm => (most, 2048),
+            // `chunked_prefill_size`, or `max_prefill_tokens` without chunks.
+            Family::Sglang if overrides.chunked_prefill == Some(false) => (16_384, 2048),
+            Family::Sglang => match memory / GIB {
+                160.. => (most, 2048),
+                60.. => (8192, 2048),
+                35.. => (4096, 2048),
+                _ => (2048, 2048),
+            },
         };
         let doubled = overrides.performance_mode == Some(PerformanceMode::Throughput);
         let mut tokens = self.pick(overrides.max_num_batched_tokens, Tokens(tokens));
@@ -271,7 +324,14 @@ impl EnginePreset {
         if doubled && seqs.origin != Origin::User {
             seqs = Resolved { value: 2 * seqs.value, origin: rule() };
         }
-        if seqs.value > tokens.value.0 {
+        if self.family == Family::Sglang {
+            let size = overrides.block_size.map_or(self.block_size, |size| size.0);
+            let whole = tokens.value.0.checked_next_multiple_of(size).unwrap_or(tokens.value.0);
+            if whole != tokens.value.0 {
+                let rule = "raised to a multiple of block_size".to_owned();
+                tokens = Resolved { value: Tokens(whole), origin: Origin::Rule(rule) };
+            }
+        } else if seqs.value > tokens.value.0 {
             let rule = "min(max_num_seqs, max_num_batched_tokens)".to_owned();
             seqs = Resolved { value: tokens.value.0, origin: Origin::Rule(rule) };
         }
@@ -279,9 +339,13 @@ impl EnginePreset {
     }
 }
 
-fn check(o: &EngineOverrides) -> Result<(), EnginePresetError> {
+fn check(o: &EngineOverrides, family: Family) -> Result<(), EnginePresetError> {
     if let Some(value) = o.gpu_memory_utilization.filter(|v| !(*v > 0.0 && *v <= 1.0)) {
-        let (knob, range) = ("gpu_memory_utilization", "above 0 and at most 1");
+        let (knob, range) = (family.memory_fraction(), "above 0 and at most 1");
+        return Err(EnginePresetError::Fraction { knob, value, range });
+    }
+    if let Some(value) = o.schedule_conservativeness.filter(|v| !(*v >= 0.0 && *v <= 10.0)) {
+        let (knob, range) = ("schedule_conservativeness", "from 0 to 10");
         return Err(EnginePresetError::Fraction { knob, value, range });
     }
     if let Some(value) = o.watermark.filter(|v| !(0.0..1.0).contains(v)) {
@@ -310,6 +374,7 @@ impl EngineDefaults {
     #[must_use]
     pub fn spec(&self, kv_blocks: Blocks, max_model_len: Tokens) -> EngineSpec {
         EngineSpec {
+            scheduling: self.scheduling(),
             kv_blocks,
             block_size: self.block_size.value,
             max_num_batched_tokens: self.max_num_batched_tokens.value,
@@ -328,9 +393,30 @@ impl EngineDefaults {
         }
     }
 
+    fn scheduling(&self) -> Scheduling {
+        match (self.family, self.capacity_scheduler_policy.value) {
+            (Family::Vllm, _) => Scheduling::Vllm,
+            (Family::Trtllm, CapacityPolicy::GuaranteedNoEvict) => Scheduling::GuaranteedNoEvict,
+            (Family::Trtllm, CapacityPolicy::MaxUtilization) => Scheduling::MaxUtilization,
+            (Family::Sglang, _) => {
+                // `SGLANG_INIT_NEW_TOKEN_RATIO`, `SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR` and
+                // `SGLANG_NEW_TOKEN_RATIO_DECAY_STEPS`.
+                let init = (0.7 * self.schedule_conservativeness.value).min(1.0);
+                let min = 0.14 * init;
+                let billionths = |ratio: f64| (ratio * 1e9).round() as u32;
+                Scheduling::Sglang(Sglang {
+                    longest_prefix_match: self.longest_prefix_match.value,
+                    init_new_token_ratio: billionths(init),
+                    min_new_token_ratio: billionths(min),
+                    new_token_ratio_decay: billionths((init - min) / 600.0),
+                })
+            }
+        }
+    }
+
     /// Applies the rules that need the model: the longest sequence becomes the model's own when
-    /// unset; without chunked prefill a whole prompt must fit an iteration; a batch never needs
-    /// more than `max_num_seqs · max_model_len` tokens.
+    /// unset; and for vLLM, without chunked prefill a whole prompt must fit an iteration, and a
+    /// batch never needs more than `max_num_seqs · max_model_len` tokens.
     #[must_use]
     pub fn for_model(&self, native: Tokens, source: &str) -> EngineDefaults {
         let mut out = self.clone();
@@ -339,6 +425,9 @@ impl EngineDefaults {
             origin: Origin::Rule(format!("{source}: max_position_embeddings")),
         });
         let longest = length.value.0;
+        if out.family != Family::Vllm {
+            return out;
+        }
         let tokens = &mut out.max_num_batched_tokens;
         let most = out.max_num_seqs.value.saturating_mul(longest);
         if tokens.value.0 > most {

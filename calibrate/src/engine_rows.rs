@@ -9,6 +9,7 @@ use std::fmt;
 
 use sim::engine::SchedulingPolicy;
 
+use crate::engine_family::CapacityPolicy;
 use crate::engine_preset::{EngineDefaults, PerformanceMode, Resolved};
 
 /// Name of the knob, its value, where that came from.
@@ -28,8 +29,8 @@ fn limit<T: fmt::Display>(name: &'static str, knob: &Resolved<Option<T>>) -> Row
 }
 
 impl EngineDefaults {
-    /// Every knob as (name, value, origin) for printing, in the order of the fields; without the
-    /// dispatch overhead, which is no argument of an engine.
+    /// Every knob the engine has as (name, value, origin) for printing, in the order of the fields;
+    /// without the dispatch overhead, which is no argument of an engine.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let policy = match self.policy.value {
@@ -40,10 +41,15 @@ impl EngineDefaults {
             PerformanceMode::Balanced => "balanced",
             PerformanceMode::Throughput => "throughput",
         };
+        let capacity = match self.capacity_scheduler_policy.value {
+            CapacityPolicy::GuaranteedNoEvict => "GUARANTEED_NO_EVICT",
+            CapacityPolicy::MaxUtilization => "MAX_UTILIZATION",
+        };
+        let order = if self.longest_prefix_match.value { "lpm" } else { "fcfs" };
         let threshold = &self.long_prefill_token_threshold;
         let tokens = &self.max_num_batched_tokens;
         let mut rows = vec![
-            plain("gpu_memory_utilization", &self.gpu_memory_utilization),
+            plain(self.family.memory_fraction(), &self.gpu_memory_utilization),
             row("block_size", &self.block_size, self.block_size.value.0),
             row("max_num_batched_tokens", tokens, tokens.value.0),
             plain("max_num_seqs", &self.max_num_seqs),
@@ -53,6 +59,9 @@ impl EngineDefaults {
             plain("prefix_caching", &self.prefix_caching),
             plain("chunked_prefill", &self.chunked_prefill),
             row("policy", &self.policy, policy),
+            row("capacity_scheduler_policy", &self.capacity_scheduler_policy, capacity),
+            row("schedule_policy", &self.longest_prefix_match, order),
+            plain("schedule_conservativeness", &self.schedule_conservativeness),
             plain("watermark", &self.watermark),
             plain("reserve_full_isl", &self.reserve_full_isl),
             row("long_prefill_token_threshold", threshold, threshold.value.0),
@@ -66,6 +75,7 @@ impl EngineDefaults {
         rows.extend(self.kv_blocks.as_ref().map(|k| row("kv_blocks", k, k.value.0)));
         let bytes = self.kv_cache_memory_bytes.as_ref();
         rows.extend(bytes.map(|k| row("kv_cache_memory_bytes", k, k.value.0)));
+        rows.retain(|row| self.family.has(row.0));
         rows
     }
 }

@@ -5,6 +5,9 @@
 //! blocks    = ⌊(requested − weights − other) / (block_size · bytes per token)⌋     per GPU
 //! ```
 //!
+//! TensorRT-LLM takes its fraction of what weights and buffers leave, `fraction · (total − weights −
+//! other)`; SGLang's covers weights and cache, so that of `other` only the base is inside it.
+//!
 //! `kv_cache_memory_bytes` takes the place of `requested − weights − other`;
 //! `num_gpu_blocks_override` takes the place of `blocks`.
 //!
@@ -26,6 +29,7 @@
 use sim::units::{Blocks, Bytes, Tokens};
 
 use crate::catalog::catalog;
+use crate::engine_family::Family;
 use crate::engine_preset::EngineDefaults;
 use crate::gpu::Gpu;
 use crate::model::{Model, Precision};
@@ -179,10 +183,14 @@ struct Shortage {
 
 /// The prior of what is neither weights nor KV cache.
 fn other_memory(model: &Model, engine: &EngineDefaults) -> Bytes {
+    if engine.family == Family::Sglang {
+        return Bytes(engine.non_kv_base_mib << 20);
+    }
     let tokens = f64::from(engine.max_num_batched_tokens.value.0);
     let forward = (engine.non_kv_mib_per_token * tokens * f64::from(1 << 20)) as u64;
     let entries = u64::from(model.vocabulary) * u64::from(engine.max_num_seqs.value);
-    let sampling = SAMPLER_BYTES * entries;
+    // What TensorRT-LLM samples with is part of its base.
+    let sampling = if engine.family == Family::Vllm { SAMPLER_BYTES * entries } else { 0 };
     Bytes((engine.non_kv_base_mib << 20) + forward.max(sampling))
 }
 
@@ -196,8 +204,16 @@ fn divide(
     engine: &EngineDefaults,
 ) -> Result<KvCapacity, Shortage> {
     let total = gpu.memory();
-    let requested = Bytes((total.0 as f64 * engine.gpu_memory_utilization.value).ceil() as u64);
     let weights = model.weight_bytes_per_gpu(weights, tp);
+    let fraction = engine.gpu_memory_utilization.value;
+    let share = |of: u64| (of as f64 * fraction).ceil() as u64;
+    let requested = match engine.family {
+        Family::Vllm | Family::Sglang => Bytes(share(total.0)),
+        Family::Trtllm => {
+            let taken = weights.0 + other_memory(model, engine).0;
+            Bytes(taken.min(total.0) + share(total.0.saturating_sub(taken)))
+        }
+    };
     let size = engine.block_size.value;
     let block = model.kv_bytes_per_token_per_gpu(kv_precision, tp).0 * u64::from(size.0);
     let fit = |free: Bytes| blocks_in(free, model, kv_precision, tp, size);
@@ -272,6 +288,45 @@ mod tests {
         let model = crate::model("llama-3.1-8b").expect("in the catalogue");
         let blocks = blocks_in(Bytes(55_834_574_848), model, Precision::Bf16, 1, Tokens(16));
         assert_eq!(blocks, Blocks(26_624));
+    }
+
+    /// Blocks of the trtllm rows of that table (1.3.0rc20): a fraction of 0.9, 8192 tokens.
+    #[test]
+    fn the_prior_of_trtllm_stays_near_the_capacity_table() {
+        let fp8 = (Precision::Fp8, Precision::Bf16);
+        let rows = [
+            ("h100", "llama-3.1-8b", 1, BF16, 28_042),
+            ("h100", "llama-3.1-8b", 2, BF16, 62_928),
+            ("h100", "llama-3.1-70b", 2, fp8, 15_306),
+            ("h100", "llama-3.1-70b", 4, BF16, 31_436),
+            ("h100", "llama-3.1-70b", 8, BF16, 87_095),
+            ("h200", "llama-3.1-8b", 1, BF16, 56_151),
+        ];
+        let o = EngineOverrides {
+            block_size: Some(Tokens(16)),
+            max_model_len: Some(Tokens(4096)),
+            ..EngineOverrides::default()
+        };
+        for (gpu, model, tp, precisions, blocks) in rows {
+            let c = capacity(("trtllm", gpu, model, tp), precisions, &o).expect("it fits");
+            let ratio = f64::from(c.blocks.0) / f64::from(blocks);
+            assert!((0.94..=1.06).contains(&ratio), "{gpu} {model} tp{tp}: {ratio}");
+            assert!(c.estimated);
+        }
+    }
+
+    /// SGLang's fraction covers weights and cache; what it runs in is outside.
+    #[test]
+    fn the_static_fraction_of_sglang_is_weights_and_cache() {
+        let o = EngineOverrides {
+            gpu_memory_utilization: Some(0.8),
+            max_model_len: Some(Tokens(4096)),
+            ..EngineOverrides::default()
+        };
+        let c = capacity(("sglang", "h100", "llama-3.1-8b", 1), BF16, &o).expect("it fits");
+        let total = crate::gpu("h100").expect("in the catalogue").memory().0;
+        assert_eq!(c.requested.0, (total as f64 * 0.8).ceil() as u64);
+        assert_eq!(c.requested.0, c.weights.0 + c.kv.0 + (1024 << 20));
     }
 
     /// Blocks of the vllm rows of the capacity table of aiconfigurator-core 0.12.0 (Apache-2.0),

@@ -14,6 +14,7 @@ pub mod calibration;
 pub mod catalog;
 pub mod closed_loop;
 pub mod coefficients;
+pub mod engine_family;
 pub mod engine_preset;
 mod engine_rows;
 pub mod fit;
@@ -33,6 +34,7 @@ pub mod serving;
 
 pub use calibration::{Calibration, CalibrationError, calibration};
 pub use catalog::{Catalog, CatalogError, catalog, engine_preset, gpu, hosted_model, model};
+pub use engine_family::{CapacityPolicy, Family};
 pub use engine_preset::{
     EngineDefaults, EngineOverrides, EnginePreset, EnginePresetError, Origin, PerformanceMode,
     Resolved,

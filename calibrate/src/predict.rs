@@ -60,7 +60,7 @@ impl Server {
             prefix_caching: Some(false),
             ..EngineOverrides::default()
         };
-        let preset = crate::engine_preset("vllm").map_err(|error| text(&error))?;
+        let preset = crate::engine_preset(&c.backend).map_err(|error| known(&error))?;
         let engine = preset.resolve(gpu, &overrides).map_err(|error| text(&error))?;
         let engine = engine.for_model(Tokens(model.max_model_len), &model.source);
         let capacity = kv_capacity(gpu, model, c.precision, c.kv, c.gpus, &engine)

@@ -21,7 +21,7 @@ pub(crate) use backends::{
     DeviceClassFile, HostedFile, IncidentFile, LimitsFile, PlaceFile, ProvisionedFile, RemoteFile,
     StationFile, ToolFile,
 };
-pub(crate) use fleet::{PoolFile, StepTimeFile};
+pub(crate) use fleet::{EngineArgs, PoolFile, StepTimeFile};
 pub(crate) use lengths::{CV, Lengths};
 pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile, SessionsFile};
 pub(crate) use plans::PlanFile;

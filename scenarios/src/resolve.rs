@@ -8,6 +8,7 @@
 
 mod backends;
 mod engine;
+mod engine_args;
 mod fleet;
 mod graph;
 mod idle;

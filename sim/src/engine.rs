@@ -28,13 +28,14 @@ mod queue;
 pub mod reference;
 mod scheduler;
 mod sequence;
+mod sglang;
 mod slow_path;
 mod spec;
 mod step_time;
 mod surface;
 
 pub use sequence::{EndReason, Ended, EngineCounts, Submission};
-pub use spec::{EngineSpec, SchedulingPolicy};
+pub use spec::{EngineSpec, Scheduling, SchedulingPolicy, Sglang};
 pub use step_time::{DecodePace, Overheads, StepTime, StepTimeError, Surfaces, Work};
 pub use surface::Surface;
 
@@ -47,12 +48,13 @@ use leap::Flight;
 use node::Blocks;
 use queue::{Key, Queue};
 use sequence::{Identity, Seq, State};
+use sglang::Intake;
 use std::sync::Arc;
 
 /// A hole in the running list.
 const GONE: u32 = u32::MAX;
 
-/// A serving engine under vLLM's scheduling rules.
+/// A serving engine.
 #[derive(Clone, Debug)]
 pub struct Replica {
     spec: EngineSpec,
@@ -80,6 +82,11 @@ pub struct Replica {
     hits: Vec<Blocks>,
     flight: Flight,
     cadence: Cadence,
+    /// Free blocks less those that running sequences may still need until their declared ends;
+    /// kept for [`Scheduling::GuaranteedNoEvict`].
+    unpromised: u32,
+    /// Kept for [`Scheduling::Sglang`].
+    intake: Intake,
     /// Prompt tokens of requests without a first token.
     queued_tokens: u64,
     submissions: u64,
@@ -95,11 +102,17 @@ impl Replica {
     /// An idle engine. `spec` keeps the promises of its field comments.
     #[must_use]
     pub fn new(spec: EngineSpec, step_time: impl Into<Arc<StepTime>>) -> Replica {
+        let intake = match &spec.scheduling {
+            Scheduling::Sglang(sglang) => Intake::idle(sglang),
+            _ => Intake::default(),
+        };
         Replica {
+            intake,
             kv: KvCache::new(spec.kv_blocks.0, spec.prefix_caching),
             batch: Batch::new(spec.block_size.0),
             queue: Queue::new(spec.policy),
             cadence: Cadence::new(spec.prefill_schedule_interval),
+            unpromised: spec.kv_blocks.0 - 1,
             queued_tokens: 0,
             spec,
             step_time: step_time.into(),
@@ -171,18 +184,10 @@ impl Replica {
         self.kv.usable()
     }
 
-    /// Whether a request of this size can ever run here: vLLM answers HTTP 400 to a prompt that
-    /// leaves no room for output, and a sequence larger than the cache would wait for ever.
+    /// Whether a request of this size can ever run here.
     #[must_use]
     pub fn accepts(&self, prompt: u32, outputs: u32) -> bool {
-        let longest = u64::from(prompt) + u64::from(outputs);
-        let chunkable =
-            self.spec.chunked_prefill || longest <= u64::from(self.spec.max_num_batched_tokens.0);
-        prompt > 0
-            && outputs > 0
-            && longest <= u64::from(self.spec.max_model_len.0)
-            && longest <= self.spec.kv_token_capacity()
-            && chunkable
+        self.spec.accepts(prompt, outputs)
     }
 
     /// Puts a request into the queue at `now` and returns its slot, for [`Replica::cancel`].
@@ -195,7 +200,8 @@ impl Replica {
             }
             self.seqs.len() as u32 - 1
         });
-        self.seqs[slot as usize] = Seq::new(&request, self.submissions);
+        let most = self.spec.plannable(request.prompt, request.max_tokens);
+        self.seqs[slot as usize] = Seq::new(&request, most, self.submissions);
         self.submissions += 1;
         self.queued_tokens += u64::from(request.prompt);
         if let Some(identity) = self.identities.get_mut(slot as usize) {
@@ -338,15 +344,23 @@ impl Replica {
 
     /// Takes an explicit sequence out of the engine and frees its slot.
     fn remove(&mut self, slot: u32) {
-        self.leave_running(slot);
+        self.leave_running(slot, true);
         self.seqs[slot as usize].state = State::Vacant;
         self.vacant.push(slot);
     }
 
-    /// Takes an explicit sequence out of the running list and gives its blocks back.
-    fn leave_running(&mut self, slot: u32) {
+    /// Takes an explicit sequence out of the running list and gives its blocks back. Those it has
+    /// filled since its prompt was computed are worth keeping only if `keeps`.
+    fn leave_running(&mut self, slot: u32, keeps: bool) {
         self.explicit.retain(|&other| other != slot);
-        self.give_back(slot);
+        self.intake.left = true;
+        let free = self.kv.free();
+        self.give_back(slot, keeps);
+        if matches!(self.spec.scheduling, Scheduling::GuaranteedNoEvict) {
+            let size = self.spec.block_size.0;
+            let held = self.seqs[slot as usize].computed.div_ceil(size);
+            self.unpromised += self.kv.free() - free + self.promised(slot) - held;
+        }
         let at = self.seqs[slot as usize].running_at as usize;
         self.running[at] = GONE;
         self.live -= 1;
@@ -362,13 +376,15 @@ impl Replica {
     }
 
     /// Gives back the blocks of an explicit sequence; full ones keep their content.
-    fn give_back(&mut self, slot: u32) {
+    fn give_back(&mut self, slot: u32, keeps: bool) {
         let seq = &self.seqs[slot as usize];
         let size = self.spec.block_size.0;
         // The token that ended a lingering sequence is never shared.
         let known = seq.computed.min(seq.len() - u32::from(seq.state == State::Lingering));
         let computed = seq.computed;
-        self.register(slot, known / size);
+        if keeps {
+            self.register(slot, known / size);
+        }
         match self.identities.get_mut(slot as usize) {
             Some(identity) => self.kv.release(&mut identity.holding),
             None => self.kv.release_counted(computed.div_ceil(size)),
@@ -386,6 +402,12 @@ impl Replica {
             prefix.register(&identity.holding, identity.outline.runs(), full);
             identity.registered = full;
         }
+    }
+
+    /// Blocks that a sequence holds if it writes as much as it may.
+    fn promised(&self, slot: u32) -> u32 {
+        let seq = &self.seqs[slot as usize];
+        (seq.prompt + seq.most).div_ceil(self.spec.block_size.0)
     }
 
     fn key(&self, slot: u32) -> Key {

@@ -1,9 +1,13 @@
-//! Drives either engine through a workload and records what it did.
+//! Drives either engine through a workload and records what it did; random schedulers.
 
+use proptest::prelude::*;
 use sim::engine::reference::{ReferenceReplica, StepLog};
-use sim::engine::{Ended, EngineCounts, EngineSpec, Replica, StepTime, Submission};
+use sim::engine::{
+    Ended, EngineCounts, EngineSpec, Replica, Scheduling, SchedulingPolicy, Sglang, StepTime,
+    Submission,
+};
 use sim::ids::SeqId;
-use sim::units::Time;
+use sim::units::{Blocks, Time, Tokens};
 use std::collections::BTreeMap;
 
 /// What the tests ask of an engine; the fast one and the reference have it.
@@ -151,5 +155,48 @@ pub(crate) fn drive<E: Engine>(
                 seen(engine, now);
             }
         }
+    }
+}
+
+/// Every scheduler, with settings of its own.
+pub(crate) fn schedulings() -> impl Strategy<Value = Scheduling> {
+    let sglang = (any::<bool>(), 0u32..=1_000_000_000, 0u32..=1_000_000_000, 0u32..50_000_000);
+    let sglang = sglang.prop_map(|(longest_prefix_match, one, other, decay)| {
+        Scheduling::Sglang(Sglang {
+            longest_prefix_match,
+            init_new_token_ratio: one.max(other),
+            min_new_token_ratio: one.min(other),
+            new_token_ratio_decay: decay,
+        })
+    });
+    prop_oneof![
+        4 => Just(Scheduling::Vllm),
+        2 => Just(Scheduling::GuaranteedNoEvict),
+        2 => Just(Scheduling::MaxUtilization),
+        3 => sglang,
+    ]
+}
+
+/// The settings with those knobs put right that the engine lacks.
+pub(crate) fn under(scheduling: Scheduling, spec: EngineSpec) -> EngineSpec {
+    let size = spec.block_size.0;
+    let budget = spec.max_num_batched_tokens.0;
+    let (budget, asynchronous) = match scheduling {
+        Scheduling::Vllm => return spec,
+        Scheduling::Sglang(_) => (budget.next_multiple_of(size), false),
+        _ => (budget.max(spec.max_num_seqs).max(size), spec.async_scheduling),
+    };
+    EngineSpec {
+        scheduling,
+        max_num_batched_tokens: Tokens(budget),
+        policy: SchedulingPolicy::Fcfs,
+        watermark: Blocks(0),
+        reserve_full_isl: true,
+        long_prefill_token_threshold: Tokens(0),
+        async_scheduling: asynchronous,
+        prefill_schedule_interval: 1,
+        // SGLang keeps a block and a token free.
+        max_model_len: Tokens(spec.max_model_len.0.min((spec.kv_blocks.0 - 3) * size).max(8)),
+        ..spec
     }
 }

@@ -7,7 +7,7 @@
 use crate::engines::{Engine, Fast, drive};
 use serde::Deserialize;
 use sim::engine::reference::{ReferenceReplica, StepLog};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime, Submission};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime, Submission};
 use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
 use std::collections::BTreeMap;
@@ -89,6 +89,7 @@ impl Case {
     fn spec(&self) -> EngineSpec {
         let cfg = &self.cfg;
         EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks: Blocks(cfg.blocks),
             block_size: Tokens(cfg.block_size),
             max_num_batched_tokens: Tokens(cfg.budget),
@@ -136,6 +137,7 @@ impl Case {
                     arrived: Time(request.arrival * STEP.0),
                     prompt,
                     outputs: request.max_tokens.min(self.cfg.max_model_len - prompt),
+                    max_tokens: request.max_tokens,
                     ends_by_eos: false,
                     priority: request.prio,
                     segments,

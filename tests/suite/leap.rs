@@ -4,12 +4,12 @@
 //! Workloads mix shared prefixes, repeated prompts, tight memory, chunked and unchunked prefill,
 //! both policies, both scheduling modes, priorities, cancellation and a step time with every term.
 
-use crate::engines::{Engine, Fast, drive};
+use crate::engines::{Engine, Fast, drive, schedulings, under};
 use proptest::prelude::*;
 use sim::engine::reference::ReferenceReplica;
 use sim::engine::{
-    EndReason, EngineCounts, EngineSpec, Overheads, Replica, SchedulingPolicy, StepTime,
-    Submission, Surface, Surfaces,
+    EndReason, EngineCounts, EngineSpec, Overheads, Replica, Scheduling, SchedulingPolicy,
+    StepTime, Submission, Surface, Surfaces,
 };
 use sim::units::{Blocks, Span, Time, Tokens};
 use sim::workload::Segment;
@@ -83,6 +83,7 @@ fn specs() -> impl Strategy<Value = EngineSpec> {
             let (caching, priority, reserve, chunked, asynchronous) = flags;
             let longest = length.min((blocks - 1) * size).max(8);
             EngineSpec {
+                scheduling: Scheduling::Vllm,
                 kv_blocks: Blocks(blocks),
                 block_size: Tokens(size),
                 // Without chunking every sequence must fit one iteration.
@@ -104,13 +105,15 @@ fn specs() -> impl Strategy<Value = EngineSpec> {
     )
 }
 
-/// `(gap, shared prefix label, shared tokens, own tokens, outputs, priority, eos, cancel delay)`
-type Draft = (u64, u64, u32, u32, u32, i32, bool, Option<u64>);
+/// `(gap, shared prefix label, shared tokens, own tokens, (outputs, declared besides), priority,
+/// eos, cancel delay)`
+type Draft = (u64, u64, u32, u32, (u32, u32), i32, bool, Option<u64>);
 
 fn drafts() -> impl Strategy<Value = Vec<Draft>> {
     let gap = prop_oneof![3 => Just(0u64), 5 => 1u64..5_000, 2 => 1u64..400_000];
-    let cancel = prop_oneof![6 => Just(None), 1 => (0u64..600_000).prop_map(Some)];
-    let draft = (gap, 0u64..4, 0u32..200, 0u32..120, 1u32..150, 0i32..3, any::<bool>(), cancel);
+    let cancel = prop_oneof![6 => Just(None), 1 => (1u64..600_000).prop_map(Some)];
+    let written = (1u32..150, prop_oneof![Just(0u32), 1u32..300]);
+    let draft = (gap, 0u64..4, 0u32..200, 0u32..120, written, 0i32..3, any::<bool>(), cancel);
     prop::collection::vec(draft, 1..40)
 }
 
@@ -118,7 +121,7 @@ fn workload(spec: EngineSpec, step_time: StepTime, drafts: Vec<Draft>) -> Worklo
     let mut now = 0;
     let mut requests = Vec::new();
     let mut cancels = Vec::new();
-    for (number, (gap, label, shared, own, outputs, priority, ends_by_eos, cancel)) in
+    for (number, (gap, label, shared, own, (outputs, more), priority, ends_by_eos, cancel)) in
         drafts.into_iter().enumerate()
     {
         // Equal keys under the priority policy can take each other's blocks for ever when only the
@@ -138,6 +141,7 @@ fn workload(spec: EngineSpec, step_time: StepTime, drafts: Vec<Draft>) -> Worklo
             arrived: Time(now),
             prompt,
             outputs: outputs.min(longest - prompt),
+            max_tokens: outputs + more,
             ends_by_eos,
             priority,
             segments: segments.into_iter().collect(),
@@ -150,8 +154,11 @@ fn workload(spec: EngineSpec, step_time: StepTime, drafts: Vec<Draft>) -> Worklo
 }
 
 fn workloads() -> impl Strategy<Value = Workload> {
-    (specs(), step_times(), drafts())
-        .prop_map(|(spec, step_time, drafts)| workload(spec, step_time, drafts))
+    (schedulings(), specs(), step_times(), drafts()).prop_map(
+        |(scheduling, spec, step_time, drafts)| {
+            workload(under(scheduling, spec), step_time, drafts)
+        },
+    )
 }
 
 /// Runs both engines and compares everything they say.
@@ -198,6 +205,7 @@ proptest! {
 /// An engine with room for all of a few small requests.
 fn roomy() -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(64),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(512),
@@ -223,7 +231,7 @@ fn a_request_given_up_after_its_end_takes_nobody_with_it() {
     let step_time = StepTime::constant(Span(10)).expect("valid");
     for ends_by_eos in [false, true] {
         let spec = EngineSpec { async_scheduling: ends_by_eos, ..roomy() };
-        let drafts = vec![(0, 0, 10, 10, 2, 0, ends_by_eos, None); 2];
+        let drafts = vec![(0, 0, 10, 10, (2, 0), 0, ends_by_eos, None); 2];
         let requests = workload(spec.clone(), step_time.clone(), drafts).requests;
         let third = requests[1].clone();
         let mut replica = Replica::new(spec, step_time.clone());
@@ -259,7 +267,7 @@ fn the_comparison_can_fail() {
     let load = workload(
         roomy(),
         StepTime::constant(Span(10)).expect("valid"),
-        vec![(0, 0, 10, 10, 50, 0, false, None)],
+        vec![(0, 0, 10, 10, (50, 0), 0, false, None)],
     );
     let mut other = load.clone();
     other.requests[0].outputs += 1;

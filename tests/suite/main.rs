@@ -14,6 +14,7 @@ mod leap;
 mod nvml;
 mod oracle;
 mod probe;
+mod schedulers;
 mod station;
 mod support;
 mod swarm;

@@ -25,7 +25,7 @@ use crate::hosted::{self, BATCH, MOST_REPLICATIONS};
 use rayon::prelude::*;
 use sim::backends::Discipline;
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::metrics::{BucketCounts, Histogram};
@@ -251,6 +251,7 @@ impl Station {
 
     fn pool(&self) -> PoolSpec {
         let engine = EngineSpec {
+            scheduling: Scheduling::Vllm,
             // Room for every sequence at its longest is not needed; a preemption would show.
             kv_blocks: Blocks(1 << 22),
             block_size: Tokens(16),

@@ -7,13 +7,14 @@
 //! Deliberately absent: clients that think for no time at all, whose refused requests would come
 //! back at the same instant for ever.
 
+use crate::engines::{schedulings, under};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sim::Scenario;
 use sim::dist::{DurationDist, Empirical, LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{self, Balancing, PoolSpec};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
@@ -132,11 +133,12 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
     let queue = prop_oneof![3 => Just(None), 1 => (0u32..16).prop_map(Some)];
     let tokens = prop_oneof![3 => Just(None), 1 => (0u64..900).prop_map(Some)];
     let rest = (0u32..8, select(vec![0u32, 0, 7, 24]), select(vec![1u32, 1, 2, 5]));
-    (memory, limits, flags, rest, queue, tokens).prop_map(
-        |((size, blocks), (seqs, budget, longest), flags, rest, queue, tokens)| {
+    (schedulings(), memory, limits, flags, rest, queue, tokens).prop_map(
+        |(scheduling, (size, blocks), (seqs, budget, longest), flags, rest, queue, tokens)| {
             let (watermark, threshold, interval) = rest;
             let (prefix_caching, priority, reserve_full_isl, chunked, async_scheduling) = flags;
-            EngineSpec {
+            let spec = EngineSpec {
+                scheduling: Scheduling::Vllm,
                 kv_blocks: Blocks(blocks),
                 block_size: Tokens(size),
                 max_num_batched_tokens: Tokens(budget),
@@ -152,7 +154,8 @@ fn engine() -> impl Strategy<Value = EngineSpec> {
                 max_num_queued_reqs: queue,
                 max_num_queued_tokens: tokens,
                 prefill_schedule_interval: interval,
-            }
+            };
+            under(scheduling, spec)
         },
     )
 }

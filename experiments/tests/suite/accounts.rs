@@ -2,7 +2,7 @@
 
 use crate::support::{dollars, scenario};
 use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Warning, run};
-use sim::engine::{EngineCounts, EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineCounts, EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::PoolId;
 use sim::metrics::{Series, Window};
@@ -18,6 +18,7 @@ fn pool() -> PoolSpec {
         gpus_per_replica: 1,
         price_per_gpu_hour: dollars(3),
         engine: EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks: Blocks(1_001),
             block_size: Tokens(16),
             max_num_batched_tokens: Tokens(8_192),

@@ -7,7 +7,7 @@ use sim::backends::{
     RemoteSpec, Station, ToolCost, ToolSpec,
 };
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{Backend, IntentId, ModelId, PlanId, PoolId, RemoteId, TaskId, ToolId};
 use sim::price::{Beyond, PlanSpec};
@@ -29,6 +29,7 @@ pub(crate) fn fixed(tokens: u32) -> LengthDist {
 
 pub(crate) fn engine() -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(2_001),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(2_048),

@@ -4,7 +4,7 @@ use crate::fixture;
 use experiments::{NoProgress, Plan, RunResult, Sample, Verdict, run};
 use reports::{json, markdown, text};
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
@@ -15,6 +15,7 @@ use sim::{Scenario, Simulation};
 
 fn engine() -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(2_001),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(2_048),

@@ -1,7 +1,7 @@
 //! `[pools.NAME]`: hardware, model, engine and its arguments, price.
 //!
-//! Invariants: engine arguments carry vLLM's names, so a serving command line can be copied key
-//! by key; what is left out is filled in by the engine's versioned preset.
+//! Invariants: engine arguments carry vLLM's names where vLLM has them, so a serving command line can
+//! be copied key by key; what is left out is filled in by the engine's versioned preset.
 //!
 //! Deliberately absent: presets, GPU and model facts (see `calibrate`).
 
@@ -10,7 +10,7 @@ use crate::kinds::{
 };
 use crate::problem::{At, Site};
 use crate::reader::Reader;
-use calibrate::{PerformanceMode, Precision};
+use calibrate::{CapacityPolicy, PerformanceMode, Precision};
 use sim::engine::SchedulingPolicy;
 use sim::units::{Bytes, Money, Span};
 
@@ -29,10 +29,12 @@ pub(crate) struct PoolFile {
     pub(crate) site: Site,
 }
 
-/// Engine arguments, by their vLLM names; `None`: the preset's.
+/// Engine arguments, by their vLLM names where vLLM has them; `None`: the preset's.
 #[derive(Default)]
 pub(crate) struct EngineArgs {
     pub(crate) gpu_memory_utilization: Option<At<f64>>,
+    pub(crate) free_gpu_memory_fraction: Option<At<f64>>,
+    pub(crate) mem_fraction_static: Option<At<f64>>,
     pub(crate) block_size: Option<At<u32>>,
     pub(crate) max_num_batched_tokens: Option<At<u32>>,
     pub(crate) max_num_seqs: Option<At<u32>>,
@@ -43,6 +45,10 @@ pub(crate) struct EngineArgs {
     pub(crate) scheduler_reserve_full_isl: Option<At<bool>>,
     pub(crate) watermark: Option<At<f64>>,
     pub(crate) policy: Option<At<SchedulingPolicy>>,
+    pub(crate) capacity_scheduler_policy: Option<At<CapacityPolicy>>,
+    /// Whether it is `lpm`.
+    pub(crate) schedule_policy: Option<At<bool>>,
+    pub(crate) schedule_conservativeness: Option<At<f64>>,
     pub(crate) async_scheduling: Option<At<bool>>,
     pub(crate) max_num_queued_reqs: Option<At<u32>>,
     pub(crate) max_num_queued_tokens: Option<At<i64>>,
@@ -74,6 +80,8 @@ const KV_PRECISION: Choice<Precision> =
 /// Tuning goals.
 const PERFORMANCE_MODE: Choice<PerformanceMode> =
     Choice(&[("balanced", PerformanceMode::Balanced), ("throughput", PerformanceMode::Throughput)]);
+/// A share of something there has to be some of.
+const SHARE: Number = Number { min: 0.0, max: 1.0, above: true, factor: false };
 /// A count that may be zero.
 const FROM_ZERO: Count = Count { min: 0, max: 10_000_000 };
 
@@ -107,7 +115,7 @@ pub(super) fn pool(r: &mut Reader<'_>) -> PoolFile {
 }
 
 fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
-    let memory = memory_args(r);
+    let others = other_args(r);
     EngineArgs {
         max_num_batched_tokens: r.may(
             "max_num_batched_tokens",
@@ -170,6 +178,42 @@ fn engine_args(r: &mut Reader<'_>) -> EngineArgs {
             "Tokens of a streamed chunk after the first; moves no reported number.",
         ),
         performance_mode: r.may("performance_mode", PERFORMANCE_MODE, "The engine's tuning goal."),
+        ..others
+    }
+}
+
+/// Arguments that vLLM lacks, and those about memory.
+fn other_args(r: &mut Reader<'_>) -> EngineArgs {
+    let memory = memory_args(r);
+    EngineArgs {
+        free_gpu_memory_fraction: r.may(
+            "free_gpu_memory_fraction",
+            SHARE,
+            "TensorRT-LLM: share for the KV cache of what weights and buffers leave.",
+        ),
+        mem_fraction_static: r.may(
+            "mem_fraction_static",
+            SHARE,
+            "SGLang: share of GPU memory for weights and KV cache.",
+        ),
+        capacity_scheduler_policy: r.may(
+            "capacity_scheduler_policy",
+            Choice(&[
+                ("GUARANTEED_NO_EVICT", CapacityPolicy::GuaranteedNoEvict),
+                ("MAX_UTILIZATION", CapacityPolicy::MaxUtilization),
+            ]),
+            "TensorRT-LLM: who may start.",
+        ),
+        schedule_policy: r.may(
+            "schedule_policy",
+            Choice(&[("fcfs", false), ("lpm", true)]),
+            "SGLang: order of the waiting, by arrival or by the longest cached prefix.",
+        ),
+        schedule_conservativeness: r.may(
+            "schedule_conservativeness",
+            Number::within(0.0, 10.0),
+            "SGLang: factor on the output that requests are expected to write.",
+        ),
         ..memory
     }
 }
@@ -179,8 +223,8 @@ fn memory_args(r: &mut Reader<'_>) -> EngineArgs {
     EngineArgs {
         gpu_memory_utilization: r.may(
             "gpu_memory_utilization",
-            Number { min: 0.0, max: 1.0, above: true, factor: false },
-            "Share of GPU memory the engine may use.",
+            SHARE,
+            "vLLM: share of GPU memory the engine may use.",
         ),
         block_size: r.may("block_size", Count { min: 1, max: 4_096 }, "Tokens in a KV block."),
         enable_prefix_caching: r.may(

@@ -7,11 +7,12 @@
 //! Deliberately absent: the facts themselves (see `calibrate`).
 
 use super::Resolver;
+use super::engine_args::{overrides, vllm_name};
 use crate::file::{PoolFile, StepTimeFile};
 use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
 use crate::quantity::show_span;
 use crate::resolved::Origin;
-use calibrate::{CatalogError, EngineDefaults, EngineOverrides, Precision};
+use calibrate::{CatalogError, EngineDefaults, Precision};
 use sim::engine::{EngineSpec, StepTime};
 use sim::units::{Blocks, Bytes, Span, Tokens};
 
@@ -93,6 +94,7 @@ impl Resolver<'_> {
         };
         let step_time = file.step_time.as_ref().map(|written| self.step_time(written));
         let (gpu, preset, model) = (gpu?, preset?, model?);
+        self.no_foreign_arguments(file, preset)?;
         let defaults = self.settings(file, preset.resolve(gpu, &overrides(file)))?;
         let weights = file.precision.as_ref()?.value;
         let kv = file.args.kv_cache_dtype.as_ref().map_or(Precision::Bf16, |kv| kv.value);
@@ -183,7 +185,7 @@ impl Resolver<'_> {
             let message = "the key has no effect beside `num_gpu_blocks_override`";
             self.refuse(ProblemKind::Conflict, &bytes.site, message);
         }
-        if let Some(share) = &args.gpu_memory_utilization {
+        for share in args.memory_fractions().into_iter().flatten() {
             let message = "the key has no effect beside `kv_cache_memory_bytes`";
             self.refuse(ProblemKind::Conflict, &share.site, message);
         }
@@ -200,14 +202,12 @@ impl Resolver<'_> {
     /// Written step times without a GPU: settings as on an H100, KV blocks written too.
     fn written(&self, name: &At<String>, file: &PoolFile, times: &StepTimeFile) -> Option<Engine> {
         let args = &file.args;
-        for site in [
-            args.gpu_memory_utilization.as_ref().map(|at| &at.site),
+        let fractions = args.memory_fractions().into_iter().flatten().map(|at| &at.site);
+        let others = [
             args.kv_cache_dtype.as_ref().map(|at| &at.site),
             args.kv_cache_memory_bytes.as_ref().map(|at| &at.site),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        ];
+        for site in fractions.chain(others.into_iter().flatten()) {
             let message = "the key has no effect in a pool without `gpu`";
             self.refuse(ProblemKind::Conflict, site, message);
         }
@@ -220,6 +220,7 @@ impl Resolver<'_> {
             self.refuse(ProblemKind::MissingKey, &site, message);
         }
         let preset = file.engine.as_ref().and_then(|e| self.known(e, calibrate::engine_preset))?;
+        self.no_foreign_arguments(file, preset)?;
         let gpu = match calibrate::gpu(WRITTEN_LIKE) {
             Ok(gpu) => gpu,
             Err(error) => {
@@ -384,47 +385,5 @@ impl Resolver<'_> {
                 self.refuse(ProblemKind::BadValue, &file.site, message);
             })
             .ok()
-    }
-}
-
-/// Engine arguments as written.
-fn overrides(file: &PoolFile) -> EngineOverrides {
-    fn value<T: Copy>(at: &Option<At<T>>) -> Option<T> {
-        at.as_ref().map(|at| at.value)
-    }
-    let args = &file.args;
-    EngineOverrides {
-        gpu_memory_utilization: value(&args.gpu_memory_utilization),
-        block_size: value(&args.block_size).map(Tokens),
-        max_num_batched_tokens: value(&args.max_num_batched_tokens).map(Tokens),
-        max_num_seqs: value(&args.max_num_seqs),
-        max_model_len: value(&args.max_model_len).map(Tokens),
-        prefix_caching: value(&args.enable_prefix_caching),
-        chunked_prefill: value(&args.enable_chunked_prefill),
-        policy: value(&args.policy),
-        watermark: value(&args.watermark),
-        reserve_full_isl: value(&args.scheduler_reserve_full_isl),
-        long_prefill_token_threshold: value(&args.long_prefill_token_threshold).map(Tokens),
-        async_scheduling: value(&args.async_scheduling),
-        max_num_queued_reqs: value(&args.max_num_queued_reqs),
-        // The reader lets no negative number through.
-        max_num_queued_tokens: value(&args.max_num_queued_tokens).map(i64::unsigned_abs),
-        prefill_schedule_interval: value(&args.prefill_schedule_interval),
-        stream_interval: value(&args.stream_interval).map(Tokens),
-        kv_blocks: value(&args.num_gpu_blocks_override).map(Blocks),
-        kv_cache_memory_bytes: value(&args.kv_cache_memory_bytes),
-        performance_mode: value(&args.performance_mode),
-        dispatch_overhead: value(&file.dispatch_overhead),
-    }
-}
-
-/// The engine argument that a knob of a preset stands for.
-fn vllm_name(knob: &str) -> &str {
-    match knob {
-        "prefix_caching" => "enable_prefix_caching",
-        "chunked_prefill" => "enable_chunked_prefill",
-        "reserve_full_isl" => "scheduler_reserve_full_isl",
-        "kv_blocks" => "num_gpu_blocks_override",
-        other => other,
     }
 }

@@ -1,6 +1,7 @@
 //! What users and attackers write, and what comes out.
 
 mod files;
+mod engines;
 mod hostile;
 mod idle;
 mod inert;

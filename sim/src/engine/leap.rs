@@ -10,6 +10,7 @@
 //! Observers do not cut a leap: [`Replica::used_blocks_at`] evaluates it at an instant.
 
 use super::sequence::chunk_pairs;
+use super::spec::Scheduling;
 use super::step_time::{DecodePace, Work};
 use super::{EngineCounts, Replica};
 use crate::units::{Span, Time};
@@ -24,9 +25,22 @@ pub(super) struct Flight {
     /// Iterations planned; 0 when idle.
     iterations: u64,
     pace: DecodePace,
+    /// The batch sits them out: they carry prefill alone.
+    stands: bool,
     /// Blocks the batch took for the first iteration.
     pub(super) first_blocks: u32,
     pub(super) boundary: Time,
+}
+
+/// What was decided about an iteration, beside the tokens of explicit sequences.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Blocks the batch took.
+    pub(super) first_blocks: u32,
+    /// Nobody who waits can be admitted before a running sequence ends.
+    pub(super) head_can_wait: bool,
+    /// The batch sits it out: it carries prefill alone.
+    pub(super) stands: bool,
 }
 
 impl Flight {
@@ -35,6 +49,7 @@ impl Flight {
             started: Time::ZERO,
             iterations: 0,
             pace: STILL,
+            stands: false,
             first_blocks: 0,
             boundary: Time::NEVER,
         }
@@ -43,7 +58,8 @@ impl Flight {
 
 impl Replica {
     /// Plans the iterations that start at `now` with what was scheduled.
-    pub(super) fn take_off(&mut self, now: Time, first_blocks: u32, head_can_wait: bool) {
+    pub(super) fn take_off(&mut self, now: Time, plan: Plan) {
+        let Plan { first_blocks, head_can_wait, stands } = plan;
         let pace;
         let mut iterations = 1;
         if self.explicit.is_empty() {
@@ -55,19 +71,19 @@ impl Replica {
                 }
             }
         } else {
-            pace = DecodePace { first: self.step_time.iteration(self.work()).0, ..STILL };
+            pace = DecodePace { first: self.step_time.iteration(self.work(stands)).0, ..STILL };
         }
         let boundary = now.after(pace.span(iterations));
-        self.flight = Flight { started: now, iterations, pace, first_blocks, boundary };
+        self.flight = Flight { started: now, iterations, pace, stands, first_blocks, boundary };
     }
 
     /// Work of an iteration with explicit sequences.
-    fn work(&self) -> Work {
-        let mut work = Work {
-            decodes: self.batch.count(),
-            kv_tokens: self.batch.kv_tokens(),
-            ..Work::default()
-        };
+    fn work(&self, stands: bool) -> Work {
+        let mut work = Work::default();
+        if !stands {
+            work.decodes = self.batch.count();
+            work.kv_tokens = self.batch.kv_tokens();
+        }
         for &(slot, n) in &self.scheduled {
             let seq = &self.seqs[slot as usize];
             if n == 1 && seq.computed >= seq.len() {
@@ -108,16 +124,22 @@ impl Replica {
 
     /// Applies the iterations under way to the batch and the counts.
     pub(super) fn land(&mut self) {
-        let Flight { iterations, first_blocks, pace, .. } = self.flight;
+        let Flight { iterations, first_blocks, pace, stands, .. } = self.flight;
         if iterations > 1 {
             let blocks = self.batch.blocks_for(iterations) - u64::from(first_blocks);
             self.kv.take(blocks as u32);
             self.peak_blocks = self.peak_blocks.max(self.kv.used());
+            if let Scheduling::Sglang(sglang) = &self.spec.scheduling {
+                // The first was counted when it was decided.
+                self.intake.pass(sglang, iterations - 1);
+            }
         }
-        self.batch.advance(iterations);
+        if !stands {
+            self.batch.advance(iterations);
+            self.counts.scheduled_tokens += iterations * u64::from(self.batch.count());
+        }
         self.cadence.pass(iterations);
         self.counts.iterations += iterations;
-        self.counts.scheduled_tokens += iterations * u64::from(self.batch.count());
         self.counts.busy += pace.span(iterations);
         self.flight = Flight::idle();
     }
@@ -132,12 +154,14 @@ impl Replica {
     /// the one under way the time up to `now`.
     #[must_use]
     pub fn counts_at(&self, now: Time) -> EngineCounts {
-        let Flight { iterations, started, boundary, .. } = self.flight;
+        let Flight { iterations, started, boundary, stands, .. } = self.flight;
         let mut counts = self.counts();
         if iterations > 0 {
             let begun = self.begun(now);
             counts.iterations += begun;
-            counts.scheduled_tokens += begun * u64::from(self.batch.count());
+            if !stands {
+                counts.scheduled_tokens += begun * u64::from(self.batch.count());
+            }
             counts.busy += now.min(boundary).since(started);
             counts.evictions = self.kv.evictions_after(self.blocks_begun(begun));
         }

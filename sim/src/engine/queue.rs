@@ -50,6 +50,14 @@ impl Queue {
         }
     }
 
+    /// Takes all of them out, in order.
+    pub(super) fn take(&mut self) -> Vec<u32> {
+        match self {
+            Queue::Fcfs(slots) => slots.drain(..).collect(),
+            Queue::Priority(keys) => std::mem::take(keys).into_iter().map(|key| key.3).collect(),
+        }
+    }
+
     /// A preempted sequence goes to the front, or to its place under the priority policy.
     pub(super) fn push_preempted(&mut self, key: Key) {
         match self {

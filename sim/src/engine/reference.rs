@@ -1,20 +1,23 @@
 //! The slow, obvious engine: one loop over sequences per iteration, one list entry per block.
 //!
-//! It follows the scheduler of vLLM 0.33.0 (V1) line by line as `docs/model/engine-scheduler.md`
-//! describes it, keeps no aggregates and never leaps. The golden cases pin it to the real
-//! scheduler; the property tests pin [`super::Replica`] to it.
+//! It follows each engine's scheduler step by step as `docs/model/engine-scheduler.md` and
+//! `docs/model/other-schedulers.md` describe them, keeps no aggregates and never leaps. Golden
+//! cases pin it to the real scheduler of vLLM 0.33.0; the property tests pin [`super::Replica`]
+//! to it.
 //!
 //! Deliberately absent: speed. It is for tests, and for anybody who wants to read what the fast
 //! engine means.
 
 mod pool;
+mod sglang;
+mod trtllm;
+mod vllm;
 
 use super::content::Chain;
 use super::sequence::{EndReason, Ended, EngineCounts, Submission, chunk_pairs, hit_ppm};
-use super::spec::{EngineSpec, SchedulingPolicy};
+use super::spec::{EngineSpec, Scheduling, SchedulingPolicy};
 use super::step_time::{StepTime, Work};
 use crate::units::{Span, Time};
-use crate::workload::Segments;
 use pool::Pool;
 use std::collections::VecDeque;
 
@@ -46,6 +49,11 @@ struct Seq {
 impl Seq {
     fn len(&self) -> u32 {
         self.request.prompt + self.outputs
+    }
+    /// Identity of its block `index`.
+    fn hash(&mut self, index: usize, size: u32) -> u64 {
+        let Submission { segments, output_segment, .. } = &self.request;
+        self.chain.hash(index, size, segments, *output_segment)
     }
     fn key(&self) -> (i32, Time, u64) {
         (self.request.priority, self.request.arrived, self.order)
@@ -82,6 +90,7 @@ pub struct ReferenceReplica {
     last_prefill_step: i64,
     /// The last iteration that did not hold prefill back left somebody waiting.
     capacity_bound: bool,
+    memory: sglang::Memory,
     counts: EngineCounts,
     peak_blocks: u32,
 }
@@ -90,11 +99,12 @@ impl ReferenceReplica {
     /// An idle engine.
     #[must_use]
     pub fn new(spec: EngineSpec, step_time: StepTime) -> ReferenceReplica {
-        ReferenceReplica {
+        let mut engine = ReferenceReplica {
             pool: Pool::new(spec.kv_blocks.0),
             executed_steps: 0,
             last_prefill_step: -i64::from(spec.prefill_schedule_interval),
             capacity_bound: false,
+            memory: sglang::Memory::default(),
             spec,
             step_time,
             waiting: VecDeque::new(),
@@ -106,7 +116,9 @@ impl ReferenceReplica {
             last_step: StepLog::default(),
             counts: EngineCounts::default(),
             peak_blocks: 0,
-        }
+        };
+        engine.rest();
+        engine
     }
 
     /// End of the iteration under way; [`Time::NEVER`] when idle.
@@ -176,8 +188,9 @@ impl ReferenceReplica {
     }
 
     fn enqueue(&mut self, seq: Seq, preempted: bool) {
+        let sglang = matches!(self.spec.scheduling, Scheduling::Sglang(_));
         match self.spec.policy {
-            SchedulingPolicy::Fcfs if preempted => self.waiting.push_front(seq),
+            SchedulingPolicy::Fcfs if preempted && !sglang => self.waiting.push_front(seq),
             SchedulingPolicy::Fcfs => self.waiting.push_back(seq),
             SchedulingPolicy::Priority => {
                 let at = self.waiting.partition_point(|other| other.key() < seq.key());
@@ -215,6 +228,7 @@ impl ReferenceReplica {
                 self.running.push(seq);
                 continue;
             }
+            self.memory.left = true;
             seq.ended.ended = now;
             seq.ended.outputs = seq.outputs;
             out.push(seq.ended);
@@ -222,6 +236,8 @@ impl ReferenceReplica {
                 seq.lingering = true;
                 self.running.push(seq);
             } else {
+                let computed = seq.computed;
+                register(&self.spec, &mut self.pool, &mut seq, computed);
                 self.pool.release(&mut seq.blocks);
             }
         }
@@ -234,20 +250,17 @@ impl ReferenceReplica {
         self.planned_at = now;
         if self.running.is_empty() && self.waiting.is_empty() {
             self.boundary = Time::NEVER;
+            self.rest();
             return;
         }
-        let mut budget = self.spec.max_num_batched_tokens.0;
-        let hold = self.holds_prefill();
-        let mut prefill = self.schedule_running(hold, &mut budget);
-        if self.last_step.preempted.is_empty() {
-            prefill |= self.schedule_waiting(hold, &mut budget, now);
-            if !hold {
-                self.capacity_bound = !self.waiting.is_empty();
+        match self.spec.scheduling {
+            Scheduling::Vllm => self.schedule_vllm(now),
+            Scheduling::GuaranteedNoEvict => self.schedule_trtllm(now),
+            Scheduling::MaxUtilization => {
+                self.pause();
+                self.schedule_trtllm(now);
             }
-        }
-        self.executed_steps += i64::from(self.running.iter().any(|seq| seq.scheduled_now > 0));
-        if prefill {
-            self.last_prefill_step = self.executed_steps;
+            Scheduling::Sglang(sglang) => self.schedule_sglang(sglang, now),
         }
         let mut work = Work::default();
         for seq in self.running.iter().filter(|seq| seq.scheduled_now > 0) {
@@ -270,6 +283,13 @@ impl ReferenceReplica {
         self.boundary = now + span;
     }
 
+    /// The engine has nothing to do.
+    fn rest(&mut self) {
+        if let Scheduling::Sglang(sglang) = self.spec.scheduling {
+            self.rest_sglang(sglang);
+        }
+    }
+
     fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
         let cancelled = std::mem::take(&mut self.cancelled);
         for call in cancelled {
@@ -278,86 +298,18 @@ impl ReferenceReplica {
                 self.running.iter().position(|seq| seq.request.call == call && !seq.lingering);
             let mut seq = match (queued, running) {
                 (Some(at), _) => self.waiting.remove(at).expect("the position was just found"),
-                (None, Some(at)) => self.running.remove(at),
+                (None, Some(at)) => {
+                    self.memory.left = true;
+                    let mut seq = self.running.remove(at);
+                    let computed = seq.computed;
+                    register(&self.spec, &mut self.pool, &mut seq, computed);
+                    seq
+                }
                 (None, None) => continue,
             };
             self.pool.release(&mut seq.blocks);
             let (reason, outputs) = (EndReason::Cancelled, seq.outputs);
             out.push(Ended { reason, outputs, ended: now, ..seq.ended });
-        }
-    }
-
-    fn chunk_limit(&self) -> u32 {
-        let threshold = self.spec.long_prefill_token_threshold.0;
-        let alone = self.running.len() + self.waiting.len() <= 1;
-        if threshold == 0 || alone { u32::MAX } else { threshold }
-    }
-
-    /// Whether this iteration must carry no prefill: the interval since the last one that did has
-    /// not passed, somebody decodes, and nobody was left waiting when prefill was last allowed.
-    fn holds_prefill(&self) -> bool {
-        let interval = i64::from(self.spec.prefill_schedule_interval);
-        interval > 1
-            && !self.capacity_bound
-            && self.executed_steps + 1 - self.last_prefill_step < interval
-            && self.running.iter().any(|seq| !seq.is_prefill_chunk)
-    }
-
-    /// Hands out tokens to the running; returns whether any of them were prefill.
-    fn schedule_running(&mut self, hold: bool, budget: &mut u32) -> bool {
-        let limit = self.chunk_limit();
-        let mut at = 0;
-        let mut prefill = false;
-        while at < self.running.len() && *budget > 0 {
-            let seq = &self.running[at];
-            let (known, chunk) = (seq.len(), seq.is_prefill_chunk);
-            let n = (known - seq.computed).min(limit).min(*budget);
-            if n == 0 || hold && chunk {
-                at += 1;
-                continue;
-            }
-            match self.make_room(&mut at, n, budget) {
-                Room::Made => {
-                    // It stays true when a later one of this iteration preempts this one.
-                    prefill |= chunk;
-                    self.grow(at, n);
-                    *budget -= n;
-                    at += 1;
-                }
-                Room::SelfPreempted if self.spec.policy == SchedulingPolicy::Fcfs => break,
-                Room::SelfPreempted => {}
-            }
-        }
-        prefill
-    }
-
-    /// Preempts until `n` more tokens of the sequence at `at` fit, or it is its own victim.
-    fn make_room(&mut self, at: &mut usize, n: u32, budget: &mut u32) -> Room {
-        loop {
-            if self.missing_blocks(&self.running[*at], n) <= self.pool.free.len() {
-                return Room::Made;
-            }
-            let victim = match self.spec.policy {
-                SchedulingPolicy::Fcfs => self.running.len() - 1,
-                SchedulingPolicy::Priority => {
-                    let mut worst = 0;
-                    for (index, seq) in self.running.iter().enumerate() {
-                        let key = |s: &Seq| (s.request.priority, s.request.arrived);
-                        if key(seq) > key(&self.running[worst]) {
-                            worst = index;
-                        }
-                    }
-                    worst
-                }
-            };
-            *budget += self.running[victim].scheduled_now;
-            self.preempt(victim);
-            if victim == *at {
-                return Room::SelfPreempted;
-            }
-            if victim < *at {
-                *at -= 1;
-            }
         }
     }
 
@@ -393,87 +345,50 @@ impl ReferenceReplica {
         seq.computed += n;
         seq.scheduled_now = n;
         seq.is_prefill_chunk = seq.computed < seq.len();
-        if !self.spec.prefix_caching {
-            return;
-        }
-        let size = self.spec.block_size.0;
-        // The token that ended a lingering sequence is never shared.
-        let full = (seq.computed.min(seq.len() - u32::from(seq.lingering)) / size) as usize;
-        while seq.registered < full {
-            let (index, output) = (seq.registered, seq.request.output_segment);
-            let hash = seq.chain.hash(index, size, &seq.request.segments, output);
-            self.pool.register(seq.blocks[index], hash);
-            seq.registered += 1;
+        if !matches!(self.spec.scheduling, Scheduling::Sglang(_)) {
+            // The token that ended a lingering sequence is never shared.
+            let known = seq.computed.min(seq.len() - u32::from(seq.lingering));
+            register(&self.spec, &mut self.pool, seq, known);
         }
     }
 
-    /// Admits from the head of the queue; returns whether any of that was prefill.
-    fn schedule_waiting(&mut self, hold: bool, budget: &mut u32, now: Time) -> bool {
-        let limit = self.chunk_limit();
-        let mut prefill = false;
-        while *budget > 0 && self.running.len() < self.spec.max_num_seqs as usize {
-            let Some(hits) = self.find_hits() else { break };
-            let size = self.spec.block_size.0;
-            let head = &self.waiting[0];
-            let hit_tokens = hits.len() as u32 * size;
-            // One token to compute costs no more than a decode.
-            let is_prefill = hit_tokens < head.len() - 1;
-            if hold && is_prefill {
-                break;
-            }
-            let mut n = (head.len() - hit_tokens).min(limit);
-            if n > *budget && !self.spec.chunked_prefill {
-                break;
-            }
-            n = n.min(*budget);
-            let hits_free = hits.iter().filter(|&&b| self.pool.blocks[b].refs == 0).count() as u32;
-            let watermark = if self.running.is_empty() { 0 } else { self.spec.watermark.0 };
-            let fits = |tokens: u32| {
-                tokens.div_ceil(size) - hits.len() as u32 + hits_free + watermark
-                    <= self.pool.free.len() as u32
-            };
-            if self.spec.reserve_full_isl && !fits(head.len()) || !fits(hit_tokens + n) {
-                break;
-            }
-            prefill |= is_prefill;
-            let mut seq = self.waiting.pop_front().expect("the head was just read");
-            for &block in &hits {
-                self.pool.take_hit(block);
-            }
-            seq.registered = hits.len();
-            seq.blocks = hits;
-            seq.computed = hit_tokens;
-            if seq.ended.scheduled == Time::NEVER {
-                seq.ended.scheduled = now;
-                seq.ended.hit_tokens = hit_tokens;
-                self.counts.admitted += 1;
-                self.counts.prompt_tokens += u64::from(seq.request.prompt);
-                self.counts.hit_tokens += u64::from(hit_tokens);
-                self.counts.hit_ppm += hit_ppm(hit_tokens, seq.request.prompt);
-            }
-            self.running.push(seq);
-            self.grow(self.running.len() - 1, n);
-            *budget -= n;
-        }
-        prefill
-    }
-
-    /// Cached blocks the head of the queue can use; `None` when nothing waits.
-    fn find_hits(&mut self) -> Option<Vec<usize>> {
-        let head = self.waiting.front_mut()?;
+    /// Cached blocks that the request at this place of the queue can use.
+    fn find_hits(&mut self, at: usize) -> Vec<usize> {
+        let seq = &mut self.waiting[at];
         let mut hits = Vec::new();
         if self.spec.prefix_caching {
             let size = self.spec.block_size.0;
-            for index in 0..((head.len() - 1) / size) as usize {
-                let segments: &Segments = &head.request.segments;
-                let hash = head.chain.hash(index, size, segments, head.request.output_segment);
-                match self.pool.by_hash.get(&hash) {
+            for index in 0..((seq.len() - 1) / size) as usize {
+                match self.pool.by_hash.get(&seq.hash(index, size)) {
                     Some(blocks) => hits.push(blocks[0]),
                     None => break,
                 }
             }
         }
-        Some(hits)
+        hits
+    }
+
+    /// Admits the request at this place of the queue with its hits and the first `n` tokens
+    /// behind them.
+    fn start(&mut self, at: usize, hits: Vec<usize>, n: u32, now: Time) {
+        let mut seq = self.waiting.remove(at).expect("the request was just looked at");
+        for &block in &hits {
+            self.pool.take_hit(block);
+        }
+        let hit_tokens = hits.len() as u32 * self.spec.block_size.0;
+        seq.registered = hits.len();
+        seq.blocks = hits;
+        seq.computed = hit_tokens;
+        if seq.ended.scheduled == Time::NEVER {
+            seq.ended.scheduled = now;
+            seq.ended.hit_tokens = hit_tokens;
+            self.counts.admitted += 1;
+            self.counts.prompt_tokens += u64::from(seq.request.prompt);
+            self.counts.hit_tokens += u64::from(hit_tokens);
+            self.counts.hit_ppm += hit_ppm(hit_tokens, seq.request.prompt);
+        }
+        self.running.push(seq);
+        self.grow(self.running.len() - 1, n);
     }
 
     /// Prompt tokens of requests without a first token.
@@ -490,8 +405,15 @@ impl ReferenceReplica {
     }
 }
 
-/// What became of an attempt to find blocks.
-enum Room {
-    Made,
-    SelfPreempted,
+/// Gives the full blocks of the first `tokens` of a sequence their content.
+fn register(spec: &EngineSpec, pool: &mut Pool, seq: &mut Seq, tokens: u32) {
+    if !spec.prefix_caching {
+        return;
+    }
+    let size = spec.block_size.0;
+    while seq.registered < (tokens / size) as usize {
+        let hash = seq.hash(seq.registered, size);
+        pool.register(seq.blocks[seq.registered], hash);
+        seq.registered += 1;
+    }
 }

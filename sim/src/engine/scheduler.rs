@@ -5,8 +5,11 @@
 //! (tokens or blocks run short) [`super::slow_path`] walks it.
 
 use super::Replica;
+use super::leap::Plan;
 use super::sequence::hit_ppm;
 use super::sequence::{EndReason, Ended, State};
+use super::sglang::Intake;
+use super::spec::Scheduling;
 use crate::units::Time;
 
 impl Replica {
@@ -17,27 +20,54 @@ impl Replica {
             self.drop_cancelled(now, out);
         }
         if self.live == 0 && self.queue.len() == 0 {
+            if let Scheduling::Sglang(sglang) = &self.spec.scheduling {
+                self.intake = Intake::idle(sglang);
+            }
             return;
         }
         self.planned_at = now;
+        let plan = match self.spec.scheduling {
+            Scheduling::Sglang(sglang) => self.decide_sglang(sglang, now),
+            Scheduling::Vllm => self.decide::<false>(now),
+            _ => self.decide_trtllm(now),
+        };
+        self.peak_blocks = self.peak_blocks.max(self.kv.used());
+        self.take_off(now, plan);
+    }
+
+    /// Apart, as that of SGLang, so that the commonest scheduler is compiled as if it were alone.
+    #[inline(never)]
+    fn decide_trtllm(&mut self, now: Time) -> Plan {
+        self.decide::<true>(now)
+    }
+
+    /// Who takes part in the iteration, under the rules of vLLM or TensorRT-LLM. Which of them is
+    /// known when this is compiled, so that neither pays for the other's questions.
+    fn decide<const TRTLLM: bool>(&mut self, now: Time) -> Plan {
         let limit = self.chunk_limit();
         let mut budget = self.spec.max_num_batched_tokens.0;
         self.begin_cadence();
-        let (first_blocks, preempted) = match self.run_on(limit, &mut budget) {
-            Some(first_blocks) => (first_blocks, false),
-            None => {
-                budget = self.spec.max_num_batched_tokens.0;
-                (0, self.run_on_one_by_one(limit, &mut budget))
+        let mut preempted = false;
+        let first_blocks = loop {
+            if let Some(first_blocks) = self.run_on::<TRTLLM>(limit, &mut budget) {
+                break first_blocks;
+            }
+            budget = self.spec.max_num_batched_tokens.0;
+            if TRTLLM && !preempted {
+                self.pause();
+                preempted = true;
+            } else {
+                preempted |= self.run_on_one_by_one(limit, &mut budget);
+                break 0;
             }
         };
         if !preempted {
-            self.admit(limit, &mut budget, now);
+            self.admit::<TRTLLM>(limit, &mut budget, now);
             self.cadence.admitted(self.queue.len());
         }
         self.cadence.executes = self.batch.count() > 0 || !self.scheduled.is_empty();
-        self.peak_blocks = self.peak_blocks.max(self.kv.used());
         // With no preemption, a head that still waits cannot be admitted before somebody ends.
-        self.take_off(now, first_blocks, !preempted);
+        Plan { first_blocks, head_can_wait: !preempted, stands: false }
     }
 
     fn drop_cancelled(&mut self, now: Time, out: &mut Vec<Ended>) {
@@ -85,9 +115,10 @@ impl Replica {
 
     /// All running sequences get their tokens, if tokens and blocks suffice whatever the order.
     /// Returns the blocks taken for the batch; `None` (and nothing changed) when order matters.
-    fn run_on(&mut self, limit: u32, budget: &mut u32) -> Option<u32> {
+    fn run_on<const TRTLLM: bool>(&mut self, limit: u32, budget: &mut u32) -> Option<u32> {
         let size = self.spec.block_size.0;
         let batch_blocks = self.batch.blocks_for(1) as u32;
+        let whole = TRTLLM && matches!(self.spec.scheduling, Scheduling::MaxUtilization);
         let mut left = budget.checked_sub(self.batch.count())?;
         let mut blocks = batch_blocks;
         self.scheduled.clear();
@@ -101,9 +132,10 @@ impl Replica {
             if wanted > left && self.running.last() != Some(&slot) {
                 return None;
             }
-            let n = wanted.min(left);
-            left -= n;
-            blocks += (seq.computed + n).div_ceil(size) - seq.computed.div_ceil(size);
+            let n = self.portion::<TRTLLM>(wanted, &mut left);
+            // TensorRT-LLM gives a prompt all its blocks when it begins: nobody else gets those.
+            let reached = if whole { seq.len() } else { seq.computed + n };
+            blocks += reached.div_ceil(size) - seq.computed.div_ceil(size);
             if n > 0 {
                 self.scheduled.push((slot, n));
             }
@@ -118,6 +150,17 @@ impl Replica {
             self.grow(slot, n);
         }
         Some(batch_blocks)
+    }
+
+    /// How many of the `wanted` tokens an iteration with `left` ones takes in; the rest of them.
+    fn portion<const TRTLLM: bool>(&self, wanted: u32, left: &mut u32) -> u32 {
+        if wanted <= *left {
+            *left -= wanted;
+            return wanted;
+        }
+        let size = self.spec.block_size.0;
+        let most = std::mem::take(left);
+        if TRTLLM { most / size * size } else { most }
     }
 
     /// Gives an explicit sequence its blocks for `n` more tokens and registers the full ones.
@@ -140,11 +183,13 @@ impl Replica {
             let runs = identity.outline.runs();
             prefix.settle(&mut identity.holding, runs, computed.div_ceil(size));
         }
-        self.register(slot, known / size);
+        if !matches!(self.spec.scheduling, Scheduling::Sglang(_)) {
+            self.register(slot, known / size);
+        }
     }
 
     /// Admits from the head of the queue while tokens, sequences and blocks last.
-    fn admit(&mut self, limit: u32, budget: &mut u32, now: Time) {
+    fn admit<const TRTLLM: bool>(&mut self, limit: u32, budget: &mut u32, now: Time) {
         let size = self.spec.block_size.0;
         while *budget > 0 && self.live < self.spec.max_num_seqs {
             let Some(slot) = self.queue.head() else { return };
@@ -160,25 +205,38 @@ impl Replica {
             if wanted > *budget && !self.spec.chunked_prefill {
                 return;
             }
-            let n = wanted.min(*budget);
-            let watermark = if self.live == 0 { 0 } else { self.spec.watermark.0 };
-            let fits =
-                |tokens: u32| tokens.div_ceil(size) - held_elsewhere + watermark <= self.kv.free();
-            if self.spec.reserve_full_isl && !fits(length) || !fits(hit_tokens + n) {
+            let mut left = *budget;
+            let n = self.portion::<TRTLLM>(wanted, &mut left);
+            if TRTLLM && n == 0 {
                 return;
+            }
+            if TRTLLM && matches!(self.spec.scheduling, Scheduling::GuaranteedNoEvict) {
+                let Some(rest) = self.unpromised.checked_sub(self.promised(slot) - held_elsewhere)
+                else {
+                    return;
+                };
+                self.unpromised = rest;
+            } else {
+                let watermark = if self.live == 0 { 0 } else { self.spec.watermark.0 };
+                let needed = |tokens: u32| tokens.div_ceil(size) - held_elsewhere + watermark;
+                let fits = |tokens: u32| needed(tokens) <= self.kv.free();
+                if self.spec.reserve_full_isl && !fits(length) || !fits(hit_tokens + n) {
+                    return;
+                }
             }
             self.cadence.prefills |= is_prefill;
             self.queue.pop();
             self.start(slot, hit_tokens, now);
             self.grow(slot, n);
             self.scheduled.push((slot, n));
-            *budget -= n;
+            *budget = left;
         }
     }
 
     /// Fills `hits` with the cached blocks the sequence can use. Returns how many they are, and how
     /// many of them other sequences hold (those cost no free block).
-    fn find_hits(&mut self, slot: u32) -> (u32, u32) {
+    #[inline(always)]
+    pub(super) fn find_hits(&mut self, slot: u32) -> (u32, u32) {
         self.hits.clear();
         let (Some(prefix), Some(identity)) = (&self.kv.prefix, self.identities.get(slot as usize))
         else {
@@ -191,7 +249,8 @@ impl Replica {
     }
 
     /// Moves a sequence from the queue into the running list with its hits.
-    fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
+    #[inline(always)]
+    pub(super) fn start(&mut self, slot: u32, hit_tokens: u32, now: Time) {
         if let Some(identity) = self.identities.get_mut(slot as usize) {
             self.kv.take_hits(&self.hits, &mut identity.holding);
             identity.registered = hit_tokens / self.spec.block_size.0;

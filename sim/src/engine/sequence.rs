@@ -17,6 +17,8 @@ pub struct Submission {
     pub prompt: u32,
     /// Tokens it will write, at least 1 (hidden from every policy).
     pub outputs: u32,
+    /// Tokens its client allows it to write, at least `outputs`. Schedulers that plan ahead see it.
+    pub max_tokens: u32,
     /// Whether it ends by EOS; otherwise the scheduler knows its end beforehand.
     pub ends_by_eos: bool,
     /// Smaller runs first under the priority policy.
@@ -140,6 +142,8 @@ pub(super) struct Seq {
     pub(super) prompt: u32,
     /// Tokens it will have written in the end.
     pub(super) target: u32,
+    /// Tokens it may write, for schedulers that plan ahead.
+    pub(super) most: u32,
     /// Tokens written; valid while not Decoding.
     pub(super) outputs: u32,
     /// Tokens whose KV is computed or scheduled; valid while not Decoding.
@@ -168,13 +172,15 @@ pub(super) struct Seq {
 }
 
 impl Seq {
-    pub(super) fn new(request: &Submission, order: u64) -> Seq {
+    /// `most`: tokens that a scheduler may plan for it to write.
+    pub(super) fn new(request: &Submission, most: u32, order: u64) -> Seq {
         Seq {
             state: State::Queued,
             ends_by_eos: request.ends_by_eos,
             call: request.call,
             prompt: request.prompt,
             target: request.outputs,
+            most,
             priority: request.priority,
             order,
             arrived: request.arrived,

@@ -4,21 +4,40 @@
 //! when the iteration completes. This costs O(running) and happens when somebody is preempted or
 //! stalls, not per iteration.
 
-use super::sequence::State;
-use super::spec::SchedulingPolicy;
+use super::sequence::{Seq, State};
+use super::spec::{Scheduling, SchedulingPolicy};
 use super::{GONE, Replica};
 use crate::units::Time;
 
 impl Replica {
-    /// Hands out tokens in running order, preempting where blocks run out. Returns whether
-    /// anybody was preempted.
-    pub(super) fn run_on_one_by_one(&mut self, limit: u32, budget: &mut u32) -> bool {
-        self.scheduled.clear();
+    /// Gives every running sequence a token count of its own.
+    pub(super) fn make_all_explicit(&mut self) {
         for at in 0..self.running.len() {
             if self.running[at] != GONE {
                 self.make_explicit(self.running[at]);
             }
         }
+    }
+
+    /// Pauses those that started last until the blocks of the others suffice for the iteration,
+    /// and for the rest of a prompt under way (TensorRT-LLM's `MAX_UTILIZATION`).
+    pub(super) fn pause(&mut self) {
+        self.make_all_explicit();
+        let size = self.spec.block_size.0;
+        let need = |seq: &Seq| seq.len().div_ceil(size) - seq.computed.div_ceil(size);
+        let mut missing: u32 = self.explicit.iter().map(|&s| need(&self.seqs[s as usize])).sum();
+        while missing > self.kv.free() {
+            let victim = self.victim();
+            missing -= need(&self.seqs[victim as usize]);
+            self.preempt(victim);
+        }
+    }
+
+    /// Hands out tokens in running order, preempting where blocks run out. Returns whether
+    /// anybody was preempted.
+    pub(super) fn run_on_one_by_one(&mut self, limit: u32, budget: &mut u32) -> bool {
+        self.scheduled.clear();
+        self.make_all_explicit();
         let before = self.counts.preemptions;
         // Preempting may compact the list, so the walk goes by slot order, fixed beforehand.
         let order: Vec<u32> = self.running.iter().copied().filter(|&s| s != GONE).collect();
@@ -84,8 +103,9 @@ impl Replica {
 
     /// Takes all blocks from a running sequence and puts it back into the queue; it will compute
     /// its prompt and its own tokens again.
-    fn preempt(&mut self, slot: u32) {
-        self.leave_running(slot);
+    pub(super) fn preempt(&mut self, slot: u32) {
+        let sglang = matches!(self.spec.scheduling, Scheduling::Sglang(_));
+        self.leave_running(slot, !sglang);
         self.counts.preemptions += 1;
         let seq = &mut self.seqs[slot as usize];
         seq.computed = 0;
@@ -103,7 +123,11 @@ impl Replica {
             self.vacant.push(slot);
         } else {
             seq.state = State::Queued;
-            self.queue.push_preempted(self.key(slot));
+            if sglang {
+                self.queue.push(self.key(slot));
+            } else {
+                self.queue.push_preempted(self.key(slot));
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The knobs of one serving engine, as resolved numbers.
 //!
-//! Names and meaning follow vLLM's engine arguments; the versioned presets that fill them in live
-//! in the crate `calibrate`.
+//! Names and meaning follow vLLM's engine arguments, also where another engine calls the same thing
+//! otherwise; the versioned presets that fill them in live in the crate `calibrate`.
 
 use crate::units::{Blocks, Tokens};
 
@@ -14,9 +14,75 @@ pub enum SchedulingPolicy {
     Priority,
 }
 
+/// Whose rules decide who takes part in an iteration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// vLLM V1.
+    Vllm,
+    /// TensorRT-LLM with the capacity policy `GUARANTEED_NO_EVICT`: a request is admitted only if
+    /// everything it and the running ones may still need fits.
+    GuaranteedNoEvict,
+    /// TensorRT-LLM with the capacity policy `MAX_UTILIZATION`: a request is admitted if its known
+    /// tokens fit; the requests that started last are paused when blocks run out.
+    MaxUtilization,
+    /// SGLang: prefill before decode, admission by an estimate of what decodes will need.
+    Sglang(Sglang),
+}
+
+/// What SGLang's scheduler has besides; its `new_token_ratio` in billionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sglang {
+    /// Whether waiting requests are ordered by the longest cached prefix (`lpm`) instead of by
+    /// arrival; without effect when prefixes are not cached.
+    pub longest_prefix_match: bool,
+    /// Share of its declared output that a running request is expected to write, at first.
+    pub init_new_token_ratio: u32,
+    /// What it decays to; at most the one at first.
+    pub min_new_token_ratio: u32,
+    /// What it loses in a decode iteration.
+    pub new_token_ratio_decay: u32,
+}
+
+/// A whole in billionths.
+pub(super) const BILLION: u32 = 1_000_000_000;
+
+/// What SGLang expects a request to write at most, whatever it declared
+/// (`SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION`).
+pub(super) const CLIPPED_ESTIMATE: u32 = 4_096;
+
+/// Tokens that SGLang expects each request to write at least once somebody was retracted
+/// (`SGLANG_RETRACT_DECODE_STEPS`).
+const RETRACT_DECODE_STEPS: u64 = 20;
+
+impl Sglang {
+    /// The ratio after a retraction that left `kept` requests, which have written `written` of
+    /// `declared` tokens.
+    pub(super) fn ratio_after_retraction(kept: u64, written: u64, declared: u64) -> u32 {
+        let expected = u128::from(written + RETRACT_DECODE_STEPS * kept) * u128::from(BILLION);
+        (expected / u128::from(declared + 1)).min(BILLION.into()) as u32
+    }
+
+    /// The ratio after so many decode iterations.
+    pub(super) fn decayed(&self, ratio: u32, iterations: u64) -> u32 {
+        let loss = u64::from(self.new_token_ratio_decay).saturating_mul(iterations);
+        let left = u64::from(ratio).saturating_sub(loss) as u32;
+        // One that a retraction set below the least rises to it, as in SGLang.
+        if iterations == 0 { ratio } else { left.max(self.min_new_token_ratio) }
+    }
+}
+
 /// One replica's scheduler and cache settings.
+///
+/// Engines lack some of each other's knobs. Outside [`Scheduling::Vllm`] `policy` is
+/// [`SchedulingPolicy::Fcfs`], `watermark` 0, `reserve_full_isl` true,
+/// `long_prefill_token_threshold` 0 and `prefill_schedule_interval` 1. TensorRT-LLM needs
+/// `max_num_batched_tokens` of at least `max_num_seqs` and `block_size`. Under SGLang
+/// `max_num_batched_tokens` bounds prefill iterations alone (`chunked_prefill_size`, a multiple of
+/// `block_size`, or `max_prefill_tokens` without chunks), and `async_scheduling` is false.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineSpec {
+    /// Whose rules it schedules by.
+    pub scheduling: Scheduling,
     /// KV blocks in the pool, the null block (never handed out) included; at least 2.
     pub kv_blocks: Blocks,
     /// Tokens in a block; at least 1.
@@ -57,5 +123,45 @@ impl EngineSpec {
     #[must_use]
     pub fn kv_token_capacity(&self) -> u64 {
         u64::from(self.kv_blocks.0.saturating_sub(1)) * u64::from(self.block_size.0)
+    }
+
+    /// Whether a request of this size can ever run: vLLM answers HTTP 400 to a prompt that leaves
+    /// no room for output, and a sequence larger than the cache would wait for ever.
+    pub(super) fn accepts(&self, prompt: u32, outputs: u32) -> bool {
+        let longest = u64::from(prompt) + u64::from(outputs);
+        let room = self.kv_token_capacity().saturating_sub(self.kept_free());
+        // A request that may lose its blocks computes its answer again as part of its prompt.
+        let at_once = match self.scheduling {
+            Scheduling::GuaranteedNoEvict => u64::from(prompt),
+            Scheduling::Vllm | Scheduling::MaxUtilization => longest,
+            // One prompt alone may exceed the limit.
+            Scheduling::Sglang(_) => 0,
+        };
+        prompt > 0
+            && outputs > 0
+            && longest <= u64::from(self.max_model_len.0)
+            && longest <= room
+            && (self.chunked_prefill || at_once <= u64::from(self.max_num_batched_tokens.0))
+    }
+
+    /// Tokens a request may write as far as the scheduler plans for it: what its client declared,
+    /// as far as the context and the whole cache allow.
+    pub(super) fn plannable(&self, prompt: u32, declared: u32) -> u32 {
+        if self.scheduling == Scheduling::Vllm {
+            return declared;
+        }
+        let room = self.kv_token_capacity().saturating_sub(self.kept_free());
+        let longest = room.min(self.max_model_len.0.into());
+        let left = longest.saturating_sub(prompt.into());
+        declared.min(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
+    /// Tokens that even the only request leaves free: SGLang's admission wants a block besides and
+    /// a token to spare.
+    fn kept_free(&self) -> u64 {
+        match self.scheduling {
+            Scheduling::Sglang(_) => u64::from(self.block_size.0) + 1,
+            _ => 0,
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::router::{Signal, Visible};
 use crate::tasks::{DRIVERS, Driver};
 use crate::units::{Span, Time};
 use crate::workload::{Origin, Request, Segments};
+use std::num::NonZeroU32;
 
 /// A call in flight.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub(super) enum InEngine {
 pub(super) struct Wanted {
     input: u32,
     output: u32,
+    /// What the client allows it to write; `None` when it does not say.
+    max_tokens: Option<u32>,
     ends_by_eos: bool,
     priority: i32,
     route: u64,
@@ -54,6 +57,7 @@ impl Wanted {
         Wanted {
             input: request.input,
             output: request.output,
+            max_tokens: request.max_tokens.map(NonZeroU32::get),
             ends_by_eos: request.ends_by_eos,
             priority: request.priority,
             route: request.route(),
@@ -66,6 +70,7 @@ impl Wanted {
         Wanted {
             input: call.prompt.input,
             output: call.max_tokens.map_or(call.prompt.output, |cap| call.prompt.output.min(cap)),
+            max_tokens: call.max_tokens,
             ends_by_eos: call.ends_by_eos,
             priority: call.priority,
             // Drawn again for each attempt, as balancers do, so that a hedge may go elsewhere.
@@ -81,6 +86,14 @@ impl Wanted {
     /// Tokens it can write before it reaches the model's limit; 0 when its prompt already does.
     fn fitting_outputs(&self, max_model_len: u32) -> u32 {
         self.output.min(max_model_len.saturating_sub(self.input))
+    }
+
+    /// What an engine is told that it may write. A request that does not end by EOS has asked for
+    /// the length it gets; one of which nothing is said may fill the context.
+    fn declared_outputs(&self, max_model_len: u32) -> u32 {
+        let room = max_model_len.saturating_sub(self.input);
+        let asked = if self.ends_by_eos { self.max_tokens } else { Some(self.output) };
+        asked.map_or(room, |asked| asked.min(room))
     }
 }
 
@@ -218,6 +231,7 @@ impl<R: Recorder> Simulation<'_, R> {
             arrived: self.observer.distinct(now),
             prompt: wanted.input,
             outputs,
+            max_tokens: wanted.declared_outputs(longest),
             ends_by_eos: wanted.ends_by_eos && outputs == wanted.output,
             priority: wanted.priority,
             segments,

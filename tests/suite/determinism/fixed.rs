@@ -5,7 +5,7 @@
 //! that the set of hashes that moved says what a change touched.
 
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
@@ -103,6 +103,7 @@ fn pool() -> PoolSpec {
         gpus_per_replica: 1,
         price_per_gpu_hour: Money(2_990_000_000_000),
         engine: EngineSpec {
+            scheduling: Scheduling::Vllm,
             kv_blocks: Blocks(400),
             block_size: Tokens(16),
             max_num_batched_tokens: Tokens(512),

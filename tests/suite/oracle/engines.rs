@@ -17,7 +17,7 @@ use serde::Deserialize;
 use sim::Simulation;
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::reference::ReferenceReplica;
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime, Submission};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime, Submission};
 use sim::fleet::Strategy;
 use sim::ids::TaskId;
 use sim::record::KeepAll;
@@ -30,6 +30,7 @@ type Answers = Result<Vec<Answer>, String>;
 /// A plain engine with prefix caching.
 pub(super) fn spec(kv_blocks: Blocks, block_size: Tokens) -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks,
         block_size,
         max_num_batched_tokens: Tokens(8_192),
@@ -128,6 +129,7 @@ fn submission(number: u32, prompt: &[(u64, u32)]) -> Submission {
         arrived: Time(u64::from(number) * sim::units::PS_PER_SEC),
         prompt: prompt.iter().map(|segment| segment.1).sum(),
         outputs: 1,
+        max_tokens: 1,
         ends_by_eos: false,
         priority: 0,
         segments: segments.filter(|segment| segment.tokens > 0).collect(),

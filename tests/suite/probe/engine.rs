@@ -94,6 +94,7 @@ impl Drop for Engine {
 
 fn spec() -> EngineSpec {
     EngineSpec {
+        scheduling: sim::engine::Scheduling::Vllm,
         kv_blocks: Blocks(8_192),
         block_size: Tokens(BLOCK),
         max_num_batched_tokens: Tokens(65_536),
@@ -183,6 +184,7 @@ impl Course {
             arrived: received,
             prompt,
             outputs: ask.outputs,
+            max_tokens: ask.outputs,
             ends_by_eos: false,
             priority: 0,
             segments: ask.segments.into_iter().collect(),

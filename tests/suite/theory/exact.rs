@@ -4,7 +4,7 @@ use crate::station::{pool, scenario};
 use sim::Scenario;
 use sim::Simulation;
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::Strategy;
 use sim::ids::TaskId;
 use sim::record::{CallRecord, KeepAll};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 fn engine() -> EngineSpec {
     EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(4_096),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(2_048),

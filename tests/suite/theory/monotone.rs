@@ -6,7 +6,7 @@
 use crate::station::{pool, scenario};
 use rayon::prelude::*;
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
-use sim::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use sim::fleet::Strategy;
 use sim::ids::TaskId;
 use sim::record::KeepAll;
@@ -50,6 +50,7 @@ pub(super) fn service(
         people: People::default(),
     };
     let engine = EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(kv_blocks),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(2_048),

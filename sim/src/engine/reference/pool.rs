@@ -50,6 +50,11 @@ impl Pool {
         block
     }
 
+    /// How many of the blocks nobody holds.
+    pub(super) fn free_among(&self, blocks: &[usize]) -> u32 {
+        blocks.iter().filter(|&&block| self.blocks[block].refs == 0).count() as u32
+    }
+
     pub(super) fn take_hit(&mut self, block: usize) {
         if self.blocks[block].refs == 0 {
             self.free.retain(|&other| other != block);

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::backends::Bucket;
-use crate::engine::{EngineSpec, SchedulingPolicy, StepTime};
+use crate::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
 use crate::fleet::{Balancing, PoolSpec, Strategy};
 use crate::ids::PoolId;
 use crate::resilience::{Jitter, RetryBudgetSpec};
@@ -102,6 +102,7 @@ fn a_loser_that_still_waits_for_a_place_never_gets_it() {
 /// Model 0 at so many engines that do an iteration in 10 ms and have room for this many requests.
 fn at_engines(scenario: &mut Scenario, replicas: u32, max_num_seqs: u32) {
     let engine = EngineSpec {
+        scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(100),
         block_size: Tokens(16),
         max_num_batched_tokens: Tokens(100),
