@@ -113,7 +113,8 @@ impl<R: Fn(&[f64]) -> Vec<f64> + Sync> Problem<'_, R> {
 
 impl<R: Fn(&[f64]) -> Vec<f64> + Sync> Problem<'_, R> {
     /// Bootstrap over what was measured: each time as many things are drawn with replacement, and
-    /// the values move by one Gauss–Newton step from those of all data, whose curvature they keep.
+    /// the values move from those of all data by one Gauss–Newton step of their curvature, for what
+    /// the draw changes of the slope.
     fn intervals(&self, together: usize) -> Vec<(f64, f64)> {
         let count = self.free.len();
         let (Some(jacobian), residuals) = (self.jacobian(), self.at(&self.free)) else {
@@ -125,18 +126,17 @@ impl<R: Fn(&[f64]) -> Vec<f64> + Sync> Problem<'_, R> {
         let data = residuals.len().saturating_sub(count);
         let things = data / together;
         let gradient = |row: usize| jacobian.row(row).transpose() * residuals[row];
-        let of_priors: DVector<f64> =
-            (data..residuals.len()).map(gradient).fold(DVector::zeros(count), |sum, g| sum + g);
         let of_things: Vec<DVector<f64>> = (0..things)
             .map(|thing| {
                 let rows = thing * together..(thing + 1) * together;
                 rows.map(gradient).fold(DVector::zeros(count), |sum, g| sum + g)
             })
             .collect();
+        let of_all = of_things.iter().fold(DVector::zeros(count), |sum, thing| sum + thing);
         let mut dice = Dice::stream(BOOTSTRAP_KEY);
         let mut drawn = vec![Vec::with_capacity(RESAMPLES); count];
         for _ in 0..RESAMPLES {
-            let mut gradient = of_priors.clone();
+            let mut gradient = -&of_all;
             for _ in 0..things {
                 let thing = (dice.uniform() * things as f64) as usize;
                 gradient += &of_things[thing.min(things - 1)];

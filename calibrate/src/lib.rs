@@ -28,6 +28,7 @@ pub mod nvml;
 pub mod predict;
 pub mod probe;
 pub mod profile;
+pub mod replay;
 pub mod roofline;
 pub mod score;
 pub mod serving;
