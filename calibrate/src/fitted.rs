@@ -10,6 +10,9 @@
 //!
 //! Deliberately absent: fitting (see [`crate::fit`]).
 
+#[cfg(test)]
+mod tests;
+
 use crate::coefficients::{Basis, Coefficients, TABLE};
 use crate::fit::serving::{Found, Group, Measured, Points, Values, fit_all, held_out, priors};
 use crate::score::{Errors, Score, Scored, ScoredRow, Spread, score};
@@ -18,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the format.
 pub const SCHEMA: &str = "surgeline.calibration/1";
+/// What the name of a summary begins with when nothing was fitted.
+pub const UNFITTED: &str = "uncalibrated: ";
 /// Share of rows that a prediction interval is to hold.
 const HELD: f64 = 0.9;
 
@@ -272,7 +277,12 @@ pub fn calibrate(points: Points, source: String, as_of: String, data_sha256: Str
         data_sha256,
         refused: scored.refused.len(),
         entry,
-        summary: summaries(&scored.rows, &measured),
+        summary: [
+            summaries(&scored.rows, &measured, ""),
+            // What a roofline says that nothing was fitted to.
+            summaries(&rooflines(&measured), &measured, UNFITTED),
+        ]
+        .concat(),
         fold,
     }
 }
@@ -292,6 +302,13 @@ pub fn held_out_with_spreads(measured: &[Measured]) -> (Vec<Values>, Vec<Spread>
 fn bare(measured: &[Measured], held: &[Values]) -> Score {
     let none = Spread { tpot: 0.0, ttft: 0.0 };
     score(measured, Vec::new(), |number, _| (held[number], none))
+}
+
+/// The rows whose iteration time is a roofline, predicted by the priors alone.
+fn rooflines(measured: &[Measured]) -> Vec<ScoredRow> {
+    let own: Vec<Measured> =
+        measured.iter().filter(|one| one.server.basis() != Basis::Table).cloned().collect();
+    score(&own, Vec::new(), |_, _| (priors(), UNKNOWN)).rows
 }
 
 /// Half-widths that hold nine of ten rows of a group's configurations, each held out; without
@@ -401,7 +418,7 @@ fn fold_of(one: &Measured, rows: &[&ScoredRow]) -> Fold {
 
 /// Errors of every group, and of the sets that planners ask for. Configurations that cannot be
 /// believed are in none of them.
-fn summaries(rows: &[ScoredRow], measured: &[Measured]) -> Vec<Summary> {
+fn summaries(rows: &[ScoredRow], measured: &[Measured], prefix: &str) -> Vec<Summary> {
     let group_of = |row: &ScoredRow| {
         let own = measured.iter().find(|one| one.configuration == row.configuration)?;
         own.is_credible().then(|| own.group())
@@ -411,6 +428,7 @@ fn summaries(rows: &[ScoredRow], measured: &[Measured]) -> Vec<Summary> {
     let summary = |name: String, keep: &dyn Fn(&Group) -> bool| {
         let kept: Vec<&ScoredRow> =
             grouped.iter().filter(|(_, group)| keep(group)).map(|(row, _)| *row).collect();
+        let name = format!("{prefix}{name}");
         (!kept.is_empty()).then(|| Summary { name, accuracy: accuracy(&kept) })
     };
     let groups: BTreeSet<&Group> = grouped.iter().map(|(_, group)| group).collect();
@@ -431,15 +449,4 @@ fn summaries(rows: &[ScoredRow], measured: &[Measured]) -> Vec<Summary> {
 /// Four significant digits: what a fit can say.
 fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_kept_to_four_digits() {
-        assert_eq!(rounded(0.012_345_678), 0.012_35);
-        assert_eq!(rounded(12_345.678), 12_350.0);
-    }
 }
