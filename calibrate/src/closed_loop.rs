@@ -57,12 +57,19 @@ pub struct TooLong {
     pub output: u32,
 }
 
-/// One lane's request on its way.
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    at: Time,
-    input: u32,
-    output: u32,
+/// What became of one request of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneTimes {
+    /// Tokens of its answer.
+    pub output: u32,
+    /// From sending to the first token.
+    pub ttft: Span,
+    /// From sending to the last token.
+    pub e2e: Span,
+    /// From the engine's receipt to its first iteration.
+    pub waiting: Span,
+    /// How often it lost its blocks.
+    pub preemptions: u32,
 }
 
 /// Runs a benchmark on an idle replica; `host` is the host's time for each request before the engine
@@ -76,54 +83,73 @@ pub fn closed_loop(
     host: Span,
     benchmark: ClosedLoop,
 ) -> Result<LoopTimes, TooLong> {
-    let replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
     let (input, output) = (benchmark.input, benchmark.output);
+    let drawn = (0..benchmark.prompts).map(|number| {
+        let key = mix(u64::from(benchmark.concurrency), u64::from(number));
+        let input = length(input, &mut Dice::of(key, Purpose::Input));
+        (input, length(output, &mut Dice::of(key, Purpose::Output)))
+    });
+    let replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
     if !replica.accepts(input, output) {
         return Err(TooLong { input, output });
     }
-    let mut run = Run {
-        replica,
-        host,
-        benchmark,
-        sent: Vec::new(),
-        on_the_way: VecDeque::new(),
-        sums: Sums::default(),
-    };
-    Ok(run.finish())
+    Ok(means(&Lanes::new(replica, host, drawn.collect()).finish(benchmark.concurrency)))
 }
 
-/// A benchmark under way.
-struct Run {
+/// Runs `lanes` lanes that send the prompts with these lengths (of prompt and answer) in this order;
+/// what became of each.
+///
+/// # Errors
+/// [`TooLong`] for the first that does not fit.
+pub fn lanes(
+    spec: &EngineSpec,
+    step_time: &StepTime,
+    host: Span,
+    lanes: u32,
+    lengths: Vec<(u32, u32)>,
+) -> Result<Vec<LaneTimes>, TooLong> {
+    let replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
+    match lengths.iter().find(|&&(input, output)| !replica.accepts(input, output)) {
+        Some(&(input, output)) => Err(TooLong { input, output }),
+        None => Ok(Lanes::new(replica, host, lengths).finish(lanes.max(1))),
+    }
+}
+
+/// Lanes under way.
+struct Lanes {
     replica: Replica,
     host: Span,
-    benchmark: ClosedLoop,
-    sent: Vec<Sent>,
+    lengths: Vec<(u32, u32)>,
+    /// When each request was sent.
+    sent: Vec<Time>,
     /// Numbers of requests that the engine has not received yet, in the order in which they were
     /// sent: all take the host equally long.
     on_the_way: VecDeque<u32>,
-    sums: Sums,
+    answered: usize,
+    times: Vec<LaneTimes>,
 }
 
-/// Sums over the requests that were answered, in seconds.
-#[derive(Default)]
-struct Sums {
-    answered: u32,
-    ttft: f64,
-    waiting: f64,
-    tpot: f64,
-    /// Answers of two tokens or more.
-    gaps: u32,
-    preemptions: u64,
-}
+impl Lanes {
+    fn new(replica: Replica, host: Span, lengths: Vec<(u32, u32)>) -> Lanes {
+        let none = LaneTimes {
+            output: 0,
+            ttft: Span::ZERO,
+            e2e: Span::ZERO,
+            waiting: Span::ZERO,
+            preemptions: 0,
+        };
+        let times = vec![none; lengths.len()];
+        let (sent, on_the_way) = (Vec::new(), VecDeque::new());
+        Lanes { replica, host, lengths, sent, on_the_way, answered: 0, times }
+    }
 
-impl Run {
-    fn finish(&mut self) -> LoopTimes {
+    fn finish(mut self, lanes: u32) -> Vec<LaneTimes> {
         let mut now = Time::ZERO;
-        for _ in 0..self.benchmark.concurrency.min(self.benchmark.prompts) {
+        for _ in 0..lanes {
             self.send(now);
         }
         let mut ended = Vec::new();
-        while self.sums.answered < self.benchmark.prompts {
+        while self.answered < self.lengths.len() {
             now = self.replica.boundary().min(self.next_receipt());
             if self.replica.boundary() == now {
                 self.replica.complete(now, &mut ended);
@@ -137,30 +163,25 @@ impl Run {
                 self.answer(&mut ended, now);
             }
         }
-        self.sums.means()
+        self.times
     }
 
     fn next_receipt(&self) -> Time {
         let first = self.on_the_way.front();
-        first.map_or(Time::NEVER, |&number| self.sent[number as usize].at.after(self.host))
+        first.map_or(Time::NEVER, |&number| self.sent[number as usize].after(self.host))
     }
 
     /// A lane sends its next prompt, if any is left.
     fn send(&mut self, now: Time) {
-        let number = self.sent.len() as u32;
-        if number == self.benchmark.prompts {
-            return;
+        if self.sent.len() < self.lengths.len() {
+            self.on_the_way.push_back(self.sent.len() as u32);
+            self.sent.push(now);
         }
-        let key = mix(u64::from(self.benchmark.concurrency), u64::from(number));
-        let input = length(self.benchmark.input, &mut Dice::of(key, Purpose::Input));
-        let output = length(self.benchmark.output, &mut Dice::of(key, Purpose::Output));
-        self.sent.push(Sent { at: now, input, output });
-        self.on_the_way.push_back(number);
     }
 
     fn receive(&mut self, now: Time) {
         let Some(number) = self.on_the_way.pop_front() else { return };
-        let Sent { input, output, .. } = self.sent[number as usize];
+        let (input, output) = self.lengths[number as usize];
         let id = mix(1, u64::from(number));
         self.replica.submit(
             now,
@@ -183,33 +204,32 @@ impl Run {
     fn answer(&mut self, ended: &mut Vec<Ended>, now: Time) {
         for end in ended.drain(..) {
             let sent = self.sent[end.call as usize];
-            self.sums.add(&end, sent, self.host);
+            self.times[end.call as usize] = LaneTimes {
+                output: end.outputs,
+                ttft: end.first_token - sent,
+                e2e: end.ended - sent,
+                waiting: end.scheduled - sent.after(self.host),
+                preemptions: end.preemptions,
+            };
+            self.answered += 1;
             self.send(now);
         }
     }
 }
 
-impl Sums {
-    fn add(&mut self, end: &Ended, sent: Sent, host: Span) {
-        self.answered += 1;
-        self.ttft += (end.first_token - sent.at).as_secs_f64();
-        self.waiting += (end.scheduled - sent.at.after(host)).as_secs_f64();
-        self.preemptions += u64::from(end.preemptions);
-        if end.outputs > 1 {
-            self.gaps += 1;
-            let decode = (end.ended - end.first_token).as_secs_f64();
-            self.tpot += decode / f64::from(end.outputs - 1);
-        }
-    }
-
-    fn means(&self) -> LoopTimes {
-        let answered = f64::from(self.answered.max(1));
-        LoopTimes {
-            ttft: self.ttft / answered,
-            tpot: self.tpot / f64::from(self.gaps.max(1)),
-            waiting: self.waiting / answered,
-            preemptions: self.preemptions,
-        }
+fn means(times: &[LaneTimes]) -> LoopTimes {
+    let mean = |seconds: &dyn Fn(&LaneTimes) -> Option<f64>| {
+        let all: Vec<f64> = times.iter().filter_map(seconds).collect();
+        all.iter().sum::<f64>() / all.len().max(1) as f64
+    };
+    LoopTimes {
+        ttft: mean(&|one| Some(one.ttft.as_secs_f64())),
+        tpot: mean(&|one| {
+            let gaps = one.output.checked_sub(1).filter(|&gaps| gaps > 0)?;
+            Some((one.e2e - one.ttft).as_secs_f64() / f64::from(gaps))
+        }),
+        waiting: mean(&|one| Some(one.waiting.as_secs_f64())),
+        preemptions: times.iter().map(|one| u64::from(one.preemptions)).sum(),
     }
 }
 

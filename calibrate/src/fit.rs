@@ -13,6 +13,7 @@
 //! Deliberately absent: what the residuals are of.
 
 pub mod serving;
+pub mod steps;
 
 use crate::coefficients::Parameter;
 use levenberg_marquardt::{LeastSquaresProblem, LevenbergMarquardt};

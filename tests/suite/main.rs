@@ -15,6 +15,7 @@ mod nvml;
 mod oracle;
 mod probe;
 mod schedulers;
+mod score;
 mod station;
 mod support;
 mod swarm;

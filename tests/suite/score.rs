@@ -1,0 +1,75 @@
+//! Scores of measured points: the command, and the page that says how far to trust the times.
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+const POINTS: &str = "\
+id,system,backend,backend_version,model,precision,mode,isl,osl,concurrency,tp,ttft_ms,tpot_ms
+a,h200_sxm,vllm,0.18.0,meta-llama/Llama-3.1-70B,fp8,agg,1024,1024,8,4,101,10.2
+b,h100_sxm,trtllm,1.0.0,Qwen/Qwen3-32B,,agg,1024,128,16,2,200,20
+c,h100_sxm,vllm,0.12.0,nobody/unheard-of-7b,bf16,agg,1024,128,16,1,200,20
+d,h100_sxm,vllm,0.12.0,Qwen/Qwen3-32B,bf16,disagg,1024,128,16,1,200,20
+";
+
+fn surgeline(args: &[&str]) -> Output {
+    let command = Command::new(env!("CARGO_BIN_EXE_surgeline")).args(args).output();
+    command.expect("the command can be started")
+}
+
+fn points(text: &str) -> std::path::PathBuf {
+    let name = format!("surgeline-points-{}-{}.csv", std::process::id(), text.len());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).expect("the temporary folder can be written");
+    path
+}
+
+#[test]
+fn predicted_stands_beside_measured_and_refused_rows_say_why() {
+    let path = points(POINTS);
+    let file = path.to_string_lossy();
+    let output = surgeline(&["calibrate", "score", "--points", &file, "--format", "json"]);
+    let text = surgeline(&["calibrate", "score", "--points", &file, "--rows"]);
+    std::fs::remove_file(&path).expect("it was written");
+    assert_eq!(output.status.code(), Some(0));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["schema"], "surgeline.score/1");
+    let row = |id: &str| {
+        let rows = json["rows"].as_array().expect("rows");
+        rows.iter().find(|row| row["id"] == id).expect("every row is there").clone()
+    };
+    let predicted = &row("a")["predicted"];
+    let number = |key: &str| predicted[key].as_f64().expect("a number");
+    for time in ["ttft", "tpot"] {
+        let [low, value, high] =
+            ["_low_ms", "_ms", "_high_ms"].map(|end| number(&format!("{time}{end}")));
+        assert!(0.0 < low && low < value && value < high, "{time}: {low} {value} {high}");
+    }
+    assert_eq!(row("a")["measured"]["tpot_ms"], 10.2);
+    assert_eq!(row("a")["precision_assumed"], false);
+    assert_eq!(row("b")["precision_assumed"], true);
+    assert!(row("c")["refused"].as_str().expect("a reason").contains("unheard-of-7b"));
+    assert!(row("d")["refused"].as_str().expect("a reason").contains("disagg"));
+    assert!(row("c")["predicted"].is_null() && row("a")["refused"].is_null());
+    let text = String::from_utf8(text.stdout).expect("UTF-8");
+    assert!(text.contains("Refused 1: model `unheard-of-7b` is not in the catalogue"), "{text}");
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_line() {
+    let path = points("system,backend\nx,y\n");
+    let output = surgeline(&["calibrate", "score", "--points", &path.to_string_lossy()]);
+    std::fs::remove_file(&path).expect("it was written");
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(message.contains("line 2") && message.contains("model"), "{message}");
+    let output = surgeline(&["calibrate", "score", "--points", "nowhere.csv"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// `surgeline calibrate accuracy > docs/accuracy.md` brings the page up to date.
+#[test]
+fn the_page_of_accuracy_is_that_of_the_shipped_coefficients() {
+    let fitted = &calibrate::catalog().expect("valid").fitted;
+    let page = include_str!("../../docs/accuracy.md");
+    assert!(page == reports::score::accuracy_page(fitted), "docs/accuracy.md is not up to date");
+}
