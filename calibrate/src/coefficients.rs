@@ -74,7 +74,7 @@ const fn parameter(name: &'static str, low: f64, prior: f64, high: f64) -> Param
 /// Coefficients in all.
 pub const PARAMETERS: usize = 15;
 
-/// All coefficients in the order of [`Coefficients::values`]. Bounds keep them physical: no share of
+/// All coefficients in the order of [`Coefficients::of_values`]. Bounds keep them physical: no share of
 /// a peak reaches it, no time is negative.
 pub const TABLE: [Parameter; PARAMETERS] = [
     parameter("iteration_us", 50.0, 1_000.0, 5_000.0),

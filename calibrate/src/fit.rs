@@ -226,7 +226,7 @@ mod tests {
     /// errors make it.
     #[test]
     fn intervals_hold_the_truth() {
-        let noisy = |n: usize| if n % 2 == 0 { 1.05 } else { 0.95 };
+        let noisy = |n: usize| if n.is_multiple_of(2) { 1.05 } else { 0.95 };
         let found = fit(&parameters(), &[1.0, 0.1], 1, |v| line(v, noisy));
         for ((low, high), truth) in found.intervals.iter().zip([2.0, 0.5]) {
             assert!(*low < truth && truth < *high, "{found:?}");

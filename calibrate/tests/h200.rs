@@ -116,13 +116,14 @@ fn iterations_of_one_set_of_loads_predict_another() {
             continue;
         }
         let predicted = predict(load, requests, &step_time);
-        let kinds: [(fn(&Request) -> f64, fn(&(f64, f64)) -> f64); 2] =
-            [(|r| r.ttft, |p| p.0), (|r| r.e2e, |p| p.1)];
+        let measured = [
+            requests.iter().map(|request| request.ttft).collect::<Vec<_>>(),
+            requests.iter().map(|request| request.e2e).collect(),
+        ];
         let mut line = format!("{load}:");
-        for (kind, (measured, ours)) in kinds.into_iter().enumerate() {
+        for (kind, (ours, theirs)) in predicted.into_iter().zip(measured).enumerate() {
             for (tail, p) in [0.5, 0.95].into_iter().enumerate() {
-                let ours = quantile(predicted.iter().map(ours).collect(), p);
-                let theirs = quantile(requests.iter().map(measured).collect(), p);
+                let (ours, theirs) = (quantile(ours.clone(), p), quantile(theirs.clone(), p));
                 let error = ours / theirs - 1.0;
                 let place = 2 * kind + tail;
                 worst[place] = worst[place].max(error.abs());
@@ -142,17 +143,19 @@ fn iterations_of_one_set_of_loads_predict_another() {
     }
 }
 
-/// TTFT and end to end of each request of a load, seconds: closed loops as such, from their lengths;
-/// Poisson arrivals as recorded.
-fn predict(load: &str, requests: &[Request], step_time: &StepTime) -> Vec<(f64, f64)> {
+/// Times to first token and to the end of the requests of a load, seconds: closed loops as such, from
+/// their lengths; Poisson arrivals as recorded.
+fn predict(load: &str, requests: &[Request], step_time: &StepTime) -> [Vec<f64>; 2] {
     let own: Vec<Replayed> = requests.iter().map(|request| request.replayed).collect();
-    if load.starts_with("closed") {
+    let times: Vec<(Span, Span)> = if load.starts_with("closed") {
         let count = load.rsplit('-').next().and_then(|lanes| lanes.parse().ok()).expect("lanes");
         let lengths = own.iter().map(|request| (request.input, request.output)).collect();
         let times = lanes(&engine(), step_time, Span::ZERO, count, lengths).expect("they fit");
-        return times.iter().map(|t| (t.ttft.as_secs_f64(), t.e2e.as_secs_f64())).collect();
-    }
-    let times = replay(&engine(), step_time, |_| Span::ZERO, &own).into_iter();
-    let times = times.map(|times| times.expect("it fits"));
-    times.map(|t| (t.ttft.as_secs_f64(), t.e2e.as_secs_f64())).collect()
+        times.iter().map(|t| (t.ttft, t.e2e)).collect()
+    } else {
+        let times = replay(&engine(), step_time, |_| Span::ZERO, &own).into_iter();
+        times.map(|times| times.expect("it fits")).map(|t| (t.ttft, t.e2e)).collect()
+    };
+    let (ttft, e2e) = times.iter().map(|(a, b)| (a.as_secs_f64(), b.as_secs_f64())).unzip();
+    [ttft, e2e]
 }

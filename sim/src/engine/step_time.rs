@@ -438,7 +438,7 @@ mod tests {
             Overheads { iteration: LONGEST, ..none },
             Overheads { ungraphed: u64::MAX, ..none },
             Overheads { sequence: STEEPEST + 1, ..none },
-            Overheads { kv_token: STEEPEST - 2, ..none },
+            Overheads { kv_token: STEEPEST + 1, ..none },
         ] {
             assert_eq!(sample().plus(more), Err(StepTimeError::TooLarge), "{more:?}");
         }
