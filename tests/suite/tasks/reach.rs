@@ -17,7 +17,7 @@ use sim::{Scenario, Simulation};
 use std::collections::BTreeMap;
 
 /// Scenarios that are run.
-const SCENARIOS: usize = 400;
+const SCENARIOS: usize = 1_000;
 
 /// Times that each thing must happen in all of them together.
 const LEAST: u64 = 10;
