@@ -145,12 +145,10 @@ fn known(error: &CatalogError) -> String {
     }
 }
 
-/// A model's name in the catalogue from that of its repository: without the owner, and without the
-/// number format, which rows state beside it.
-fn name_of(repository: &str) -> String {
+/// A model's name in the catalogue from that of its repository: without the owner, the number
+/// format, which is stated elsewhere, and the mark of a converted checkpoint.
+pub(crate) fn name_of(repository: &str) -> String {
     let name = repository.rsplit('/').next().unwrap_or(repository).to_ascii_lowercase();
-    match name.strip_suffix("-fp8") {
-        Some(plain) => plain.to_owned(),
-        None => name,
-    }
+    let plain = name.strip_suffix("-fp8").or_else(|| name.strip_suffix("-hf")).unwrap_or(&name);
+    plain.to_owned()
 }

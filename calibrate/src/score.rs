@@ -10,6 +10,8 @@
 //!
 //! Deliberately absent: fitting, and documents.
 
+pub mod run;
+
 use crate::fit::serving::{CREDIBLE, Measured, Values};
 use crate::serving::{Configuration, Refused};
 use serde::{Deserialize, Serialize};

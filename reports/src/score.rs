@@ -7,6 +7,7 @@
 
 use calibrate::fit::serving::CREDIBLE;
 use calibrate::fitted::{Accuracy, Entry, Fitted, Fold};
+use calibrate::score::run::{Compared, RunScore};
 use calibrate::score::{Errors, Score, Scored, ScoredRow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -161,6 +162,53 @@ fn brief(errors: Option<Errors>) -> String {
     )
 }
 
+/// A replayed run, for a terminal.
+#[must_use]
+pub fn run_text(score: &RunScore) -> String {
+    let (blocks, from_log) = score.kv_blocks;
+    let origin = if from_log { "by the run's log" } else { "estimated" };
+    let mut text = format!(
+        "{} requests replayed, {} without times; {blocks} KV blocks, {origin}; iteration times: {}\n\n\
+         {:<12} {:>12} {:>12} {:>8}\n",
+        score.requests + score.untimed,
+        score.untimed,
+        score.basis.name(),
+        "",
+        "measured",
+        "predicted",
+        "error"
+    );
+    for (name, compared) in [("TTFT", &score.ttft), ("end to end", &score.e2e)] {
+        for c in compared {
+            let (measured, predicted) = (1e3 * c.measured, 1e3 * c.predicted);
+            let label = format!("{name} p{:.0}", 100.0 * c.p);
+            let error = 100.0 * (c.predicted / c.measured - 1.0);
+            let _ = writeln!(
+                text,
+                "{label:<14} {measured:>9.1} ms {predicted:>9.1} ms {error:>+6.1} %"
+            );
+        }
+    }
+    text
+}
+
+/// A replayed run: schema `surgeline.score-run/1`.
+#[must_use]
+pub fn run_json(score: &RunScore) -> String {
+    let quantiles = |compared: &[Compared]| -> Vec<Value> {
+        let one = |c: &Compared| json!({ "p": c.p, "measured_ms": 1e3 * c.measured, "predicted_ms": 1e3 * c.predicted });
+        compared.iter().map(one).collect()
+    };
+    let all = json!({
+        "schema": "surgeline.score-run/1",
+        "requests": score.requests, "untimed": score.untimed,
+        "kv_blocks": score.kv_blocks.0, "kv_blocks_measured": score.kv_blocks.1,
+        "basis": score.basis.name(),
+        "ttft": quantiles(&score.ttft), "e2e": quantiles(&score.e2e),
+    });
+    format!("{all:#}\n")
+}
+
 /// The page of what a calibration predicts of configurations it has not seen.
 #[must_use]
 pub fn accuracy_page(fitted: &Fitted) -> String {
@@ -311,6 +359,21 @@ left. `calibrate/tests/h200.rs` holds these errors.
 | Poisson 2/s, about 400 + 150 | -12.0% | -12.2% | -4.2% | -3.4% |
 | Poisson 5/s | +2.0% | -12.2% | -6.0% | -5.6% |
 | Poisson 10/s | +0.4% | -1.6% | -8.1% | -12.1% |
+
+## Recorded runs
+
+`surgeline calibrate score --requests FILE --engine-config FILE --gpu NAME` replays a recorded run. Of
+two vLLM 0.11 runs on one H100 (inference-sim/inference-sim at e7a4aa37, Apache-2.0; not shipped),
+predicted by the group of dense rooflines, which has seen neither model, GPU count nor engine version:
+
+| run | TTFT p50 | p95 | end to end p50 | p95 |
+|---|---|---|---|---|
+| Llama 2 7B, 282 requests | +81% | +26% | +7% | +32% |
+| CodeLlama 34B, chunks of 64 tokens, 200 requests | +240% | +23% | +139% | +19% |
+
+Both are predicted too slow: what a request costs the host was fitted to clients' times, and these are
+the server's; the launches of a layer, fitted to larger models on more GPUs, are too long for small
+chunks. Such runs need a calibration of their own.
 
 ## Limits
 

@@ -66,6 +66,34 @@ fn a_broken_file_is_named_with_its_line() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// Six requests of a recorded run: times of a server that they are predicted beside, and no GPU that
+/// the files would name.
+#[test]
+fn a_recorded_run_is_replayed_with_the_capacity_of_its_log() {
+    let folder = "calibrate/tests/data/imports/llama-2-7b-sweep";
+    let [spans, log] = ["spans.csv", "vllm.log"].map(|name| format!("{folder}/{name}"));
+    let all = ["calibrate", "score", "--requests", &spans, "--engine-config", &log];
+    let output = surgeline(&[&all[..], &["--gpu", "h100", "--format", "json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["schema"], "surgeline.score-run/1");
+    assert_eq!((&json["kv_blocks"], &json["kv_blocks_measured"]), (&7_439.into(), &true.into()));
+    for time in ["ttft", "e2e"] {
+        let median = &json[time][0];
+        let [measured, predicted] = ["measured_ms", "predicted_ms"].map(|key| median[key].as_f64());
+        let ratio = predicted.expect("predicted") / measured.expect("measured");
+        assert!((0.3..3.0).contains(&ratio), "{time}: {median}");
+    }
+    let output = surgeline(&all);
+    assert_eq!(output.status.code(), Some(2));
+    let output = surgeline(&["calibrate", "score", "--requests", &log, "--gpu", "h100"]);
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(
+        output.status.code() == Some(2) && message.contains("no file holds requests"),
+        "{message}"
+    );
+}
+
 /// `surgeline calibrate accuracy > docs/accuracy.md` brings the page up to date.
 #[test]
 fn the_page_of_accuracy_is_that_of_the_shipped_coefficients() {

@@ -4,9 +4,11 @@ use crate::error::Error;
 use crate::output;
 use calibrate::fit::serving::{self, Measured, Points};
 use calibrate::fitted::{self, Fitted};
-use calibrate::score;
+use calibrate::imports::File;
+use calibrate::imports::engine_run::engine_run;
+use calibrate::score::{self, run::score_run};
 use clap::{Args as Arguments, ValueEnum};
-use reports::score::{accuracy_page, score_json, score_text};
+use reports::score::{accuracy_page, run_json, run_text, score_json, score_text};
 use sha2::{Digest, Sha256};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,17 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Score {
     /// Measured serving points: a CSV file with the columns system, backend, model, mode, isl, osl,
     /// concurrency, tp, ttft_ms and tpot_ms.
-    #[arg(long, value_name = "FILE")]
-    points: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "requests")]
+    points: Option<PathBuf>,
+    /// Recorded requests of an engine run, to be replayed (repeatable).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["points", "held_out"], requires = "gpu")]
+    requests: Vec<PathBuf>,
+    /// What describes that run: settings and logs of the engine (repeatable).
+    #[arg(long, value_name = "FILE", requires = "requests")]
+    engine_config: Vec<PathBuf>,
+    /// The GPU of that run, which its files do not name.
+    #[arg(long, value_name = "NAME", requires = "requests")]
+    gpu: Option<String>,
     /// Predict with this calibration file instead of the shipped one.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -88,16 +99,13 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
     if let Some(file) = &args.json {
         output::check_file(file)?;
     }
-    let (points, _) = read(&args.points)?;
+    let Some(points) = &args.points else { return score_recorded(args) };
+    let (points, _) = read(points)?;
     let scored = if args.held_out {
         note(args.quiet, "fitting every configuration without itself; this takes minutes");
         score_held_out(points)
     } else {
-        let fitted = match &args.calibration {
-            Some(path) => read_calibration(path)?,
-            None => shipped()?.clone(),
-        };
-        score_with(points, &fitted)
+        score_with(points, &calibration(args.calibration.as_deref())?)
     };
     if let Some(file) = &args.json {
         output::write_file(file, &score_json(&scored))?;
@@ -107,6 +115,38 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
         Format::Json => score_json(&scored),
     })?;
     Ok(0)
+}
+
+/// Replays a recorded run.
+fn score_recorded(args: &Score) -> Result<u8, Error> {
+    let mut files = Vec::new();
+    for path in args.requests.iter().chain(&args.engine_config) {
+        files.push((path.to_string_lossy().into_owned(), read_text(path)?));
+    }
+    let named: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
+    let run = engine_run(&named).map_err(|errors| Error::Usage(errors.to_string()))?;
+    let fitted = calibration(args.calibration.as_deref())?;
+    let gpu = args.gpu.as_deref().unwrap_or_default();
+    let scored = score_run(&run, gpu, &fitted).map_err(Error::Usage)?;
+    if let Some(file) = &args.json {
+        output::write_file(file, &run_json(&scored))?;
+    }
+    output::print(&match args.format {
+        Format::Text => run_text(&scored),
+        Format::Json => run_json(&scored),
+    })?;
+    if !args.quiet {
+        run.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
+    Ok(0)
+}
+
+/// The calibration of a file, or the shipped one.
+fn calibration(path: Option<&Path>) -> Result<Fitted, Error> {
+    match path {
+        Some(path) => read_calibration(path),
+        None => shipped().cloned(),
+    }
 }
 
 pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
@@ -130,11 +170,7 @@ pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
 }
 
 pub(super) fn accuracy(args: &Accuracy) -> Result<u8, Error> {
-    let page = match &args.calibration {
-        Some(path) => accuracy_page(&read_calibration(path)?),
-        None => accuracy_page(shipped()?),
-    };
-    output::print(&page)?;
+    output::print(&accuracy_page(&calibration(args.calibration.as_deref())?))?;
     Ok(0)
 }
 
