@@ -71,8 +71,10 @@ fn a_broken_file_is_named_with_its_line() {
 #[test]
 fn a_recorded_run_is_replayed_with_the_capacity_of_its_log() {
     let folder = "calibrate/tests/data/imports/llama-2-7b-sweep";
-    let [spans, log] = ["spans.csv", "vllm.log"].map(|name| format!("{folder}/{name}"));
-    let all = ["calibrate", "score", "--requests", &spans, "--engine-config", &log];
+    let [spans, log, settings] =
+        ["spans.csv", "vllm.log", "exp-config.yaml"].map(|name| format!("{folder}/{name}"));
+    let run = ["calibrate", "score", "--requests", &spans];
+    let all = [&run[..], &["--engine-config", &log, "--engine-config", &settings]].concat();
     let output = surgeline(&[&all[..], &["--gpu", "h100", "--format", "json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
