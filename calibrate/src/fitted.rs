@@ -176,6 +176,18 @@ impl Entry {
         values
     }
 
+    /// Half-widths of predictions on a GPU; on one that was not measured nothing is known.
+    #[must_use]
+    pub fn spread_on(&self, gpu: &str) -> Spread {
+        if self.gpus.iter().any(|measured| measured == gpu) {
+            return self.spread;
+        }
+        Spread {
+            tpot: self.spread.tpot.max(UNKNOWN.tpot),
+            ttft: self.spread.ttft.max(UNKNOWN.ttft),
+        }
+    }
+
     fn check(&self) -> Result<(), FittedError> {
         let wrong = |name: &str, what: String| FittedError::Coefficient {
             engine: self.engine.clone(),

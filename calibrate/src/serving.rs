@@ -124,6 +124,10 @@ fn broken(error: &csv::Error) -> PointsError {
     PointsError { line, message }
 }
 
+/// Lanes beyond which a row is a slip rather than a benchmark of one replica: no engine runs as many
+/// requests at once.
+const MOST_LANES: u32 = 16_384;
+
 /// The point of a row, or why there is none.
 fn point(row: Row, id: &str) -> Result<ServingPoint, String> {
     if row.mode != "agg" {
@@ -150,7 +154,11 @@ fn point(row: Row, id: &str) -> Result<ServingPoint, String> {
     let kv = row.kv_dtype.as_deref().map(precision).transpose()?;
     let kv = kv.unwrap_or_else(|| kv_of_checkpoint(&row.model, weights));
     let tensor_parallel = count(row.tp, "tp")?;
-    let experts = row.moe_tp.unwrap_or(1).max(1) * row.moe_ep.unwrap_or(1).max(1);
+    let concurrency = count(row.concurrency, "concurrency")?;
+    if concurrency > MOST_LANES {
+        return Err(format!("concurrency {concurrency}: at most {MOST_LANES} lanes are simulated"));
+    }
+    let experts = row.moe_tp.unwrap_or(1).max(1).saturating_mul(row.moe_ep.unwrap_or(1).max(1));
     Ok(ServingPoint {
         id: id.to_owned(),
         configuration: Configuration {
@@ -167,7 +175,7 @@ fn point(row: Row, id: &str) -> Result<ServingPoint, String> {
         precision_assumed,
         input: count(row.isl, "isl")?,
         output: count(row.osl, "osl")?,
-        concurrency: count(row.concurrency, "concurrency")?,
+        concurrency,
         ttft_ms: time(row.ttft_ms, "ttft_ms")?,
         tpot_ms: time(row.tpot_ms, "tpot_ms")?,
     })
@@ -230,6 +238,7 @@ mod tests {
         };
         assert!(with("disagg", "1", 1, 1, "fp8").contains("disagg"));
         assert_eq!(with("agg", "", 1, 1, "fp8"), "no concurrency");
+        assert!(with("agg", "4000000000", 1, 1, "fp8").contains("at most 16384"));
         assert!(with("agg", "1", 2, 1, "fp8").contains("pipeline"));
         assert!(with("agg", "1", 1, 4, "fp8").contains("data parallelism"));
         assert!(with("agg", "1", 1, 1, "int4").contains("`int4`"));

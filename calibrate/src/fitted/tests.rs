@@ -97,6 +97,15 @@ fn a_broken_file_is_told_what_is_wrong() {
 }
 
 #[test]
+fn on_a_gpu_that_was_not_measured_intervals_are_wide() {
+    let fitted = &crate::catalog().expect("valid").fitted;
+    let entry = fitted.find("vllm", Basis::Table, "llama-3.1-70b-instruct").expect("measured");
+    assert_eq!(entry.model.as_deref(), Some("llama-3.1-70b-instruct"));
+    assert!(entry.spread_on("h200-sxm").tpot < 0.2);
+    assert_eq!(entry.spread_on("l40s").tpot, UNKNOWN.tpot);
+}
+
+#[test]
 fn numbers_are_kept_to_four_digits() {
     assert_eq!(rounded(0.012_345_678), 0.012_35);
     assert_eq!(rounded(12_345.678), 12_350.0);

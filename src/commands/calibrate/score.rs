@@ -222,7 +222,7 @@ fn score_with(points: Points, fitted: &Fitted) -> score::Score {
     score::score(&known, refused, |_, one| {
         let (engine, basis) = (&one.configuration.backend, one.server.basis());
         match fitted.find(engine, basis, one.server.model()) {
-            Some(entry) => (entry.values(), entry.spread),
+            Some(entry) => (entry.values(), entry.spread_on(one.server.gpu())),
             None => (serving::priors(), fitted::UNKNOWN),
         }
     })
