@@ -9,7 +9,7 @@ use sim::engine::{EngineSpec, StepTime, StepTimeError};
 use sim::units::{Blocks, Tokens};
 
 use crate::catalog::{CatalogError, catalog};
-use crate::coefficients::Coefficients;
+use crate::coefficients::{Basis, Coefficients};
 use crate::engine_preset::EngineDefaults;
 use crate::gpu::Gpu;
 use crate::kv_capacity::{CapacityError, KvCapacity, kv_capacity};
@@ -131,6 +131,15 @@ impl Served<'_> {
         let (gpu, model) = (&self.gpu.name, &self.model.name);
         let profile = profiles.find(gpu, model, self.sharding.tensor_parallel, self.precisions);
         Ok(profile.map(|profile| (profile, &profiles.grid)))
+    }
+
+    /// What its iteration time rests on.
+    pub(crate) fn basis(&self, has_profile: bool) -> Basis {
+        match (has_profile, self.model.moe) {
+            (true, _) => Basis::Table,
+            (false, None) => Basis::Dense,
+            (false, Some(_)) => Basis::Experts,
+        }
     }
 
     /// Its iteration time with `coefficients`, from `profile` or else the roofline; decode batches

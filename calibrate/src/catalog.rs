@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use crate::engine_preset::EnginePreset;
-use crate::fitted::Fitted;
 use crate::gpu::{Gpu, GpuPrice};
 use crate::hosted::HostedModel;
 use crate::model::Model;
@@ -52,8 +51,6 @@ pub struct Catalog {
     pub all_prices: Vec<GpuPrice>,
     /// Hosted models, in the order of the file.
     pub hosted: Vec<HostedModel>,
-    /// Coefficients of engines.
-    pub fitted: Fitted,
     pub(crate) profiles: Profiles,
     pub(crate) errors: ErrorFile,
 }
@@ -103,9 +100,6 @@ impl Catalog {
         let profiles: Profiles = parse("profiles.toml", include_str!("../data/profiles.toml"))?;
         let errors: ErrorFile =
             parse("profile_errors.toml", include_str!("../data/profile_errors.toml"))?;
-        let fitted = Fitted::read(include_str!("../data/coefficients.toml")).map_err(|error| {
-            CatalogError::Data { file: "coefficients.toml", message: error.to_string() }
-        })?;
         if let Some(bad) = prices.price.iter().find(|p| p.per_gpu_hour().is_none()) {
             let message = format!("the price of {} at {} is not a number", bad.gpu, bad.vendor);
             return Err(CatalogError::Data { file: "prices.toml", message });
@@ -124,7 +118,6 @@ impl Catalog {
             engines: engines.engine,
             all_prices: prices.price,
             hosted: hosted.hosted,
-            fitted,
             profiles,
             errors,
         })

@@ -13,11 +13,13 @@
 #[cfg(test)]
 mod tests;
 
+use crate::catalog::CatalogError;
 use crate::coefficients::{Basis, Coefficients, TABLE};
 use crate::fit::serving::{Found, Group, Measured, Points, Values, fit_all, held_out, priors};
 use crate::score::{Errors, Score, Scored, ScoredRow, Spread, score};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// Version of the format.
 pub const SCHEMA: &str = "surgeline.calibration/1";
@@ -211,6 +213,22 @@ impl Entry {
             None => Ok(()),
         }
     }
+}
+
+/// The shipped calibration, parsed at the first call: only what scores needs it.
+///
+/// # Errors
+/// [`CatalogError::Data`] when the embedded file is not valid, which a test rules out.
+pub fn shipped() -> Result<&'static Fitted, CatalogError> {
+    static SHIPPED: OnceLock<Result<Fitted, CatalogError>> = OnceLock::new();
+    let read = || {
+        let text = include_str!("../data/coefficients.toml");
+        Fitted::read(text).map_err(|error| CatalogError::Data {
+            file: "coefficients.toml",
+            message: error.to_string(),
+        })
+    };
+    SHIPPED.get_or_init(read).as_ref().map_err(Clone::clone)
 }
 
 impl Fitted {

@@ -76,11 +76,7 @@ impl Server {
     /// What its iteration time rests on.
     #[must_use]
     pub fn basis(&self) -> Basis {
-        match (self.profile, self.served.model.moe) {
-            (Some(_), _) => Basis::Table,
-            (None, None) => Basis::Dense,
-            (None, Some(_)) => Basis::Experts,
-        }
+        self.served.basis(self.profile.is_some())
     }
 
     /// The model's name in the catalogue.

@@ -12,7 +12,7 @@
 
 pub mod run;
 
-use crate::fit::serving::{CREDIBLE, Measured, Values};
+use crate::fit::serving::{Measured, Values};
 use crate::serving::{Configuration, Refused};
 use serde::{Deserialize, Serialize};
 use sim::stats::quantile_sorted;
@@ -146,7 +146,7 @@ pub fn score(
                 load: (point.input, point.output, point.concurrency),
                 precision_assumed: point.precision_assumed,
                 saturated: waits,
-                credible: one.arithmetic <= CREDIBLE,
+                credible: one.is_credible(),
                 ttft: scored(point.ttft_ms, times.ttft * 1e3, spread.ttft),
                 tpot: (times.tpot > 0.0)
                     .then(|| scored(point.tpot_ms, times.tpot * 1e3, spread.tpot)),

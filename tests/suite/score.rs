@@ -99,7 +99,7 @@ fn a_recorded_run_is_replayed_with_the_capacity_of_its_log() {
 /// `surgeline calibrate accuracy > docs/accuracy.md` brings the page up to date.
 #[test]
 fn the_page_of_accuracy_is_that_of_the_shipped_coefficients() {
-    let fitted = &calibrate::catalog().expect("valid").fitted;
+    let fitted = calibrate::fitted::shipped().expect("valid");
     let page = include_str!("../../docs/accuracy.md");
     assert!(page == reports::score::accuracy_page(fitted), "docs/accuracy.md is not up to date");
 }

@@ -17,7 +17,7 @@ const BATCHES: [(u32, u64); 4] = [(1, 128), (8, 1_024), (64, 4_096), (256, 8_192
 fn nothing_is_faster_than_the_hardware() {
     let catalog = crate::catalog().expect("valid");
     let mut checked = 0;
-    for entry in &catalog.fitted.entry {
+    for entry in &shipped().expect("valid").entry {
         let coefficients = Coefficients::of_values(&entry.values());
         let models = catalog.models.iter().filter(|model| match &entry.model {
             Some(own) => *own == model.name,
@@ -45,11 +45,7 @@ fn nothing_is_faster_than_the_hardware() {
 fn is_possible(served: &Served<'_>, entry: &Entry, coefficients: &Coefficients) -> bool {
     let Served { gpu, model, precisions: (weights, kv), sharding } = *served;
     let profile = served.profile().expect("valid");
-    let basis = match (profile, model.moe) {
-        (Some(_), _) => Basis::Table,
-        (None, None) => Basis::Dense,
-        (None, Some(_)) => Basis::Experts,
-    };
+    let basis = served.basis(profile.is_some());
     if basis != entry.basis || !model.splits_over(sharding.tensor_parallel) {
         return false;
     }
@@ -79,8 +75,9 @@ fn is_possible(served: &Served<'_>, entry: &Entry, coefficients: &Coefficients) 
 
 #[test]
 fn a_broken_file_is_told_what_is_wrong() {
-    let shipped = crate::catalog().expect("valid").fitted.write().expect("finite");
-    assert_eq!(Fitted::read(&shipped).as_ref(), Ok(&crate::catalog().expect("valid").fitted));
+    let own = super::shipped().expect("valid");
+    let shipped = own.write().expect("finite");
+    assert_eq!(Fitted::read(&shipped).as_ref(), Ok(own));
     let other = shipped.replace(SCHEMA, "surgeline.calibration/9");
     let error = Fitted::read(&other).expect_err("another version");
     assert!(error.to_string().contains("surgeline.calibration/9"), "{error}");
@@ -98,7 +95,7 @@ fn a_broken_file_is_told_what_is_wrong() {
 
 #[test]
 fn on_a_gpu_that_was_not_measured_intervals_are_wide() {
-    let fitted = &crate::catalog().expect("valid").fitted;
+    let fitted = shipped().expect("valid");
     let entry = fitted.find("vllm", Basis::Table, "llama-3.1-70b-instruct").expect("measured");
     assert_eq!(entry.model.as_deref(), Some("llama-3.1-70b-instruct"));
     assert!(entry.spread_on("h200-sxm").tpot < 0.2);

@@ -9,7 +9,7 @@
 //! Deliberately absent: fitting to the run.
 
 use crate::calibration::{Served, graph_sizes};
-use crate::coefficients::{Basis, Coefficients};
+use crate::coefficients::Basis;
 use crate::engine_preset::EngineOverrides;
 use crate::fitted::Fitted;
 use crate::imports::engine_run::{EngineConfig, EngineRun, RunRequest};
@@ -65,11 +65,7 @@ pub fn score_run(run: &EngineRun, gpu: &str, fitted: &Fitted) -> Result<RunScore
     let sharding = Sharding::tensors(c.tensor_parallel.unwrap_or(1));
     let served = Served { gpu, model, precisions: (precision, precision), sharding };
     let profile = served.profile().map_err(|error| error.to_string())?;
-    let basis = match (profile, model.moe) {
-        (Some(_), _) => Basis::Table,
-        (None, None) => Basis::Dense,
-        (None, Some(_)) => Basis::Experts,
-    };
+    let basis = served.basis(profile.is_some());
     let coefficients = fitted
         .coefficients("vllm", basis, &model.name)
         .ok_or("the calibration says nothing of vllm on models of this kind")?;
@@ -78,14 +74,9 @@ pub fn score_run(run: &EngineRun, gpu: &str, fitted: &Fitted) -> Result<RunScore
     let step_time =
         served.step_time(profile, &coefficients, graphs).map_err(|error| format!("{error:?}"))?;
     let replayed: Vec<Replayed> = run.requests.iter().map(of_request).collect();
-    let host = |input: u32| host(&coefficients, input);
+    let host = |input| coefficients.host.of_request(input);
     let predicted = replay(&spec, &step_time, host, &replayed);
     Ok(compare(run, &predicted, (spec.kv_blocks.0, from_log), basis))
-}
-
-/// What the host takes before the engine has a request.
-fn host(coefficients: &Coefficients, input: u32) -> Span {
-    coefficients.host.of_request(input)
 }
 
 fn precision(c: &EngineConfig) -> Result<Precision, String> {

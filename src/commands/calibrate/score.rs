@@ -145,7 +145,7 @@ fn score_recorded(args: &Score) -> Result<u8, Error> {
 fn calibration(path: Option<&Path>) -> Result<Fitted, Error> {
     match path {
         Some(path) => read_calibration(path),
-        None => shipped().cloned(),
+        None => fitted::shipped().cloned().map_err(|error| Error::Bug(error.to_string())),
     }
 }
 
@@ -172,11 +172,6 @@ pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
 pub(super) fn accuracy(args: &Accuracy) -> Result<u8, Error> {
     output::print(&accuracy_page(&calibration(args.calibration.as_deref())?))?;
     Ok(0)
-}
-
-fn shipped() -> Result<&'static Fitted, Error> {
-    let catalog = calibrate::catalog().map_err(|error| Error::Bug(error.to_string()))?;
-    Ok(&catalog.fitted)
 }
 
 fn note(quiet: bool, text: &str) {
