@@ -6,7 +6,7 @@
 use criterion::{Criterion, SamplingMode, Throughput};
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, SourceId, TaskId};
 use sim::scenario::ModelSpec;
 use sim::tasks::TaskSpec;
@@ -76,6 +76,7 @@ fn pool(prefix_caching: bool) -> PoolSpec {
             prefill_schedule_interval: 1,
         },
         step_time: step_time.expect("rising knots"),
+        host: HostTime::NONE,
         balancing: Balancing {
             strategy: Strategy::PowerOfChoices { choices: 2 },
             signal_age: Span::ZERO,

@@ -13,7 +13,7 @@ use sim::backends::{
 use sim::cache::{Eviction, ExactCacheSpec, QuerySpec, SemanticCacheSpec};
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::{Backend, IntentId, ModelId, PoolId, RemoteId, TaskId, ToolId};
 use sim::predicate::{Op, Predicate, Signal, Value};
 use sim::price::{LimitReached, SpendLimit, SpendScope};
@@ -349,6 +349,7 @@ fn pool() -> PoolSpec {
             prefill_schedule_interval: 1,
         },
         step_time: step_time.expect("rising knots"),
+        host: HostTime::NONE,
         balancing: Balancing {
             strategy: Strategy::PowerOfChoices { choices: 2 },
             signal_age: Span::ZERO,

@@ -59,6 +59,7 @@ impl Progress for Bar {
             Phase::Pilot => "warm-up",
             Phase::Measure if replications < most => "until precise",
             Phase::Measure => "simulating",
+            Phase::Calibration => "with the calibration's error",
         };
         set_style(&self.bar, WITHIN);
         self.bar.set_message(what);

@@ -31,7 +31,6 @@ PRECISION = {"bf16": ("bf16", "bf16"), "fp8": ("fp8", "bf16"), "fp8_kvfp8": ("fp
 SOURCE = ("step times of aiconfigurator-core 0.12.0 (PyPI, Apache-2.0), backend vllm, "
           "performance database 0.24.0")
 AS_OF = "2026-11-23"
-NOTE = "kernel tables; engine dispatch overhead prior added, not validated against serving"
 
 
 def ns(milliseconds):
@@ -94,7 +93,7 @@ def main(folder):
     mixed = read(folder, "mixed", ["prefill_tokens", "decode_seqs", "isl", "osl"])
     with open("../data/profiles.toml", "w") as out:
         head(out, "Knots of step times.")
-        print(f'note = "{NOTE}"\n\n[grid]\nbatches = {BATCHES}\ncontexts = {CONTEXTS}', file=out)
+        print(f'[grid]\nbatches = {BATCHES}\ncontexts = {CONTEXTS}', file=out)
         print(f"prompts = {PROMPTS}\nprefixed = {PREFIXED}\nprefixes = {PREFIXES}", file=out)
         print(f"several = {[list(at) for at in SEVERAL]}\nchunks = {CHUNKS}", file=out)
         print(f"mixed_decodes = {MIXED_DECODES}\nmixed_prompt = {MIXED_PROMPT}", file=out)

@@ -1,21 +1,24 @@
 //! The one call a scenario needs: GPU, model and engine in, iteration time and blocks out.
 //!
-//! Invariants: a profile is preferred to the roofline and the label says which was used; the host
-//! overhead of the engine preset is added to either.
+//! Invariants: a profile is preferred to the roofline, and the label says which was used; what an
+//! engine adds to either comes from a calibration file.
 //!
-//! Deliberately absent: tuning to serving measurements.
+//! Deliberately absent: the choice of coefficients (see [`crate::trust`]), and how they are found.
 
 use sim::engine::{EngineSpec, StepTime, StepTimeError};
+use sim::fleet::HostTime;
 use sim::units::{Blocks, Tokens};
 
 use crate::catalog::{CatalogError, catalog};
 use crate::coefficients::{Basis, Coefficients};
 use crate::engine_preset::EngineDefaults;
+use crate::fitted::Fitted;
 use crate::gpu::Gpu;
 use crate::kv_capacity::{CapacityError, KvCapacity, kv_capacity};
 use crate::model::{Model, Precision};
 use crate::profile::{Grid, HeldOutErrors, Profile};
 use crate::roofline::{self, Sharding};
+use crate::trust::Trust;
 
 /// Label of a calibration that rests on the roofline.
 pub const UNCALIBRATED: &str = "uncalibrated (roofline)";
@@ -25,6 +28,8 @@ pub const UNCALIBRATED: &str = "uncalibrated (roofline)";
 pub struct Calibration {
     /// Cost of an iteration.
     pub step_time: StepTime,
+    /// What requests take on the host before the engine has them.
+    pub host: HostTime,
     /// Blocks of the pool, the null block included.
     pub kv_blocks: Blocks,
     /// How the memory of a GPU was divided.
@@ -33,12 +38,10 @@ pub struct Calibration {
     pub engine: EngineDefaults,
     /// The simulator's settings.
     pub spec: EngineSpec,
-    /// What the iteration time rests on, for reports.
-    pub label: String,
-    /// Where the numbers are from.
-    pub source: String,
-    /// Date of the numbers, ISO 8601.
-    pub as_of: String,
+    /// What the times rest on, and how far they can be trusted.
+    pub trust: Trust,
+    /// Where the kernel times are from, and their date: the tables, or else the GPU's peaks.
+    pub kernels: (String, String),
     /// Error of the profile against its table; `None` for the roofline, whose error is not known.
     pub error: Option<HeldOutErrors>,
 }
@@ -65,7 +68,8 @@ pub enum CalibrationError {
 }
 
 /// Iteration time and KV capacity of `model` on `tensor_parallel` × `gpu`: from a profile when
-/// one exists for exactly this combination, otherwise from the roofline.
+/// one exists for exactly this combination, otherwise from the roofline; what the engine adds to
+/// either is that of `fitted`.
 ///
 /// # Errors
 /// [`CalibrationError`] when the model or its longest sequence does not fit, or the heads do not
@@ -77,6 +81,7 @@ pub fn calibration(
     tensor_parallel: u32,
     engine: &EngineDefaults,
     kv_dtype: Precision,
+    fitted: &Fitted,
 ) -> Result<Calibration, CalibrationError> {
     let engine = engine.for_model(Tokens(model.max_model_len), &model.source);
     let capacity = kv_capacity(gpu, model, precision, kv_dtype, tensor_parallel, &engine)?;
@@ -85,8 +90,8 @@ pub fn calibration(
     let sharding = Sharding::tensors(tensor_parallel);
     let served = Served { gpu, model, precisions, sharding };
     let profile = served.profile()?;
-    let coefficients = Coefficients::of_iterations(engine.dispatch_overhead.value);
-    let step_time = served.step_time(profile, &coefficients, graphs);
+    let trust = Trust::of(&served, profile.is_some(), &engine, fitted);
+    let step_time = served.step_time(profile, &trust.coefficients, graphs);
     let step_time = step_time.map_err(|reason| CalibrationError::StepTime {
         model: model.name.clone(),
         gpu: gpu.name.clone(),
@@ -95,9 +100,9 @@ pub fn calibration(
     let longest = engine.max_model_len.as_ref().map_or(Tokens(model.max_model_len), |k| k.value);
     let catalog = catalog()?;
     let profiles = &catalog.profiles;
-    let (label, source, as_of) = match profile {
-        Some(_) => (profiles.note.clone(), profiles.source.clone(), profiles.as_of.clone()),
-        None => (UNCALIBRATED.to_owned(), gpu.source.clone(), gpu.as_of.clone()),
+    let kernels = match profile {
+        Some(_) => (profiles.source.clone(), profiles.as_of.clone()),
+        None => (gpu.source.clone(), gpu.as_of.clone()),
     };
     Ok(Calibration {
         step_time,
@@ -105,9 +110,9 @@ pub fn calibration(
         capacity,
         spec: engine.spec(capacity.blocks, longest),
         engine,
-        label,
-        source,
-        as_of,
+        host: trust.host(),
+        trust,
+        kernels,
         error: profile.and_then(|(profile, _)| profile.errors(&catalog.errors.errors)),
     })
 }
@@ -158,7 +163,13 @@ impl Served<'_> {
                 roofline::step_time(gpu, model, precisions, sharding, efficiency, graphs)?
             }
         };
-        let kv = model.kv_bytes_per_token_per_gpu(precisions.1, sharding.tensor_parallel).0 as f64;
+        // Tables and peaks hold what reading BF16 takes; an FP8 cache is read as slowly.
+        let kv = match precisions.1 {
+            Precision::Fp8 => {
+                model.kv_bytes_per_token_per_gpu(precisions.1, sharding.tensor_parallel).0 as f64
+            }
+            _ => 0.0,
+        };
         kernels.plus(coefficients.overheads(kv / gpu.hbm_bytes_per_s()))
     }
 }
@@ -184,7 +195,8 @@ mod tests {
         let o = EngineOverrides { max_model_len: Some(Tokens(4096)), ..Default::default() };
         let preset = crate::engine_preset("vllm").expect("a preset");
         let engine = preset.resolve(gpu, &o).expect("valid");
-        calibration(gpu, model, p, tp, &engine, kv).expect("it fits")
+        let shipped = crate::fitted::shipped().expect("the data is valid");
+        calibration(gpu, model, p, tp, &engine, kv, shipped).expect("it fits")
     }
 
     #[test]
@@ -201,16 +213,29 @@ mod tests {
     fn profiles_are_preferred_and_the_roofline_says_it_is_one() {
         let bf16 = Precision::Bf16;
         let table = calibrated("h100", "llama-3.1-8b", bf16, 1, bf16);
-        assert!(table.label.starts_with("kernel tables") && table.error.is_some());
-        let roof = calibrated("h100", "qwen2.5-7b", bf16, 1, bf16);
-        assert!(roof.label == UNCALIBRATED && roof.error.is_none());
+        assert!(table.trust.label.starts_with("kernel tables") && table.error.is_some());
+        let fitted = calibrated("h100", "qwen2.5-7b", bf16, 1, bf16);
+        assert!(
+            fitted.trust.label.starts_with("roofline fitted to vllm"),
+            "{}",
+            fitted.trust.label
+        );
+        let roof = calibrated("l40s", "qwen2.5-7b", bf16, 1, bf16);
+        assert!(roof.trust.label.starts_with(UNCALIBRATED) && roof.error.is_none());
+        assert!(roof.trust.spread.tpot > fitted.trust.spread.tpot, "nothing is known of it");
     }
 
     /// Two cells of the table of aiconfigurator-core 0.12.0 (Apache-2.0), H100, one GPU, bf16.
     #[test]
     fn a_profile_reproduces_table_cells_plus_the_host_overhead() {
         let bf16 = Precision::Bf16;
-        let table = calibrated("h100", "llama-3.1-8b", bf16, 1, bf16).step_time;
+        let gpu = crate::gpu("h100").expect("a GPU");
+        let model = crate::model("llama-3.1-8b").expect("a model");
+        let sharding = Sharding::tensors(1);
+        let served = Served { gpu, model, precisions: (bf16, bf16), sharding };
+        let host = Coefficients::of_iterations(sim::units::Span::from_micros(500));
+        let profile = served.profile().expect("the data is valid");
+        let table = served.step_time(profile, &host, graph_sizes(1024)).expect("usable");
         let decode = Work { decodes: 64, kv_tokens: 64 * 1024, ..Work::default() };
         let pairs = 2048 * 2049 / 2;
         let prefill = Work { prefill_tokens: 2048, prefill_pairs: pairs, ..Work::default() };

@@ -49,6 +49,16 @@ const PARTIAL: [(&str, &[Family]); 15] = [
 ];
 
 impl Family {
+    /// Name in files of measurements.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Vllm => "vllm",
+            Family::Trtllm => "trtllm",
+            Family::Sglang => "sglang",
+        }
+    }
+
     /// Whether the engine has the argument of this name, or the simulator models it for the
     /// engine: `async_scheduling` of SGLang is left out.
     #[must_use]

@@ -32,6 +32,7 @@ pub mod replay;
 pub mod roofline;
 pub mod score;
 pub mod serving;
+pub mod trust;
 
 pub use calibration::{Calibration, CalibrationError, calibration};
 pub use catalog::{Catalog, CatalogError, catalog, engine_preset, gpu, hosted_model, model};

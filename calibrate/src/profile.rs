@@ -89,7 +89,6 @@ pub(crate) struct Grid {
 pub(crate) struct Profiles {
     pub(crate) source: String,
     pub(crate) as_of: String,
-    pub(crate) note: String,
     pub(crate) grid: Grid,
     pub(crate) profile: Vec<Profile>,
 }

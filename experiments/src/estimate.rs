@@ -13,6 +13,18 @@ pub struct Estimate {
     pub high: Option<f64>,
     /// Why the value or the interval is absent.
     pub reason: Option<String>,
+    /// Where the value would be if calibrated times are as far off as they may be; absent where it
+    /// does not rest on any, or was not asked for.
+    pub calibration: Option<Range>,
+}
+
+/// A two-sided [`crate::CONFIDENCE`] interval whose ends may be open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// Lower end; `None` where the value has no lower bound.
+    pub low: Option<f64>,
+    /// Upper end; likewise.
+    pub high: Option<f64>,
 }
 
 /// Mean and quantiles of one population of times, in seconds.
@@ -48,7 +60,8 @@ impl Estimate {
     /// A number with its interval.
     #[must_use]
     pub fn with_interval(value: f64, low: f64, high: f64) -> Estimate {
-        Estimate { value: Some(value), low: Some(low), high: Some(high), reason: None }
+        let (value, low, high) = (Some(value), Some(low), Some(high));
+        Estimate { value, low, high, ..Estimate::default() }
     }
 
     /// The same with both ends of the interval moved into `[least, largest]`, for quantities
@@ -66,6 +79,10 @@ impl Estimate {
             value: self.value.map(&convert),
             low: self.low.map(&convert),
             high: self.high.map(&convert),
+            calibration: self.calibration.map(|range| Range {
+                low: range.low.map(&convert),
+                high: range.high.map(&convert),
+            }),
             reason: self.reason,
         }
     }

@@ -28,6 +28,7 @@
 //! itself, which is handed in as a [`Runner`].
 
 mod bill;
+pub mod calibration;
 pub mod determinism;
 mod drivers;
 pub mod estimate;
@@ -46,8 +47,9 @@ pub mod warm_up;
 pub mod warnings;
 mod work;
 
+pub use calibration::Uncertain;
 pub use drivers::TaskDrivers;
-pub use estimate::{Distribution, Estimate};
+pub use estimate::{Distribution, Estimate, Range};
 pub use objectives::{
     CallTime, Comparison, ExitStatus, Metric, Objective, ObjectiveResult, Quantile,
 };
@@ -62,7 +64,7 @@ pub use result::{
 };
 pub use stability::{Stability, Verdict};
 pub use storm::{Amplification, RetryLoad};
-pub use summary::{run, summarise};
+pub use summary::{run, run_calibrated, summarise};
 pub use tenants::{HEAVIEST, Heaviest, TenantGroup};
 pub use warm_up::WarmUp;
 pub use warnings::Warning;

@@ -317,6 +317,20 @@ impl Objective {
     }
 }
 
+impl ObjectiveResult {
+    /// Whether it is decided at the calibrated times, and would be decided otherwise, or not at all,
+    /// where these are as far off as they may be.
+    #[must_use]
+    pub fn calibration_decides(&self) -> bool {
+        let Objective { comparison, target, .. } = self.objective;
+        let Some(range) = &self.estimate.calibration else { return false };
+        // An open end lies beyond every target.
+        let low = range.low.unwrap_or(f64::NEG_INFINITY);
+        let high = range.high.unwrap_or(f64::INFINITY);
+        self.met.is_some() && comparison.holds(low, target) != comparison.holds(high, target)
+    }
+}
+
 impl ExitStatus {
     /// One missed objective decides; an undecided one comes next.
     #[must_use]

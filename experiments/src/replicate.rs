@@ -78,6 +78,8 @@ pub enum Phase {
     Pilot,
     /// The replications that count.
     Measure,
+    /// A few more with times as far off as their calibration allows.
+    Calibration,
 }
 
 /// Told about progress from several threads at once.

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: the decision whether a number is good (see `objectives`).
 
+use crate::calibration::{self, Uncertain};
 use crate::drivers;
 use crate::estimate::{Distribution, Estimate};
 use crate::money::{margin, of_task, spend, spent};
@@ -54,8 +55,25 @@ pub fn run(
     runner: &Runner<'_>,
     progress: &dyn Progress,
 ) -> Result<RunResult, ReplicateError> {
-    let replications = replicate(scenario, plan, runner, progress)?;
-    Ok(summarise(scenario, plan.seed, &replications, objectives))
+    run_calibrated(scenario, &[], plan, objectives, runner, progress)
+}
+
+/// As [`run`]; what the times of the `uncertain` pools may be off by becomes an interval of its own.
+///
+/// # Errors
+/// Those of [`replicate`].
+pub fn run_calibrated(
+    scenario: &Scenario,
+    uncertain: &[Uncertain],
+    plan: &Plan,
+    objectives: &[Objective],
+    runner: &Runner<'_>,
+    progress: &dyn Progress,
+) -> Result<RunResult, ReplicateError> {
+    let found = replicate(scenario, plan, runner, progress)?;
+    let mut result = summarise_all(scenario, plan.seed, &found);
+    calibration::widen(&mut result, (scenario, &found), uncertain, plan, runner, progress)?;
+    Ok(judged(result, scenario, objectives))
 }
 
 /// Everything the replications of a scenario say, judged by the objectives.
@@ -65,6 +83,29 @@ pub fn summarise(
     seed: u64,
     replications: &Replications,
     objectives: &[Objective],
+) -> RunResult {
+    judged(summarise_all(scenario, seed, replications), scenario, objectives)
+}
+
+/// A result of all tasks, judged, without those that are mere parts of others.
+fn judged(mut result: RunResult, scenario: &Scenario, objectives: &[Objective]) -> RunResult {
+    result.objectives = objectives.iter().map(|objective| objective.judge(&result)).collect();
+    let doubtful = result.objectives.iter().filter(|judged| judged.calibration_decides());
+    let names: Vec<String> = doubtful.map(|judged| judged.objective.name.clone()).collect();
+    if !names.is_empty() {
+        result.warnings.push(Warning::CalibrationDecides { objectives: names });
+    }
+    // Objectives count tasks as the scenario does; what only runs as a part of others has no row.
+    let mut started = (0..scenario.tasks.len()).map(|at| !work::is_part(scenario, at));
+    result.tasks.retain(|_| started.next().unwrap_or(true));
+    result
+}
+
+/// Everything the replications of a scenario say, of all its tasks and without objectives.
+pub(crate) fn summarise_all(
+    scenario: &Scenario,
+    seed: u64,
+    replications: &Replications,
 ) -> RunResult {
     let records = &replications.records;
     let stability = stability(records);
@@ -78,7 +119,7 @@ pub fn summarise(
     let tasks = each(&scenario.tasks, of_task);
     let mut warnings = warnings(replications, those(&tasks, &started), &stability.verdict);
     warnings.extend(tenants::warnings(scenario, measured));
-    let mut result = RunResult {
+    RunResult {
         seed,
         replications: records.len() as u32,
         stopped: replications.stopped.clone(),
@@ -101,12 +142,7 @@ pub fn summarise(
         series: replications.series.clone(),
         events: records.iter().map(|r| r.outcome.events).sum(),
         log_hashes: records.iter().map(|r| r.outcome.log_hash).collect(),
-    };
-    result.objectives = objectives.iter().map(|objective| objective.judge(&result)).collect();
-    // Objectives count tasks as the scenario does; what only runs as a part of others has no row.
-    let mut started = started.into_iter();
-    result.tasks.retain(|_| started.next().unwrap_or(true));
-    result
+    }
 }
 
 /// The tasks that are no mere parts of others.

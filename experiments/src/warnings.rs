@@ -58,6 +58,11 @@ pub enum Warning {
         /// Name of the first such plan.
         plan: String,
     },
+    /// Objectives that lie on both sides of their targets within the error of the calibration.
+    CalibrationDecides {
+        /// Their names.
+        objectives: Vec<String>,
+    },
     /// The simulator's own audit found a contradiction: its numbers cannot be trusted.
     AuditFailed {
         /// The replication.
@@ -84,6 +89,7 @@ impl Warning {
             Warning::QuantileNotSupported { .. } => "quantile-not-supported",
             Warning::FewIncluded { .. } => "few-included",
             Warning::PartOfADay { .. } => "part-of-a-day",
+            Warning::CalibrationDecides { .. } => "calibration-decides",
             Warning::AuditFailed { .. } => "audit-failed",
         }
     }
@@ -143,6 +149,13 @@ impl Warning {
                      measured: their margins take it for all hours of the day and all days."
                 )
             }
+            Warning::CalibrationDecides { objectives } => {
+                format!(
+                    "Within the error of the calibration these lie on both sides of their \
+                     targets: {}.",
+                    objectives.join(", ")
+                )
+            }
             Warning::AuditFailed { replication, finding } => {
                 format!("The audit of replication {replication} failed: {finding}.")
             }
@@ -179,6 +192,10 @@ impl Warning {
             }
             Warning::FewIncluded { .. } => "Make the horizon longer, up to a month.",
             Warning::PartOfADay { .. } => "Measure whole days, better a whole week.",
+            Warning::CalibrationDecides { .. } => {
+                "Measure the engines that are meant (`surgeline calibrate`) and name the \
+                 calibration file in their pools."
+            }
             Warning::AuditFailed { .. } => "Report it with the scenario and the seed.",
         }
     }

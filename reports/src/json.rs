@@ -24,7 +24,7 @@ use crate::digest::result_sha256;
 use crate::report::Report;
 use crate::sections::turned_away;
 use experiments::{
-    Amplification, Distribution, Estimate, ObjectiveResult, RunResult, StopReason, Verdict,
+    Amplification, Distribution, Estimate, ObjectiveResult, Range, RunResult, StopReason, Verdict,
 };
 use money::{Margin, Spend, Tenants};
 use serde::{Serialize, Serializer};
@@ -208,12 +208,37 @@ struct Number<'a> {
     high: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<Calibration>,
+}
+
+/// Where a number would be with times as far off as their calibration allows.
+#[derive(Serialize)]
+struct Calibration {
+    low: Option<f64>,
+    high: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 impl<'a> Number<'a> {
     fn of(estimate: &'a Estimate) -> Number<'a> {
-        let Estimate { value, low, high, reason } = estimate;
-        Number { value: *value, low: *low, high: *high, reason: reason.as_deref() }
+        let Estimate { value, low, high, reason, calibration } = estimate;
+        Number {
+            value: *value,
+            low: *low,
+            high: *high,
+            reason: reason.as_deref(),
+            calibration: calibration.as_ref().map(Calibration::of),
+        }
+    }
+}
+
+impl Calibration {
+    fn of(&Range { low, high }: &Range) -> Calibration {
+        let open = low.is_none() || high.is_none();
+        let reason = open.then_some("with times so far off the system is overloaded");
+        Calibration { low, high, reason }
     }
 }
 
@@ -342,6 +367,8 @@ struct Objective<'a> {
     met: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<Calibration>,
 }
 
 impl<'a> Objective<'a> {
@@ -358,6 +385,7 @@ impl<'a> Objective<'a> {
             high: estimate.high,
             met: judged.met,
             reason: estimate.reason.as_deref().or(undecided),
+            calibration: estimate.calibration.as_ref().map(Calibration::of),
         }
     }
 }

@@ -8,8 +8,17 @@ use sim::resilience::FAILURES;
 use sim::tasks::DRIVERS;
 
 /// Causes of latency.
-pub(crate) const DRIVER_KEYS: [&str; DRIVERS] =
-    ["queueing", "prefill", "decode", "preemption", "retries", "tools", "review", "cold_start"];
+pub(crate) const DRIVER_KEYS: [&str; DRIVERS] = [
+    "queueing",
+    "prefill",
+    "decode",
+    "preemption",
+    "retries",
+    "tools",
+    "review",
+    "cold_start",
+    "host",
+];
 /// The same for people.
 pub(crate) const DRIVER_WORDS: [&str; DRIVERS] = [
     "queueing",
@@ -20,6 +29,7 @@ pub(crate) const DRIVER_WORDS: [&str; DRIVERS] = [
     "tools and look-ups",
     "human review",
     "cold start",
+    "host of the engine",
 ];
 
 /// Why attempts fail.

@@ -128,7 +128,7 @@ fn headlines(report: &Report<'_>) -> Vec<Headline> {
     let line = |label, of, estimate, unit| Headline {
         label,
         of,
-        cell: Cell::of(estimate, unit),
+        cell: Cell::with_calibration(estimate, unit),
         note: estimate.reason.clone(),
     };
     let cost = &result.spend.per_successful_task_usd;
@@ -217,7 +217,7 @@ fn judgement(judged: &ObjectiveResult) -> Judgement {
     Judgement {
         met: judged.met,
         promise: format!("{} {}", objective.name, objective.text),
-        found: Cell::of(estimate, unit).inline(),
+        found: Cell::with_calibration(estimate, unit).inline(),
         note: estimate.reason.clone().or_else(straddles),
     }
 }

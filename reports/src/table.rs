@@ -4,8 +4,11 @@
 //!
 //! Deliberately absent: alignment, borders and escaping, which each exporter does in its own way.
 
-use crate::format::{Unit, mean_count, parts};
-use experiments::{Estimate, RunResult};
+use crate::format::{Unit, mean_count, number, parts};
+use experiments::{Estimate, Range, RunResult};
+
+/// A range narrower than this part of its value is shown as none.
+const SLIGHT: f64 = 1e-3;
 
 /// Rows of the same kind of numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,14 @@ impl Cell {
         Cell { value, interval }
     }
 
+    /// The same, and how far calibrated times may move it: `3.60–3.70; calibration 3.41–3.92`.
+    pub(crate) fn with_calibration(estimate: &Estimate, unit: Unit) -> Cell {
+        let (value, interval) = parts(estimate, unit);
+        let both = [interval, calibration(estimate, unit)];
+        let both: Vec<String> = both.into_iter().flatten().collect();
+        Cell { value, interval: (!both.is_empty()).then(|| both.join("; ")) }
+    }
+
     /// On one line: `1.23 s (1.19–1.27)`.
     #[must_use]
     pub fn inline(&self) -> String {
@@ -95,6 +106,20 @@ impl Table {
             self.notes.push(note);
         }
     }
+}
+
+/// How far calibrated times may move an estimate.
+fn calibration(estimate: &Estimate, unit: Unit) -> Option<String> {
+    let Range { low, high } = estimate.calibration?;
+    let value = estimate.value?;
+    let range = match (low, high) {
+        (Some(low), Some(high)) if (high - low).abs() < SLIGHT * value.abs() => "±0".to_owned(),
+        (Some(low), Some(high)) => parts(&Estimate::with_interval(value, low, high), unit).1?,
+        (Some(low), None) => format!("{} or more", number(low, unit)),
+        (None, Some(high)) => format!("{} or less", number(high, unit)),
+        (None, None) => "not bounded".to_owned(),
+    };
+    Some(format!("calibration {range}"))
 }
 
 /// Why an estimate lacks its value or its interval.

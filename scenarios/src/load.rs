@@ -77,7 +77,7 @@ fn given_policy(path: &Path) -> Result<(String, String), Problem> {
 }
 
 /// A file's text, or the problem at `site`.
-fn read_text(path: &Path, site: &Site) -> Result<String, Problem> {
+pub(crate) fn read_text(path: &Path, site: &Site) -> Result<String, Problem> {
     let refuse = |error: std::io::Error| {
         Problem::new(ProblemKind::File, site, format!("cannot read {}: {error}", path.display()))
     };

@@ -7,6 +7,7 @@
 //! Deliberately absent: reading of TOML (see `document`, `reader`, `file`) and simulation.
 
 mod backends;
+mod calibration;
 mod engine;
 mod engine_args;
 mod fleet;
@@ -174,7 +175,7 @@ pub(crate) fn resolve(
     Some(Resolved {
         name: settings.name.as_ref().map_or_else(|| stem(file_name), |name| name.value.clone()),
         question: settings.question.as_ref().map(|question| question.value.clone()),
-        calibration: pools.iter().map(|pool| pool.label.clone()).collect(),
+        calibration: pools.iter().map(|pool| pool.calibration.clone()).collect(),
         scenario: Scenario {
             horizon,
             warm_up,

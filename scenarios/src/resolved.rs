@@ -28,10 +28,30 @@ pub struct Resolved {
     /// Estimated offered load of each pool (1 = just saturated), from mean lengths and mean
     /// rates; `None` where rates follow from the run itself (closed loop).
     pub offered_load: Vec<Option<f64>>,
-    /// One calibration label per pool: how far its step times can be trusted.
-    pub calibration: Vec<String>,
+    /// One per pool: how far its times can be trusted.
+    pub calibration: Vec<PoolCalibration>,
     /// SHA-256 of the scenario, its policy and its overrides, in hexadecimal.
     pub sha256: String,
+}
+
+/// How far the times of a pool can be trusted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolCalibration {
+    /// What they rest on, in words.
+    pub label: String,
+    /// How far they may be off; `None` where the scenario states them.
+    pub spread: Option<TimeSpread>,
+}
+
+/// How far calibrated times may be off: half-widths of 90 % intervals, logarithms of factors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeSpread {
+    /// Whose coefficients they are: the times of pools of one group err alike.
+    pub group: String,
+    /// Of iterations.
+    pub iteration: f64,
+    /// Of the host's work on a request.
+    pub host: f64,
 }
 
 /// How often and how long to simulate.

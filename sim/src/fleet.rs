@@ -21,8 +21,31 @@ pub struct PoolSpec {
     pub engine: EngineSpec,
     /// Cost of one iteration of each replica.
     pub step_time: StepTime,
+    /// What requests take before an engine has them.
+    pub host: HostTime,
     /// How calls are spread over the replicas.
     pub balancing: Balancing,
+}
+
+/// Time of a request on the host of a replica before the engine has it: HTTP, tokens of the prompt,
+/// queues between processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostTime {
+    /// Of every request.
+    pub request: Span,
+    /// Besides, for each token of its prompt.
+    pub prompt_token: Span,
+}
+
+impl HostTime {
+    /// Engines have what is sent to them at once.
+    pub const NONE: HostTime = HostTime { request: Span::ZERO, prompt_token: Span::ZERO };
+
+    /// What a request with a prompt of `input` tokens takes.
+    #[must_use]
+    pub fn of(&self, input: u32) -> Span {
+        Span(self.prompt_token.0.saturating_mul(u64::from(input)).saturating_add(self.request.0))
+    }
 }
 
 /// How calls are spread over the replicas of a pool.

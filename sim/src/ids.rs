@@ -145,6 +145,12 @@ impl<T> Arena<T> {
         self.remove(Handle { slot, generation })
     }
 
+    /// The value in a slot, whatever its generation; `None` when the slot is free.
+    #[must_use]
+    pub fn in_slot(&self, slot: u32) -> Option<&T> {
+        self.slots.get(slot as usize)?.1.as_ref()
+    }
+
     /// The value, unless it was removed.
     #[must_use]
     pub fn get(&self, handle: Handle) -> Option<&T> {

@@ -18,6 +18,7 @@ mod signals;
 mod observe;
 mod books;
 mod calls;
+mod hosts;
 mod attempts;
 mod tool_uses;
 mod budgets;
@@ -37,6 +38,7 @@ use crate::scenario::{Scenario, Serving};
 use crate::units::Time;
 use crate::workload::{Expected, Request, Source};
 use calls::InEngine;
+use hosts::OnHost;
 use observe::Observer;
 use state::{Affair, Attempt, Call, Next as Following, Root, Run, Use};
 use std::sync::Arc;
@@ -102,7 +104,9 @@ pub struct Simulation<'a, R: Recorder = Discard> {
     first_replica: Vec<u32>,
     /// Calls sent to each replica and not ended.
     outstanding: Vec<u32>,
-    /// What the engines work on.
+    /// What engines will get from their hosts.
+    on_hosts: Arena<OnHost>,
+    /// What the engines work on, or will.
     calls: Arena<InEngine>,
     /// Tasks that take the general way.
     flow: Flow,
@@ -153,6 +157,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             replicas,
             pool_of,
             first_replica,
+            on_hosts: Arena::default(),
             calls: Arena::default(),
             flow: Flow::default(),
             world: World::new(scenario, seed, replication),
@@ -249,6 +254,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     fn is_drained(&self) -> bool {
         self.follow_ups.is_empty()
             && self.flow.is_empty()
+            && self.on_hosts.is_empty()
             && self.upcoming.iter().all(Option::is_none)
             && self.replicas.iter().all(Replica::is_idle)
     }
@@ -290,6 +296,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             |call: Handle, turn: u32| flow.calls.get(call).is_some_and(|call| call.turn == turn);
         !match timer {
             Timer::FollowUp(_) => true,
+            Timer::Received(on_host) => self.on_hosts.get(on_host).is_some(),
             Timer::AttemptEnds(attempt) => flow.attempts.get(attempt).is_some(),
             Timer::AttemptTimeout(attempt) => {
                 flow.attempts.get(attempt).is_some_and(|a| flow.calls.get(a.call).is_some())
@@ -316,6 +323,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                     self.arrive(request, now);
                 }
             }
+            Timer::Received(on_host) => self.receive(on_host, now),
             Timer::AttemptEnds(attempt) => self.attempt_ends(attempt, now),
             Timer::AttemptTimeout(attempt) => self.attempt_times_out(attempt, now),
             Timer::Retry(call, _) => self.attempt(call, now),

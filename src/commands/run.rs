@@ -6,12 +6,14 @@ use crate::error::Error;
 use crate::output;
 use crate::progress::{Bar, stop_flag};
 use experiments::determinism::check_determinism;
-use experiments::{ExitStatus, Objective, Plan, ReplicateError, RunResult, Sample, StopReason};
+use experiments::{
+    ExitStatus, Objective, Plan, ReplicateError, RunResult, Sample, StopReason, Uncertain,
+};
 use reports::format::{Unit, count, number};
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
-use scenarios::resolved::Replications;
-use sim::ids::Backend;
+use scenarios::resolved::{Replications, TimeSpread};
+use sim::ids::{Backend, PoolId};
 use sim::record::{CallRecord, KeepAll};
 use sim::workload::{Arrivals, SourceSpec};
 use sim::{Scenario, Simulation};
@@ -45,7 +47,7 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
         lockstep(&resolved.scenario, plan.seed, args.quiet)?;
     }
     let began = Instant::now();
-    let result = simulate(&resolved.scenario, &plan, &judged, args.quiet)?;
+    let result = simulate(&resolved, &plan, &judged, args.quiet)?;
     let took = began.elapsed();
     write(args, &resolved, &result)?;
     if !args.quiet && std::io::stderr().is_terminal() {
@@ -75,7 +77,7 @@ fn plan(args: &Run, resolved: &Resolved) -> Plan {
 
 /// Runs the replications; a failed audit of any of them is a bug, not a result.
 fn simulate(
-    scenario: &Scenario,
+    resolved: &Resolved,
     plan: &Plan,
     judged: &[Objective],
     quiet: bool,
@@ -94,7 +96,9 @@ fn simulate(
         Some(outcome)
     };
     let bar = Bar::new(quiet);
-    let result = experiments::run(scenario, plan, judged, &runner, &bar);
+    let uncertain = uncertain(resolved);
+    let scenario = &resolved.scenario;
+    let result = experiments::run_calibrated(scenario, &uncertain, plan, judged, &runner, &bar);
     bar.clear();
     if let Some(finding) = findings.into_inner().unwrap_or_default().first() {
         return Err(Error::Bug(format!("the audit found: {finding}")));
@@ -103,6 +107,24 @@ fn simulate(
         ReplicateError::NothingFinished => Error::Interrupted,
         threads => Error::Usage(threads.to_string()),
     })
+}
+
+/// Pools whose times rest on one calibration, and how far these may be off.
+fn uncertain(resolved: &Resolved) -> Vec<Uncertain> {
+    let mut groups: Vec<(&TimeSpread, Vec<PoolId>)> = Vec::new();
+    for (at, pool) in resolved.calibration.iter().enumerate() {
+        let Some(spread) = &pool.spread else { continue };
+        let pool = PoolId(at as u32);
+        match groups.iter_mut().find(|(other, _)| *other == spread) {
+            Some((_, pools)) => pools.push(pool),
+            None => groups.push((spread, vec![pool])),
+        }
+    }
+    let of = |(spread, pools): (&TimeSpread, Vec<PoolId>)| {
+        let &TimeSpread { iteration, host, .. } = spread;
+        Uncertain { pools, iteration, host }
+    };
+    groups.into_iter().map(of).collect()
 }
 
 /// How fast it was. It is no part of a report, which is a function of the scenario and the seed.
@@ -178,9 +200,9 @@ fn redrawn(scenario: &Scenario, result: &RunResult) -> Option<String> {
 /// Where each input comes from; first how far the step times of each pool can be trusted.
 fn provenance(resolved: &Resolved) -> Vec<ProvenanceRow> {
     let pools = resolved.scenario.pools.iter().zip(&resolved.calibration);
-    let trust = pools.map(|(pool, label)| ProvenanceRow {
+    let trust = pools.map(|(pool, calibration)| ProvenanceRow {
         key: format!("pools.{}.calibration", pool.name),
-        value: label.clone(),
+        value: calibration.label.clone(),
         origin: "catalogue".to_owned(),
     });
     let rows = resolved.provenance.iter().map(|row| ProvenanceRow {

@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use sim::backends::Discipline;
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::metrics::{BucketCounts, Histogram};
 use sim::outcome::{Ending, ModelOutcome};
@@ -176,6 +176,7 @@ pub(crate) fn pool(
         price_per_gpu_hour: Money(Money::PICO_PER_DOLLAR),
         engine,
         step_time,
+        host: HostTime::NONE,
         balancing: Balancing { strategy, signal_age: Span::ZERO, count_own_dispatches: true },
     }
 }

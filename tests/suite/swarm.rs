@@ -15,7 +15,7 @@ use proptest::sample::select;
 use sim::Scenario;
 use sim::dist::{DurationDist, Empirical, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{self, Balancing, PoolSpec};
+use sim::fleet::{self, Balancing, HostTime, PoolSpec};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
 use sim::tasks::TaskSpec;
@@ -96,17 +96,28 @@ fn model(list: &[u32], pools: usize) -> ModelSpec {
 
 pub(crate) fn pool() -> impl Strategy<Value = PoolSpec> {
     let money = prop_oneof![Just(0i128), 1i128..9_999_999_999_999];
-    (1u32..4, 1u32..9, money, engine(), step_time(), balancing()).prop_map(
-        |(replicas, gpus_per_replica, price, engine, step_time, balancing)| PoolSpec {
+    (1u32..4, 1u32..9, money, engine(), step_time(), (host(), balancing())).prop_map(
+        |(replicas, gpus_per_replica, price, engine, step_time, (host, balancing))| PoolSpec {
             name: "pool".into(),
             replicas,
             gpus_per_replica,
             price_per_gpu_hour: Money(price),
             engine,
             step_time,
+            host,
             balancing,
         },
     )
+}
+
+/// Often none, and of prompts too.
+fn host() -> impl Strategy<Value = HostTime> {
+    let request = prop_oneof![Just(0u64), 1u64..200];
+    let prompt_token = prop_oneof![Just(0u64), 1u64..20_000_000];
+    (request, prompt_token).prop_map(|(request, prompt_token)| HostTime {
+        request: Span::from_millis(request),
+        prompt_token: Span(prompt_token),
+    })
 }
 
 fn balancing() -> impl Strategy<Value = Balancing> {

@@ -3,7 +3,7 @@
 use crate::support::{dollars, scenario};
 use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Warning, run};
 use sim::engine::{EngineCounts, EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::PoolId;
 use sim::metrics::{Series, Window};
 use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
@@ -36,6 +36,7 @@ fn pool() -> PoolSpec {
             prefill_schedule_interval: 1,
         },
         step_time: StepTime::constant(Span::from_millis(10)).expect("a positive span"),
+        host: HostTime::NONE,
         balancing: Balancing {
             strategy: Strategy::RoundRobin,
             signal_age: Span::ZERO,

@@ -1,6 +1,7 @@
 //! Tests of the whole path from outcomes to decisions, on queues whose truth is known.
 
 mod accounts;
+mod calibration;
 mod causes;
 mod coverage;
 mod economy;

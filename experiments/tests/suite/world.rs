@@ -8,7 +8,7 @@ use sim::backends::{
 };
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::{Backend, IntentId, ModelId, PlanId, PoolId, RemoteId, TaskId, ToolId};
 use sim::price::{Beyond, PlanSpec};
 use sim::resilience::{Backoff, FailureSet, GuardSpec, Jitter, RetrySpec};
@@ -56,6 +56,7 @@ fn pool() -> PoolSpec {
         price_per_gpu_hour: Money(2_999_999_999_999),
         engine: engine(),
         step_time: StepTime::constant(Span::from_millis(10)).expect("a positive span"),
+        host: HostTime::NONE,
         balancing: Balancing {
             strategy: Strategy::RoundRobin,
             signal_age: Span::ZERO,

@@ -5,7 +5,7 @@ use experiments::{NoProgress, Plan, RunResult, Sample, Verdict, run};
 use reports::{json, markdown, text};
 use sim::dist::{LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
 use sim::tasks::TaskSpec;
@@ -68,6 +68,7 @@ fn scenario(per_second: f64) -> Scenario {
             price_per_gpu_hour: Money(3 * Money::PICO_PER_DOLLAR),
             engine: engine(),
             step_time: StepTime::constant(Span::from_millis(20)).expect("20 ms is allowed"),
+            host: HostTime::NONE,
             balancing: Balancing {
                 strategy: Strategy::RoundRobin,
                 signal_age: Span::ZERO,

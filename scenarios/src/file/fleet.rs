@@ -24,6 +24,8 @@ pub(crate) struct PoolFile {
     pub(crate) replicas: Option<At<u32>>,
     pub(crate) price: Option<At<Money>>,
     pub(crate) dispatch_overhead: Option<At<Span>>,
+    pub(crate) request_overhead: Option<At<Span>>,
+    pub(crate) calibration_file: Option<At<String>>,
     pub(crate) args: EngineArgs,
     pub(crate) step_time: Option<StepTimeFile>,
     pub(crate) site: Site,
@@ -102,7 +104,17 @@ pub(super) fn pool(r: &mut Reader<'_>) -> PoolFile {
         dispatch_overhead: r.may(
             "dispatch_overhead",
             Duration { max: Span::from_secs(1), ..DURATION },
-            "Time of an iteration in which the GPU waits for the host, in place of a prior.",
+            "Time of an iteration in which the GPU waits for the host, in place of the calibrated.",
+        ),
+        request_overhead: r.may(
+            "request_overhead",
+            Duration { max: Span::from_secs(60), ..DURATION },
+            "Time of a request on the host before the engine has it, in place of the calibrated.",
+        ),
+        calibration_file: r.may(
+            "calibration_file",
+            NAME,
+            "Calibration file in the scenario's folder, in place of the shipped coefficients.",
         ),
         args: r.table("engine_args", "Engine arguments.", engine_args).unwrap_or_default(),
         step_time: r.table(

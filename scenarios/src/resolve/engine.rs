@@ -10,10 +10,10 @@ use super::Resolver;
 use super::engine_args::{overrides, vllm_name};
 use crate::file::{PoolFile, StepTimeFile};
 use crate::problem::{At, Problem, ProblemKind, Site, did_you_mean};
-use crate::quantity::show_span;
-use crate::resolved::Origin;
+use crate::resolved::{Origin, PoolCalibration};
 use calibrate::{CatalogError, EngineDefaults, Precision};
 use sim::engine::{EngineSpec, StepTime};
+use sim::fleet::HostTime;
 use sim::units::{Blocks, Bytes, Span, Tokens};
 
 /// GPU whose preset fills in the settings of a pool with written step times.
@@ -27,11 +27,12 @@ const MOST_BLOCKS_OF_REPLICA: u32 = (1 << 24) - 1;
 /// Blocks of all replicas of a pool with prefix caching; each takes up to 32 bytes.
 const MOST_BLOCKS_OF_POOL: u64 = 1 << 28;
 
-/// An engine and how far its step times can be trusted.
+/// An engine and how far its times can be trusted.
 pub(super) struct Engine {
     pub(super) spec: EngineSpec,
     pub(super) step_time: StepTime,
-    pub(super) label: String,
+    pub(super) host: HostTime,
+    pub(super) calibration: PoolCalibration,
 }
 
 impl Resolver<'_> {
@@ -101,8 +102,9 @@ impl Resolver<'_> {
         let tensor_parallel = file.tensor_parallel.as_ref()?.value;
         self.one_size_of_cache(file);
         self.no_overhead_beside_written_times(file);
+        let fitted = self.fitted(file)?;
         let calibrated =
-            calibrate::calibration(gpu, model, weights, tensor_parallel, &defaults, kv);
+            calibrate::calibration(gpu, model, weights, tensor_parallel, &defaults, kv, &fitted);
         let calibrated = match calibrated {
             Ok(calibrated) => calibrated,
             Err(error) => {
@@ -117,22 +119,22 @@ impl Resolver<'_> {
             self.note(key("engine_args.kv_cache_dtype"), "auto".to_owned(), origin);
         }
         self.note_capacity(name, file, &calibrated);
-        let source = format!("{}, {}", calibrated.source, calibrated.as_of);
-        self.note(key("step_time"), calibrated.label.clone(), Origin::Catalogue(source));
-        let (step_time, mut label) = match (step_time, &file.step_time) {
+        let (step_time, host, mut calibration) = match (step_time, &file.step_time) {
             (Some(written), Some(times)) => {
                 self.bearable(times, &calibrated.spec)?;
-                (written?, "written in the scenario".to_owned())
+                (written?, self.host(file, None), PoolCalibration::written())
             }
             _ => {
-                self.note_priors(name, &calibrated);
-                (calibrated.step_time, calibrated.label)
+                self.note_calibration(file, &calibrated);
+                let calibration = PoolCalibration::of(&calibrated);
+                let host = self.host(file, Some(&calibrated));
+                (calibrated.step_time, host, calibration)
             }
         };
         if calibrated.capacity.estimated {
-            label = format!("{label}; {}", calibrate::ESTIMATED);
+            calibration.label = format!("{}; {}", calibration.label, calibrate::ESTIMATED);
         }
-        Some(Engine { spec: calibrated.spec, step_time, label })
+        Some(Engine { spec: calibrated.spec, step_time, host, calibration })
     }
 
     /// Where the number of KV blocks comes from, unless it is written.
@@ -161,21 +163,6 @@ impl Resolver<'_> {
         self.note(key, calibrated.kv_blocks.0.to_string(), Origin::Derived(how));
     }
 
-    /// What the iteration time rests on that nobody measured.
-    fn note_priors(&self, name: &At<String>, calibrated: &calibrate::Calibration) {
-        let overhead = &calibrated.engine.dispatch_overhead;
-        if overhead.origin != calibrate::Origin::User {
-            let key = format!("{}.dispatch_overhead", name.site.key);
-            let origin = Origin::Catalogue(overhead.origin.to_string());
-            self.note(key, show_span(overhead.value), origin);
-        }
-        if calibrated.label == calibrate::calibration::UNCALIBRATED {
-            let key = format!("{}.step_time.priors", name.site.key);
-            let origin = Origin::Catalogue("assumptions of the roofline".to_owned());
-            self.note(key, calibrate::roofline::Efficiency::PRIOR.words(), origin);
-        }
-    }
-
     /// Refuses what the engine would take and then ignore: of the three ways to size the KV cache
     /// one is in force.
     fn one_size_of_cache(&self, file: &PoolFile) {
@@ -191,8 +178,12 @@ impl Resolver<'_> {
         }
     }
 
-    /// Written step times have the overhead in `fixed`.
+    /// Written step times have the overhead in `fixed`, and rest on no calibration.
     fn no_overhead_beside_written_times(&self, file: &PoolFile) {
+        if let (Some(named), Some(_)) = (&file.calibration_file, &file.step_time) {
+            let message = "the key has no effect beside `step_time`";
+            self.refuse(ProblemKind::Conflict, &named.site, message);
+        }
         if let (Some(overhead), Some(_)) = (&file.dispatch_overhead, &file.step_time) {
             let message = "the key has no effect beside `step_time`: add it to `step_time.fixed`";
             self.refuse(ProblemKind::Conflict, &overhead.site, message);
@@ -235,7 +226,8 @@ impl Resolver<'_> {
         let longest = settings.max_model_len.as_ref().map_or(WRITTEN_LENGTH, |k| k.value.0);
         let spec = settings.spec(Blocks(blocks?.value), Tokens(longest));
         self.bearable(times, &spec)?;
-        Some(Engine { spec, step_time: step_time?, label: "written in the scenario".to_owned() })
+        let (host, calibration) = (self.host(file, None), PoolCalibration::written());
+        Some(Engine { spec, step_time: step_time?, host, calibration })
     }
 
     /// A row of the catalogue.

@@ -8,7 +8,7 @@
 use super::{Resolver, engine::Engine};
 use crate::file::PoolFile;
 use crate::problem::{At, Problem, ProblemKind};
-use crate::resolved::Origin;
+use crate::resolved::{Origin, PoolCalibration};
 use sim::fleet::{Balancing, PoolSpec, Strategy};
 use sim::units::{Money, Span};
 
@@ -18,7 +18,7 @@ const MAX_IMBALANCE: u32 = 8;
 /// A resolved pool and how far its step times can be trusted.
 pub(super) struct Pool {
     pub(super) spec: PoolSpec,
-    pub(super) label: String,
+    pub(super) calibration: PoolCalibration,
 }
 
 impl Resolver<'_> {
@@ -47,7 +47,7 @@ impl Resolver<'_> {
         let engine = self.engine(name, file);
         let price = self.price(file);
         let balancing = self.balancing(name);
-        let Engine { spec: engine, step_time, label } = engine?;
+        let Engine { spec: engine, step_time, host, calibration } = engine?;
         if u64::from(engine.max_model_len.0) > engine.kv_token_capacity() {
             let site = file.args.max_model_len.as_ref().map_or(&file.site, |max| &max.site);
             let capacity = engine.kv_token_capacity();
@@ -67,9 +67,10 @@ impl Resolver<'_> {
             price_per_gpu_hour: price?,
             engine,
             step_time,
+            host,
             balancing: balancing?,
         };
-        Some(Pool { spec, label })
+        Some(Pool { spec, calibration })
     }
 
     fn price(&self, file: &PoolFile) -> Option<Money> {

@@ -10,7 +10,7 @@ fn every_shipped_scenario_resolves_with_its_question() {
         assert!(shipped.question().ends_with('?'), "{}", shipped.name);
         assert_eq!(resolved.question.as_deref(), Some(shipped.question()), "{}", shipped.name);
         assert_eq!(resolved.name, shipped.name);
-        assert!(resolved.calibration.iter().all(|label| !label.is_empty()));
+        assert!(resolved.calibration.iter().all(|pool| !pool.label.is_empty()));
         // Not every hosted model of the catalogue was measured, and a scenario may not hide that.
         let borrowed = |message: &str| message.starts_with("the catalogue has no measurement of ");
         let others = resolved.warnings.iter().find(|warning| !borrowed(&warning.message));
@@ -104,8 +104,9 @@ fn what_nobody_measured_is_flagged() {
         let line = resolved.provenance.iter().find(|line| line.key == key)?;
         Some(format!("{} ({})", line.value, line.origin))
     };
-    let estimated =
-        |resolved: &scenarios::Resolved| resolved.calibration[0].contains("KV capacity estimated");
+    let estimated = |resolved: &scenarios::Resolved| {
+        resolved.calibration[0].label.contains("KV capacity estimated")
+    };
     let plain = load(&[]);
     assert!(estimated(&plain));
     let overhead = row(&plain, "dispatch_overhead").expect("a prior");

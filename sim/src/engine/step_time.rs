@@ -20,7 +20,7 @@
 //!
 //! Deliberately absent: names of GPUs and models; `calibrate` turns those into surfaces.
 
-use super::surface::{LONGEST, Lines, STEEPEST, Surface, TABULATED};
+use super::surface::{LONGEST, Lines, STEEPEST, Surface, TABULATED, scaled};
 use crate::units::Span;
 use std::sync::Arc;
 
@@ -196,6 +196,23 @@ impl StepTime {
         Ok(StepTime { fixed, ungraphed, sequence, kv_token, ..self })
     }
 
+    /// The same with every part of it `factor` times as long, each to the nearest picosecond.
+    ///
+    /// # Errors
+    /// [`StepTimeError`] when an iteration would then take no time, or longer than it may.
+    pub fn times(&self, factor: f64) -> Result<StepTime, StepTimeError> {
+        let scaled = |ps: u64| scaled(ps, factor);
+        let surfaces = Surfaces {
+            decode: self.decode.surface().times(factor)?,
+            reading: self.reading.surface().times(factor)?,
+            prefill: self.prefill.times(factor)?,
+        };
+        let (fixed, ungraphed) = (scaled(self.fixed), scaled(self.ungraphed));
+        let kernels = StepTime::measured(fixed, ungraphed, surfaces, self.graph_sizes.clone())?;
+        let (sequence, kv_token) = (scaled(self.sequence), scaled(self.kv_token));
+        kernels.plus(Overheads { sequence, kv_token, ..Overheads::default() })
+    }
+
     /// Every iteration takes `span`, whatever it holds: for theory tests and golden cases.
     ///
     /// # Errors
@@ -328,6 +345,22 @@ mod tests {
     fn with_host() -> StepTime {
         let more = Overheads { iteration: 20, sequence: 13, kv_token: 3, ungraphed: 7 };
         measured().plus(more).expect("valid")
+    }
+
+    #[test]
+    fn a_scaled_step_time_scales_every_iteration() {
+        let work = Work { decodes: 3, kv_tokens: 2_900, prefill_tokens: 0, prefill_pairs: 0 };
+        let mixed = Work { prefill_tokens: 700, prefill_pairs: 300_000, ..work };
+        for step_time in [sample(), with_host()] {
+            assert_eq!(step_time.times(1.0), Ok(step_time.clone()));
+            for (factor, work) in [(0.5, work), (3.25, work), (0.5, mixed), (3.25, mixed)] {
+                let own = step_time.iteration(work).0 as f64 * factor;
+                let scaled = step_time.times(factor).expect("valid").iteration(work).0 as f64;
+                // Slopes are whole picoseconds, and there are two of them for each KV token.
+                assert!((scaled - own).abs() <= 2.0 * 2_900.0, "{work:?}: {scaled}, {own}");
+            }
+        }
+        assert_eq!(sample().times(0.0), Err(StepTimeError::Instant));
     }
 
     #[test]

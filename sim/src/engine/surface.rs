@@ -90,6 +90,17 @@ impl Surface {
         Surface { xs, ys: vec![0], values, beyond: (rise, run), reached: Vec::new() }.checked()
     }
 
+    /// The same with all times `factor` times as long, each to the nearest picosecond.
+    ///
+    /// # Errors
+    /// As [`Surface::new`].
+    pub(super) fn times(&self, factor: f64) -> Result<Surface, StepTimeError> {
+        let values = self.values.iter().map(|&value| scaled(value, factor)).collect();
+        let beyond = (scaled(self.beyond.0, factor), self.beyond.1);
+        Surface { xs: self.xs.clone(), ys: self.ys.clone(), values, beyond, reached: Vec::new() }
+            .checked()
+    }
+
     fn checked(mut self) -> Result<Surface, StepTimeError> {
         let width = self.ys.len();
         let rising = self.xs.windows(2).all(|w| w[0] < w[1])
@@ -195,6 +206,10 @@ impl Lines {
         Lines { surface, table }
     }
 
+    pub(super) fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
     /// The straight piece of row `x` at `y`.
     pub(super) fn at(&self, x: u32, y: u64) -> Line {
         let ys = &self.surface.ys;
@@ -209,6 +224,12 @@ impl Lines {
             ahead: ys.get(j + 1).map_or(u64::MAX, |&next| next - y),
         }
     }
+}
+
+/// `factor` times so many picoseconds, to the nearest one.
+pub(super) fn scaled(ps: u64, factor: f64) -> u64 {
+    // The cast holds at the ends.
+    libm::round(ps as f64 * factor) as u64
 }
 
 /// `rise · ahead / run`, rounded down.

@@ -144,9 +144,9 @@ impl<R: Recorder> Simulation<'_, R> {
         let wanted = super::calls::Wanted::of_call(call);
         let own = self.flow.attempts.insert(attempt);
         let slot = self.calls.insert(super::calls::InEngine::Attempt(own)).slot;
-        let seq = self.enter(replica, &wanted, segments, slot, now);
+        let place = self.enter(replica, &wanted, segments, slot, now);
         if let Some(attempt) = self.flow.attempts.get_mut(own) {
-            attempt.place = Place::Engine(replica, seq, slot);
+            attempt.place = place;
         }
         Ok(own)
     }
@@ -262,6 +262,7 @@ impl<R: Recorder> Simulation<'_, R> {
                     scheduled: course.began,
                     first_token: course.first_token,
                     ended: now,
+                    on_host: Span::ZERO,
                     cold: course.cold,
                     stalled: (Span::ZERO, Span::ZERO),
                     outputs: course.output,
@@ -308,6 +309,7 @@ impl<R: Recorder> Simulation<'_, R> {
             scheduled: end.scheduled,
             first_token: end.first_token,
             ended: end.ended,
+            on_host: self.time_on_host(replica, attempt.input),
             cold: Span::ZERO,
             stalled: end.stalled,
             outputs: end.outputs,
@@ -353,6 +355,10 @@ impl<R: Recorder> Simulation<'_, R> {
         let Some(attempt) = self.flow.attempts.get(own) else { return };
         match attempt.place {
             Place::Nowhere => {
+                self.flow.attempts.remove(own);
+            }
+            Place::Host(on_host) => {
+                self.take_off_host(on_host);
                 self.flow.attempts.remove(own);
             }
             Place::Engine(replica, seq, slot) => self.cancel_in_engine(replica, seq, slot, now),
@@ -411,6 +417,7 @@ impl<R: Recorder> Simulation<'_, R> {
     ) {
         let Some(call) = self.over(own, attempt, Ok(()), now) else { return };
         call.path.spend(Driver::Retries, attempt.sent);
+        call.path.spend(Driver::Host, attempt.sent.after(delivered.on_host));
         call.path.wake(
             delivered.scheduled,
             delivered.cold.min(delivered.first_token - delivered.scheduled),

@@ -99,7 +99,7 @@ impl<R: Recorder> Simulation<'_, R> {
         self.outstanding[replica.index()] -= 1;
         self.audit.compute(attempt.input, end);
         let account = attempt.account;
-        let time = now - attempt.sent;
+        let received = attempt.sent.after(self.time_on_host(replica, attempt.input));
         if account.measured && !useful {
             let model = &mut self.outcome.models[attempt.model.index()];
             model.wasted_input_tokens +=
@@ -107,8 +107,9 @@ impl<R: Recorder> Simulation<'_, R> {
             model.wasted_output_tokens += u64::from(end.outputs);
         }
         if self.is_billed(now) {
-            self.outcome.tasks[account.task.index()].engine_time += u128::from(time.0);
-            self.outcome.tenant(account.tenant).engine_time += u128::from(time.0);
+            let time = u128::from((now - received).0);
+            self.outcome.tasks[account.task.index()].engine_time += time;
+            self.outcome.tenant(account.tenant).engine_time += time;
             self.book_work(replica, (attempt.input, attempt.context), end, useful);
         }
     }
@@ -222,7 +223,7 @@ impl<R: Recorder> Simulation<'_, R> {
             model.output_tokens += u64::from(delivered.outputs);
             model.ttft.record(delivered.first_token - born);
             model.e2e.record(delivered.ended - born);
-            model.queue.record(delivered.scheduled - attempt.sent);
+            model.queue.record(delivered.scheduled - attempt.sent.after(delivered.on_host));
             model.prefill.record(delivered.first_token - delivered.scheduled);
             let decode = delivered.ended - delivered.first_token;
             model.decode.record(decode);

@@ -1,6 +1,7 @@
 //! A call from arrival to end: routing, rejection, overflow, and what is counted.
 
 use super::Simulation;
+use super::state::Place;
 use super::timers::Timer;
 use crate::dice::mix;
 use crate::engine::{EndReason, Ended, Submission};
@@ -212,7 +213,7 @@ impl<R: Recorder> Simulation<'_, R> {
         self.calls.insert(InEngine::Direct(call)).slot
     }
 
-    /// Puts a call into an engine under the number `slot`.
+    /// Sends a call to a replica under the number `slot`; where it is then.
     pub(super) fn enter(
         &mut self,
         replica: ReplicaId,
@@ -220,9 +221,9 @@ impl<R: Recorder> Simulation<'_, R> {
         segments: Segments,
         slot: u32,
         now: Time,
-    ) -> SeqId {
-        let pool = self.pool_of[replica.index()];
-        let longest = self.scenario.pools[pool.index()].engine.max_model_len.0;
+    ) -> Place {
+        let pool = &self.scenario.pools[self.pool_of[replica.index()].index()];
+        let longest = pool.engine.max_model_len.0;
         let outputs = wanted.fitting_outputs(longest);
         let submission = Submission {
             call: slot,
@@ -238,6 +239,19 @@ impl<R: Recorder> Simulation<'_, R> {
             output_segment: wanted.output_segment,
         };
         self.outstanding[replica.index()] += 1;
+        match pool.host.of(wanted.input) {
+            Span::ZERO => Place::Engine(replica, self.submit(replica, submission, now), slot),
+            on_host => Place::Host(self.stay(replica, submission, now.after(on_host))),
+        }
+    }
+
+    /// Puts a request into an engine.
+    pub(super) fn submit(
+        &mut self,
+        replica: ReplicaId,
+        submission: Submission,
+        now: Time,
+    ) -> SeqId {
         let engine = &mut self.replicas[replica.index()];
         let idle = engine.boundary() == Time::NEVER;
         let seq = engine.submit(now, submission);
@@ -286,6 +300,8 @@ impl<R: Recorder> Simulation<'_, R> {
         self.outstanding[replica.index()] -= 1;
         self.audit.compute(call.input, end);
         let latency = now - call.born;
+        let on_host = self.time_on_host(replica, call.input);
+        let in_engine = u128::from((latency - on_host).0);
         self.observer.finished(latency, end.preemptions);
         self.audit.leave(now, call.born);
         self.log(LOG_ENDED, now, call.number ^ (end.first_token.0 << 1));
@@ -293,13 +309,13 @@ impl<R: Recorder> Simulation<'_, R> {
         if self.is_measured(now) && now.0 <= self.scenario.horizon.0 {
             let task = &mut self.outcome.tasks[call.task.index()];
             task.completed += 1;
-            task.engine_time += u128::from(latency.0);
+            task.engine_time += in_engine;
             // Such tasks have no tenants of their own.
-            self.outcome.tenant(0).engine_time += u128::from(latency.0);
+            self.outcome.tenant(0).engine_time += in_engine;
             self.book_work(replica, (call.input, call.context), end, true);
         }
         if self.is_measured(call.born) {
-            self.count(call, end, latency);
+            self.count(call, end, latency, on_host);
         }
         let pool = self.pool_of[replica.index()];
         self.recorder.call(&CallRecord {
@@ -321,11 +337,11 @@ impl<R: Recorder> Simulation<'_, R> {
         self.follow_up(call.source, call.origin, Some(end.outputs), now);
     }
 
-    fn count(&mut self, call: &Call, end: &Ended, latency: Span) {
+    fn count(&mut self, call: &Call, end: &Ended, latency: Span, on_host: Span) {
         let task = &mut self.outcome.tasks[call.task.index()];
         task.succeeded += 1;
         task.endings.count(Ending::Success);
-        task.drivers.record(latency, &parts(call.born, end));
+        task.drivers.record(latency, &parts(call.born, on_host, end));
         let slo = self.scenario.tasks[call.task.index()].latency_slo;
         task.within_slo += u64::from(slo.is_none_or(|slo| latency <= slo));
         // That of the model is the same, and is added when the run closes.
@@ -336,7 +352,7 @@ impl<R: Recorder> Simulation<'_, R> {
         model.input_tokens += u64::from(call.input);
         model.output_tokens += u64::from(end.outputs);
         model.ttft.record(end.first_token - call.born);
-        model.queue.record(end.scheduled - call.born);
+        model.queue.record(end.scheduled - call.born.after(on_host));
         model.prefill.record(end.first_token - end.scheduled);
         let decode = end.ended - end.first_token;
         model.decode.record(decode);
@@ -372,11 +388,12 @@ impl<R: Recorder> Simulation<'_, R> {
 }
 
 /// What a plain call waited for: as [`crate::tasks::Path::run`] divides it.
-fn parts(born: Time, end: &Ended) -> [Span; DRIVERS] {
+fn parts(born: Time, on_host: Span, end: &Ended) -> [Span; DRIVERS] {
     let (prefill, decode) = (end.first_token - end.scheduled, end.ended - end.first_token);
     let (before, after) = (end.stalled.0.min(prefill), end.stalled.1.min(decode));
     let mut parts = [Span::ZERO; DRIVERS];
-    parts[Driver::Queueing as usize] = end.scheduled - born;
+    parts[Driver::Host as usize] = on_host;
+    parts[Driver::Queueing as usize] = end.scheduled - born.after(on_host);
     parts[Driver::Prefill as usize] = prefill - before;
     parts[Driver::Decode as usize] = decode - after;
     parts[Driver::Preemption as usize] = before + after;

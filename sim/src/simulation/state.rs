@@ -205,6 +205,8 @@ pub(in crate::simulation) struct Attempt {
 pub(in crate::simulation) enum Place {
     /// Being offered.
     Nowhere,
+    /// On the host of an engine.
+    Host(Handle),
     Engine(ReplicaId, SeqId, u32),
     Queue(Spot),
     Remote(Course),
@@ -240,6 +242,8 @@ pub(in crate::simulation) struct Delivered {
     pub(in crate::simulation) scheduled: Time,
     pub(in crate::simulation) first_token: Time,
     pub(in crate::simulation) ended: Time,
+    /// Part of the time until it was scheduled that it spent on a host.
+    pub(in crate::simulation) on_host: Span,
     /// Part of the time until the first token that was waking up.
     pub(in crate::simulation) cold: Span,
     /// Lost to preemption before and after the first token.

@@ -9,6 +9,7 @@ mod caches;
 mod causes;
 mod checks;
 mod conditions;
+mod hosts;
 mod in_hand;
 mod routes;
 

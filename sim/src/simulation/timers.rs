@@ -8,6 +8,8 @@ use crate::ids::Handle;
 pub(super) enum Timer {
     /// A request that waited for another one arrives.
     FollowUp(Handle),
+    /// An engine gets a request that was on its host.
+    Received(Handle),
     /// An attempt at a remote ends.
     AttemptEnds(Handle),
     /// An attempt has taken as long as it may.

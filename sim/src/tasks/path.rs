@@ -28,10 +28,12 @@ pub enum Driver {
     Review = 6,
     /// Waiting for sleeping capacity to wake up.
     ColdStart = 7,
+    /// On the host of an engine, before the engine has the request.
+    Host = 8,
 }
 
 /// Number of causes.
-pub const DRIVERS: usize = 8;
+pub const DRIVERS: usize = 9;
 
 /// All causes, in the order of their numbers.
 pub const ALL_DRIVERS: [Driver; DRIVERS] = [
@@ -43,6 +45,7 @@ pub const ALL_DRIVERS: [Driver; DRIVERS] = [
     Driver::Tools,
     Driver::Review,
     Driver::ColdStart,
+    Driver::Host,
 ];
 
 /// Time by cause, from the start of a task until an instant.

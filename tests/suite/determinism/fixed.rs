@@ -6,7 +6,7 @@
 
 use sim::dist::{DurationDist, LengthDist, LengthLaw, LengthsSpec};
 use sim::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use sim::fleet::{Balancing, PoolSpec, Strategy};
+use sim::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::scenario::ModelSpec;
 use sim::tasks::TaskSpec;
@@ -122,6 +122,7 @@ fn pool() -> PoolSpec {
         },
         step_time: StepTime::new(1_000_000_000, 500_000_000, linear, 40_000, 900_000, vec![8, 64])
             .expect("the knots rise"),
+        host: HostTime::NONE,
         balancing: Balancing {
             strategy: Strategy::PowerOfChoices { choices: 2 },
             signal_age: Span::ZERO,

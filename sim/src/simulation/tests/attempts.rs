@@ -4,7 +4,7 @@
 use super::*;
 use crate::backends::Bucket;
 use crate::engine::{EngineSpec, Scheduling, SchedulingPolicy, StepTime};
-use crate::fleet::{Balancing, PoolSpec, Strategy};
+use crate::fleet::{Balancing, HostTime, PoolSpec, Strategy};
 use crate::ids::PoolId;
 use crate::resilience::{Jitter, RetryBudgetSpec};
 use crate::routing::Fallback;
@@ -26,7 +26,7 @@ fn breaker(probes: u32) -> Option<BreakerSpec> {
     })
 }
 
-fn hedge(max_attempts: u32) -> Option<HedgeSpec> {
+pub(super) fn hedge(max_attempts: u32) -> Option<HedgeSpec> {
     Some(HedgeSpec { delay: MS(30), max_attempts })
 }
 
@@ -100,7 +100,7 @@ fn a_loser_that_still_waits_for_a_place_never_gets_it() {
 }
 
 /// Model 0 at so many engines that do an iteration in 10 ms and have room for this many requests.
-fn at_engines(scenario: &mut Scenario, replicas: u32, max_num_seqs: u32) {
+pub(super) fn at_engines(scenario: &mut Scenario, replicas: u32, max_num_seqs: u32) {
     let engine = EngineSpec {
         scheduling: Scheduling::Vllm,
         kv_blocks: Blocks(100),
@@ -127,6 +127,7 @@ fn at_engines(scenario: &mut Scenario, replicas: u32, max_num_seqs: u32) {
         price_per_gpu_hour: Money::ZERO,
         engine,
         step_time: StepTime::constant(MS(10)).expect("it takes time"),
+        host: HostTime::NONE,
         balancing: Balancing { strategy, signal_age: Span::ZERO, count_own_dispatches: true },
     }];
     scenario.models[0].served_by = vec![Serving { backend: Backend::Pool(PoolId(0)), weight: 1.0 }];
