@@ -163,14 +163,9 @@ impl Served<'_> {
                 roofline::step_time(gpu, model, precisions, sharding, efficiency, graphs)?
             }
         };
-        // Tables and peaks hold what reading BF16 takes; an FP8 cache is read as slowly.
-        let kv = match precisions.1 {
-            Precision::Fp8 => {
-                model.kv_bytes_per_token_per_gpu(precisions.1, sharding.tensor_parallel).0 as f64
-            }
-            _ => 0.0,
-        };
-        kernels.plus(coefficients.overheads(kv / gpu.hbm_bytes_per_s()))
+        // What is fitted is a time for each number that is read, whatever its width.
+        let numbers = model.kv_bytes_per_token_per_gpu(Precision::Fp8, sharding.tensor_parallel);
+        kernels.plus(coefficients.overheads(numbers.0 as f64 / gpu.hbm_bytes_per_s()))
     }
 }
 

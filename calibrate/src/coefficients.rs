@@ -32,8 +32,9 @@ pub struct KernelFactors {
     pub decode: f64,
     /// Time of prompts against the kernel table.
     pub prefill: f64,
-    /// What reading the KV cache in decodes takes besides, as a fraction of the time its bytes take
-    /// at the peak of the memory. FP8 caches are read below their bandwidth.
+    /// What reading the KV cache in decodes takes besides, as a fraction of the time that its numbers
+    /// would take at the peak of the memory if each had one byte. Kernels have work with each
+    /// number, so that an FP8 cache is read further below the bandwidth than one in BF16.
     pub kv_reading: f64,
 }
 
@@ -121,6 +122,16 @@ impl Basis {
             Basis::Table => &OF_TABLES,
             Basis::Dense => &OF_ROOFLINES,
             Basis::Experts => &OF_EXPERTS,
+        }
+    }
+
+    /// What it is, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Basis::Table => "kernel tables",
+            Basis::Dense => "rooflines of dense models",
+            Basis::Experts => "rooflines of models with experts",
         }
     }
 

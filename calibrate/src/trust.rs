@@ -32,8 +32,8 @@ pub struct Trust {
     pub source: String,
     /// When they were fitted, ISO 8601.
     pub as_of: String,
-    /// Versions of the engine that were measured, where none of them is the replica's.
-    pub other_versions: Option<String>,
+    /// What of the replica was not measured, each in a sentence.
+    pub doubts: Vec<String>,
 }
 
 impl Trust {
@@ -55,7 +55,11 @@ impl Trust {
                 label: format!("{UNCALIBRATED}; nothing of this engine was measured"),
                 source: fitted.source.clone(),
                 as_of: fitted.as_of.clone(),
-                other_versions: None,
+                doubts: vec![format!(
+                    "it has no coefficients of {} for {}",
+                    engine.family.name(),
+                    basis.words()
+                )],
             },
         };
         if engine.dispatch_overhead.origin == Origin::User {
@@ -91,6 +95,13 @@ fn measured(
     };
     let known = entry.engine_versions.iter().any(|version| is_of(version, &engine.preset));
     let versions = versions(&entry.engine_versions);
+    let doubts = [
+        (!known).then(|| {
+            let preset = &engine.preset;
+            format!("it was measured with other versions of the engine ({versions}) than {preset}")
+        }),
+        (!on_gpu).then(|| format!("it was measured on {}, not {gpu}", entry.gpus.join(", "))),
+    ];
     let name = format!("{}, {}", entry.engine, basis.name());
     let summary = fitted.summary.iter().find(|summary| summary.name == name);
     let label = match on_gpu {
@@ -125,7 +136,7 @@ fn measured(
         label,
         source: fitted.source.clone(),
         as_of: fitted.as_of.clone(),
-        other_versions: (!known).then_some(versions),
+        doubts: doubts.into_iter().flatten().collect(),
     }
 }
 

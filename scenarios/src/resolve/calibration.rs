@@ -71,12 +71,9 @@ impl Resolver<'_> {
         self.note(key("step_time"), what.to_owned(), origin);
         let origin = Origin::Catalogue(format!("{}, fitted {}", trust.source, trust.as_of));
         self.note(key("step_time.coefficients"), trust.label.clone(), origin);
-        if let (Some(named), Some(versions)) = (&file.calibration_file, &trust.other_versions) {
-            let message = format!(
-                "it was measured with other versions of the engine ({versions}) than {}",
-                calibrated.engine.preset
-            );
-            self.warn(&named.site, message);
+        // Of the shipped coefficients the label says as much.
+        if let Some(named) = &file.calibration_file {
+            trust.doubts.iter().for_each(|doubt| self.warn(&named.site, doubt.clone()));
         }
     }
 
