@@ -6,6 +6,7 @@
 use crate::swarm;
 use proptest::prelude::*;
 use sim::engine::EngineCounts;
+use sim::fleet::PoolSpec;
 use sim::ids::{PoolId, SourceId};
 use sim::metrics::Histogram;
 use sim::outcome::{ModelOutcome, Outcome};
@@ -105,7 +106,7 @@ impl Run<'_> {
             let attempts: u64 = calls.iter().map(tried).sum();
             let pools = self.scenario.models[number].served_by.len() as u64;
             assert_eq!(model.attempts, attempts + refused * pools);
-            check_times(model, &calls);
+            check_times(&self.scenario.pools, model, &calls);
         }
     }
 
@@ -197,13 +198,14 @@ fn check_admissions(counts: &EngineCounts, calls: &[&CallRecord]) {
     assert_eq!(counts.hit_tokens, sum(|c| c.hit_tokens));
 }
 
-fn check_times(model: &ModelOutcome, calls: &[&CallRecord]) {
+fn check_times(pools: &[PoolSpec], model: &ModelOutcome, calls: &[&CallRecord]) {
+    let on_host = |c: &CallRecord| pools[c.pool().expect("a pool").index()].host.of(c.input);
     let each = |span: &dyn Fn(&CallRecord) -> Span| -> Vec<Span> {
         calls.iter().map(|call| span(call)).collect()
     };
     check_histogram(&model.ttft, &each(&|c| c.first_token - c.arrived));
     check_histogram(&model.e2e, &each(&|c| c.ended - c.arrived));
-    check_histogram(&model.queue, &each(&|c| c.scheduled - c.arrived));
+    check_histogram(&model.queue, &each(&|c| c.scheduled - c.arrived.after(on_host(c))));
     check_histogram(&model.prefill, &each(&|c| c.first_token - c.scheduled));
     check_histogram(&model.decode, &each(&|c| c.ended - c.first_token));
     let several = calls.iter().filter(|call| call.output > 1);
@@ -211,7 +213,8 @@ fn check_times(model: &ModelOutcome, calls: &[&CallRecord]) {
     check_histogram(&model.tpot, &several.map(pace).collect::<Vec<_>>());
     let parts = [&model.queue, &model.prefill, &model.decode];
     let sum: u128 = parts.iter().map(|part| part.sum_picoseconds()).sum();
-    assert_eq!(sum, model.e2e.sum_picoseconds(), "queue, prefill and decode are all there is");
+    let hosts: u128 = calls.iter().map(|&call| u128::from(on_host(call).0)).sum();
+    assert_eq!(sum + hosts, model.e2e.sum_picoseconds(), "nothing else is in a call");
 }
 
 /// Count, sum and extremes of a histogram are those of the values.
