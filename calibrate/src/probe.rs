@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A cell sends prompts of one length at one concurrency, follows the streamed answers and writes
-//! down when each piece came. What is written is what was seen; turning it into coefficients is
-//! up to a fit. `docs/calibration/probe.md` says what the numbers mean and what can fool them.
+//! down when each piece came. What is written is what was seen; [`fit`] turns it into coefficients.
+//! `docs/calibration/probe.md` says what the numbers mean and what can fool them.
 //!
 //! Invariants: time, requests and money stay within their limits; every attempt is a row, failed
 //! ones with the reason; nothing that is finished is lost by an interruption; the API key is in no
@@ -18,6 +18,7 @@ mod answer;
 mod client;
 mod design;
 mod endpoint;
+pub mod fit;
 mod lanes;
 mod limits;
 mod prompts;
@@ -159,4 +160,14 @@ pub fn run(
     progress: &(dyn Fn(&Progress<'_>) + Sync),
 ) -> Result<Summary, ProbeError> {
     session::run(probe, folder, resume, stop, progress)
+}
+
+/// Reads what a probe wrote: its record, its cells and its attempts.
+///
+/// # Errors
+/// [`ResumeError`] when the folder holds no probe or a table cannot be read.
+pub fn read_probe(folder: &Path) -> Result<(Record, Vec<CellRow>, Vec<RequestRow>), ResumeError> {
+    let record = Record::read(folder)?;
+    let (cells, requests) = (folder.join("cells.csv"), folder.join("requests.csv"));
+    Ok((record, read_rows(&cells)?, read_rows(&requests)?))
 }
