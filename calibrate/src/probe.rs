@@ -21,6 +21,7 @@ mod endpoint;
 pub mod fit;
 mod lanes;
 mod limits;
+mod metrics;
 mod prompts;
 mod record;
 mod results;
@@ -31,6 +32,7 @@ pub use client::{Api, Dialect, Patience};
 pub use design::{Cell, Design, Levels, LevelsError, Purpose, design};
 pub use endpoint::{Address, AddressError, Key, KeyError};
 pub use limits::{Limit, Limits, Prices, Taken};
+pub use metrics::{MetricsRow, When};
 pub use record::{EngineFacts, Record, ResumeError, SCHEMA, SessionRecord};
 pub use results::{CellRow, CellStatus, FileError, GapRow, RequestRow, read_rows};
 

@@ -206,7 +206,8 @@ impl Record {
     /// The engine as it names itself, with its version.
     #[must_use]
     pub fn engine_name(&self) -> String {
-        let parts = [self.engine.owned_by.as_deref(), self.engine.version.as_deref()];
+        let name = self.engine.owned_by.as_deref().or(self.engine.metrics_of.as_deref());
+        let parts = [name, self.engine.version.as_deref()];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub(super) struct Asked {
     /// Prompt tokens.
     pub(super) prompt: u32,
+    /// Leading ones of those that the prefix cache had.
+    pub(super) cached: u32,
     /// Answer tokens.
     pub(super) output: u32,
     /// Since the cell's first request was sent, of a lane's first; since the lane saw the last token
@@ -31,7 +33,7 @@ pub(super) struct Loop {
     pub(super) purpose: String,
     /// Mean prompt and answer tokens, rounded.
     pub(super) lengths: (u32, u32),
-    /// Leading tokens of every prompt that the prefix cache has before the lanes start.
+    /// Tokens that the prefix cache has before the lanes start: the most that any prompt found.
     pub(super) prefix: u32,
     /// The requests of each lane, in their order.
     pub(super) lanes: Vec<Vec<Asked>>,
@@ -79,14 +81,16 @@ fn usable(cell: &CellRow, rows: &[&RequestRow]) -> Result<Loop, &'static str> {
         // with an answer that nobody reads any more.
         return Err("requests failed");
     }
+    if cell.preemptions.is_some_and(|preemptions| preemptions > 0) {
+        return Err("requests lost their blocks");
+    }
     if rows.len() as u64 != cell.planned {
         return Err("requests.csv has not all of its requests");
     }
-    let prefix = match cell.cached_percent {
-        0 => 0,
-        _ => rows.iter().filter_map(|row| row.cached_tokens).max().unwrap_or(0),
-    };
-    if cell.cached_percent > 0 && rows.iter().any(|row| row.cached_tokens.is_none()) {
+    if cell.cached_percent > 0
+        && cell.prefix_hits.is_none()
+        && rows.iter().any(|row| row.cached_tokens.is_none())
+    {
         return Err("the server does not say what its prefix cache had");
     }
     let (mut ttft, mut tpot) = (Vec::new(), Vec::new());
@@ -104,18 +108,21 @@ fn usable(cell: &CellRow, rows: &[&RequestRow]) -> Result<Loop, &'static str> {
     if ttft.iter().chain(&tpot).any(|&seconds| !(seconds > 0.0 && seconds.is_finite())) {
         return Err("a time is not above zero");
     }
+    let lanes = lanes(cell, rows);
     Ok(Loop {
         cell: cell.cell,
         purpose: cell.purpose.clone(),
         lengths: (cell.isl, cell.osl),
-        prefix,
-        lanes: lanes(cell, rows),
+        prefix: lanes.iter().flatten().map(|asked| asked.cached).max().unwrap_or(0),
+        lanes,
         ttft,
         tpot,
     })
 }
 
 fn lanes(cell: &CellRow, rows: &[&RequestRow]) -> Vec<Vec<Asked>> {
+    // The engine counts the hits of all requests together, and they share the same words.
+    let of_each = cell.prefix_hits.map(|hits| (hits / cell.answered.max(1)) as u32);
     let began = rows.iter().map(|row| row.sent_s).fold(f64::INFINITY, f64::min);
     let mut by_lane: BTreeMap<u32, Vec<&RequestRow>> = BTreeMap::new();
     for row in rows {
@@ -129,7 +136,12 @@ fn lanes(cell: &CellRow, rows: &[&RequestRow]) -> Vec<Vec<Asked>> {
             let pause = Span::from_secs_f64((row.sent_s - free).max(0.0));
             free = row.sent_s + row.last_token_s.unwrap_or(0.0);
             let prompt = row.input_tokens.unwrap_or(cell.isl).max(1);
-            asked.push(Asked { prompt, output: row.output_tokens.unwrap_or(1).max(1), pause });
+            let cached = match cell.cached_percent {
+                0 => 0,
+                _ => row.cached_tokens.or(of_each).unwrap_or(0),
+            };
+            let output = row.output_tokens.unwrap_or(1).max(1);
+            asked.push(Asked { prompt, cached: cached.min(prompt - 1), output, pause });
         }
         asked
     };

@@ -140,8 +140,7 @@ impl Run<'_> {
 
     fn receive(&mut self, lane: usize, now: Time) {
         let asked = self.of.lanes[lane][self.lanes[lane].next];
-        let shared = self.of.prefix.min(asked.prompt - 1);
-        let mut request = submission(lane as u32, asked.prompt, asked.output, shared);
+        let mut request = submission(lane as u32, asked.prompt, asked.output, asked.cached);
         request.arrived = now;
         let own = mix(lane as u64 + 1, self.lanes[lane].next as u64);
         request.output_segment = mix(own, 1);

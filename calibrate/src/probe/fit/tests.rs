@@ -187,6 +187,12 @@ fn cell_row(cell: &Cell, rows: &[RequestRow]) -> CellRow {
         ttft_ms: None,
         tpot_ms: None,
         cached_tokens: None,
+        running: None,
+        waiting: None,
+        kv_usage: None,
+        preemptions: None,
+        prefix_queries: None,
+        prefix_hits: None,
         tokens_per_chunk: Some(1.0),
         begin_s: 0.0,
         wall_s: 1.0,
@@ -312,6 +318,14 @@ fn cells_with_trouble_are_left_out_and_too_few_are_an_error() {
     cells[4].status = CellStatus::Partial;
     let cached = cells.iter().position(|cell| cell.cached_percent > 0).expect("one");
     requests.iter_mut().filter(|r| r.cell as usize == cached).for_each(|r| r.cached_tokens = None);
+    // Here the engine's metrics say it instead.
+    let told = cells.iter().rposition(|cell| cell.cached_percent > 0).expect("another");
+    let hits = |row: &RequestRow| u64::from(row.cached_tokens.unwrap_or(0));
+    let of_told = requests.iter().filter(|row| row.cell as usize == told);
+    cells[told].prefix_hits = Some(of_told.map(hits).sum());
+    requests.iter_mut().filter(|r| r.cell as usize == told).for_each(|r| r.cached_tokens = None);
+    let preempted = cells.iter().rposition(|cell| cell.purpose == "anchor").expect("one");
+    cells[preempted].preemptions = Some(1);
     // A cell that a second session ran again counts by that.
     let again = CellRow { session: 2, ..cells[5].clone() };
     cells.push(again);
@@ -319,10 +333,14 @@ fn cells_with_trouble_are_left_out_and_too_few_are_an_error() {
     let fit = fit_probe(&cells, &requests, &spec).expect("enough is left");
     let reasons: Vec<(u32, &str)> =
         fit.left_out.iter().map(|(cell, why)| (*cell, why.as_str())).collect();
+    assert!(told != cached && preempted != cached);
     assert!(reasons.contains(&(3, "requests failed")) && reasons.contains(&(4, "not complete")));
     let silent = (cached as u32, "the server does not say what its prefix cache had");
     assert!(reasons.contains(&silent), "{reasons:?}");
+    assert!(reasons.contains(&(preempted as u32, "requests lost their blocks")), "{reasons:?}");
     assert!(fit.cells.iter().any(|cell| cell.cell == 5));
+    let told = fit.cells.iter().find(|cell| cell.cell as usize == told).expect("used");
+    assert!(told.errors.0.abs() < 0.01, "{told:?}");
 
     for (few, said) in [
         (levels(&[128, 1_024], &[1], &[1, 4], 0), "answers of two tokens"),
