@@ -104,7 +104,7 @@ pub struct Found {
     pub interval: Option<(f64, f64)>,
 }
 
-/// A cell beside what the coefficients make of it. Times are medians in seconds.
+/// A cell beside what the coefficients make of it. Times are in seconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellFit {
     /// Its number.
@@ -115,11 +115,11 @@ pub struct CellFit {
     pub lengths: (u32, u32),
     /// Lanes.
     pub concurrency: u32,
-    /// Measured and fitted time to the first token.
+    /// Medians of the measured and the fitted times to the first token.
     pub ttft: (f64, f64),
-    /// Measured and fitted time between tokens, where answers have two.
+    /// Medians of the measured and the fitted times between tokens, where answers have two.
     pub tpot: Option<(f64, f64)>,
-    /// Fitted over measured less 1, of both, over the middle half of the requests.
+    /// Fitted over measured less 1, of both, over the half of the requests that agree best.
     pub errors: (f64, Option<f64>),
 }
 
