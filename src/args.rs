@@ -1,6 +1,7 @@
 //! What can be asked for on the command line.
 
 use crate::commands::calibrate::Calibrate;
+use crate::commands::trace::Trace;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -44,6 +45,11 @@ pub(crate) enum Command {
     Calibrate {
         #[command(subcommand)]
         what: Calibrate,
+    },
+    /// Look at recorded workloads, and convert recordings.
+    Trace {
+        #[command(subcommand)]
+        what: Trace,
     },
     /// Print a completion script for a shell.
     Completions {

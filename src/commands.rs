@@ -4,6 +4,7 @@ pub(crate) mod calibrate;
 mod list;
 mod objectives;
 mod run;
+pub(crate) mod trace;
 mod validate;
 
 use crate::args::{Args, Command, Schema, Source};
@@ -35,6 +36,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
             Ok(0)
         }
         Command::Calibrate { what } => calibrate::calibrate(&what),
+        Command::Trace { what } => trace::trace(&what),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "surgeline", &mut script);

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A cell sends prompts of one length at one concurrency, follows the streamed answers and writes
-//! down when each piece came. What is written is what was seen; turning it into coefficients is
-//! up to a fit. `docs/calibration/probe.md` says what the numbers mean and what can fool them.
+//! down when each piece came. What is written is what was seen; [`fit`] turns it into coefficients.
+//! `docs/calibration/probe.md` says what the numbers mean and what can fool them.
 //!
 //! Invariants: time, requests and money stay within their limits; every attempt is a row, failed
 //! ones with the reason; nothing that is finished is lost by an interruption; the API key is in no
@@ -18,8 +18,10 @@ mod answer;
 mod client;
 mod design;
 mod endpoint;
+pub mod fit;
 mod lanes;
 mod limits;
+mod metrics;
 mod prompts;
 mod record;
 mod results;
@@ -30,6 +32,7 @@ pub use client::{Api, Dialect, Patience};
 pub use design::{Cell, Design, Levels, LevelsError, Purpose, design};
 pub use endpoint::{Address, AddressError, Key, KeyError};
 pub use limits::{Limit, Limits, Prices, Taken};
+pub use metrics::{MetricsRow, When};
 pub use record::{EngineFacts, Record, ResumeError, SCHEMA, SessionRecord};
 pub use results::{CellRow, CellStatus, FileError, GapRow, RequestRow, read_rows};
 
@@ -159,4 +162,14 @@ pub fn run(
     progress: &(dyn Fn(&Progress<'_>) + Sync),
 ) -> Result<Summary, ProbeError> {
     session::run(probe, folder, resume, stop, progress)
+}
+
+/// Reads what a probe wrote: its record, its cells and its attempts.
+///
+/// # Errors
+/// [`ResumeError`] when the folder holds no probe or a table cannot be read.
+pub fn read_probe(folder: &Path) -> Result<(Record, Vec<CellRow>, Vec<RequestRow>), ResumeError> {
+    let record = Record::read(folder)?;
+    let (cells, requests) = (folder.join("cells.csv"), folder.join("requests.csv"));
+    Ok((record, read_rows(&cells)?, read_rows(&requests)?))
 }

@@ -1,5 +1,6 @@
 //! `surgeline calibrate`: measure engines and GPUs, fit iteration times, score predictions.
 
+mod fit_probe;
 mod nvml;
 mod probe;
 mod score;
@@ -14,6 +15,8 @@ pub(crate) enum Calibrate {
     Nvml(nvml::Nvml),
     /// Measure an OpenAI-compatible streaming endpoint by a designed experiment.
     Probe(Box<probe::Probe>),
+    /// Fit iteration times to a probe, and print them as a scenario takes them.
+    FitProbe(fit_probe::FitProbe),
     /// Predict measured serving points, and print predicted beside measured.
     Score(score::Score),
     /// Fit coefficients of engines to measured serving points, and write a calibration file.
@@ -26,6 +29,7 @@ pub(super) fn calibrate(what: &Calibrate) -> Result<u8, Error> {
     match what {
         Calibrate::Nvml(args) => nvml::nvml(args),
         Calibrate::Probe(args) => probe::probe(args),
+        Calibrate::FitProbe(args) => fit_probe::fit_probe_command(args),
         Calibrate::Score(args) => score::score(args),
         Calibrate::Fit(args) => score::fit(args),
         Calibrate::Accuracy(args) => score::accuracy(args),

@@ -22,4 +22,5 @@ mod swarm;
 mod tasks;
 mod theory;
 mod tidy;
+mod trace;
 mod unseen;

@@ -4,7 +4,7 @@
 //! `calibrate` look at.
 
 #[path = "../../calibrate/tests/nvml/fake.rs"]
-mod fake;
+pub(crate) mod fake;
 
 use fake::Fake;
 use std::path::Path;

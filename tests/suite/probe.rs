@@ -7,6 +7,8 @@
 mod command;
 mod engine;
 mod faults;
+mod fitted;
+mod gpu;
 mod sessions;
 mod server;
 mod truth;

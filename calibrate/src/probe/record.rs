@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Version of the folder's files.
-pub const SCHEMA: &str = "surgeline.probe/1";
+pub const SCHEMA: &str = "surgeline.probe/2";
 /// Name of the file.
 pub(super) const FILE: &str = "probe.toml";
 /// Characters of an engine's own words that are kept.
@@ -29,6 +29,10 @@ pub struct EngineFacts {
     pub max_model_len: Option<u32>,
     /// `version` in `/version` at the server's root.
     pub version: Option<String>,
+    /// The engine by the names of its metrics: `vllm`, `sglang` or `tensorrt-llm`.
+    pub metrics_of: Option<String>,
+    /// KV capacity in tokens by its metrics, all replicas together.
+    pub kv_capacity: Option<u64>,
 }
 
 impl EngineFacts {

@@ -6,7 +6,8 @@
 //! | `requests.csv` | an attempt |
 //! | `gaps.csv` | a chunk that bears tokens, from an attempt's second one on |
 //! | `cells.csv` | a cell of a session |
-//! | `metrics/*.txt` | a page of the engine's metrics |
+//! | `metrics.csv` | what such a page says |
+//! | `metrics/*.txt` | a page of the engine's metrics, before and after a cell |
 //!
 //! Invariants: a row is flushed before the next request of its lane is sent; an attempt's gaps are
 //! written before its row, so a row in `requests.csv` has all its gaps; what an interrupted write
@@ -16,6 +17,7 @@
 
 use super::client::Attempt;
 use super::design::Cell;
+use super::metrics::MetricsRow;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -138,6 +140,18 @@ pub struct CellRow {
     pub tpot_ms: Option<f64>,
     /// Mean prompt tokens found in the prefix cache, where the server says.
     pub cached_tokens: Option<f64>,
+    /// Requests in the batch, the most that the engine's metrics showed during the cell.
+    pub running: Option<f64>,
+    /// Requests that waited, likewise.
+    pub waiting: Option<f64>,
+    /// Share of the KV cache in use, likewise.
+    pub kv_usage: Option<f64>,
+    /// Requests that lost their blocks during the cell, by the engine's metrics.
+    pub preemptions: Option<u64>,
+    /// Prompt tokens looked up in the prefix cache, likewise, the request that fills it included.
+    pub prefix_queries: Option<u64>,
+    /// Prompt tokens found there, likewise.
+    pub prefix_hits: Option<u64>,
     /// Tokens per chunk: above 1, gaps are those of several tokens.
     pub tokens_per_chunk: Option<f64>,
     /// Seconds since the session began.
@@ -226,6 +240,7 @@ pub(super) struct Files {
     requests: Table,
     gaps: Table,
     cells: Table,
+    metrics: Table,
 }
 
 impl Files {
@@ -237,6 +252,7 @@ impl Files {
             requests: Table::open(folder.join("requests.csv"))?,
             gaps: Table::open(folder.join("gaps.csv"))?,
             cells: Table::open(folder.join("cells.csv"))?,
+            metrics: Table::open(folder.join("metrics.csv"))?,
             folder: folder.to_path_buf(),
         })
     }
@@ -250,6 +266,11 @@ impl Files {
     /// Writes a cell.
     pub(super) fn cell(&mut self, row: &CellRow) -> Result<(), FileError> {
         self.cells.append(std::slice::from_ref(row))
+    }
+
+    /// Writes what a page of metrics says.
+    pub(super) fn metrics_row(&mut self, row: &MetricsRow) -> Result<(), FileError> {
+        self.metrics.append(std::slice::from_ref(row))
     }
 
     /// Writes a page of metrics.

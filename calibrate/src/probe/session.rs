@@ -8,8 +8,10 @@
 
 use super::client::{Client, Dialect};
 use super::design::{Cell, Design, Purpose, design};
+use super::endpoint::Address;
 use super::lanes::{Halt, Lanes, State, Tally};
 use super::limits::{Limit, Taken};
+use super::metrics::{self, CellMetrics, MetricsRow, When};
 use super::prompts::Ratio;
 use super::record::{EngineFacts, FILE, Record, ResumeError, SCHEMA, SessionRecord};
 use super::results::{CellRow, CellStatus, FileError, Files, RequestRow, read_rows};
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Between two looks at the clock and at the stop flag.
 const TICK: Duration = Duration::from_millis(50);
+/// Between two looks at the engine's metrics while a cell runs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Cells that tell how much slower than assumed the endpoint is.
 const RECENT: usize = 3;
 /// Cells without an answer after which the endpoint is given up.
@@ -235,38 +239,51 @@ impl Session<'_> {
                 needs.as_secs_f64(),
                 left.as_secs_f64()
             );
-            return self.row(cell, CellStatus::Skipped, &Tally::default(), (begin, begin), note);
+            let nothing = (&Tally::default(), CellMetrics::default());
+            return self.row(cell, CellStatus::Skipped, nothing, (begin, begin), note);
         }
-        self.scrape(cell, "before");
-        let tally = self.lanes.run(cell);
+        let (tally, metrics) = self.lanes(cell);
         let end = self.lanes.began.elapsed();
         let status = match tally.answers.len() as u64 {
             _ if self.lanes.halted() => CellStatus::Partial,
             0 => CellStatus::Failed,
             _ => CellStatus::Complete,
         };
-        if !self.lanes.halted() {
-            self.scrape(cell, "after");
-        }
-        let note = note(cell, &tally);
-        let row = self.row(cell, status, &tally, (begin, end), note);
+        let note = note(cell, &tally, metrics);
+        let row = self.row(cell, status, (&tally, metrics), (begin, end), note);
         self.learn(cell, &row);
         row
     }
 
-    /// Saves a page of metrics, or why there is none.
-    fn scrape(&self, cell: &Cell, when: &str) {
-        let Some(address) = &self.probe.metrics else { return };
-        let at = now_unix().as_secs_f64();
-        let page = match self.lanes.client.metrics(address) {
-            Ok(page) => page,
-            Err(failure) => format!("# surgeline: no metrics: {failure}\n"),
+    /// Runs the lanes of a cell, with a look at the metrics every second if there are any.
+    fn lanes(&mut self, cell: &Cell) -> (Tally, CellMetrics) {
+        let Some(address) = &self.probe.metrics else {
+            return (self.lanes.run(cell), CellMetrics::default());
         };
-        let name = format!("session-{}-cell-{:03}-{when}.txt", self.lanes.session, cell.number);
-        let text = format!("# surgeline: scraped at {at:.6} s since 1970\n{page}");
-        if let Err(error) = self.lanes.state().files.metrics(&name, &text) {
-            self.lanes.halt(Halt::File(error));
+        let pages = Pages { lanes: self.lanes, address, cell: cell.number };
+        let mut rows: Vec<MetricsRow> = pages.fetch(When::Before).into_iter().collect();
+        let done = AtomicBool::new(false);
+        let (tally, during) = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| pages.watch(&done));
+            let tally = self.lanes.run(cell);
+            done.store(true, Ordering::SeqCst);
+            (tally, looking.join().unwrap_or_default())
+        });
+        rows.extend(during);
+        if !self.lanes.halted() {
+            rows.extend(pages.fetch(When::After));
         }
+        let metrics = CellMetrics::of(&rows);
+        if let (Some(first), None) = (rows.into_iter().next(), &self.record.engine.metrics_of) {
+            self.record.engine.metrics_of = Some(first.engine);
+            // TOML has no larger numbers.
+            let fits = |tokens: &u64| i64::try_from(*tokens).is_ok();
+            self.record.engine.kv_capacity = first.kv_capacity.filter(fits);
+            if let Err(error) = self.record.write(self.folder) {
+                self.lanes.halt(Halt::File(error));
+            }
+        }
+        (tally, metrics)
     }
 
     /// Time a cell will take if the endpoint is as slow as in the last cells.
@@ -315,7 +332,7 @@ impl Session<'_> {
         &self,
         cell: &Cell,
         status: CellStatus,
-        tally: &Tally,
+        (tally, metrics): (&Tally, CellMetrics),
         (begin, end): (Duration, Duration),
         note: String,
     ) -> CellRow {
@@ -341,6 +358,12 @@ impl Session<'_> {
             ttft_ms: mean(answers.iter().map(|answer| Some(millis(answer.ttft)))),
             tpot_ms: mean(answers.iter().map(|answer| answer.tpot.map(millis))),
             cached_tokens: mean(answers.iter().map(|answer| answer.cached.map(f64::from))),
+            running: metrics.running,
+            waiting: metrics.waiting,
+            kv_usage: metrics.kv_usage,
+            preemptions: metrics.preemptions,
+            prefix_queries: metrics.prefix_queries,
+            prefix_hits: metrics.prefix_hits,
             tokens_per_chunk: output.zip(chunks).map(|(tokens, chunks)| tokens / chunks),
             begin_s: begin.as_secs_f64(),
             wall_s: (end - begin).as_secs_f64(),
@@ -370,6 +393,51 @@ impl Session<'_> {
     }
 }
 
+/// Fetches the engine's metrics around and during a cell.
+struct Pages<'a> {
+    lanes: &'a Lanes<'a>,
+    address: &'a Address,
+    cell: u32,
+}
+
+impl Pages<'_> {
+    /// Fetches every so often until the cell is done.
+    fn watch(&self, done: &AtomicBool) -> Vec<MetricsRow> {
+        let (mut rows, mut next) = (Vec::new(), Instant::now() + LOOK_EVERY);
+        while !done.load(Ordering::SeqCst) {
+            if Instant::now() >= next {
+                rows.extend(self.fetch(When::During));
+                next = Instant::now() + LOOK_EVERY;
+            }
+            std::thread::sleep(TICK);
+        }
+        rows
+    }
+
+    /// Fetches a page and writes down what it says; the page itself, or why there is none, is kept
+    /// from before and after the cell.
+    fn fetch(&self, when: When) -> Option<MetricsRow> {
+        let (at, since) = (now_unix().as_secs_f64(), self.lanes.began.elapsed().as_secs_f64());
+        let page = match self.lanes.client.metrics(self.address) {
+            Ok(page) => page,
+            Err(failure) => format!("# surgeline: no metrics: {failure}\n"),
+        };
+        let session = self.lanes.session;
+        let row = metrics::row((session, self.cell), when, since, &page);
+        let name = format!("session-{session}-cell-{:03}-{}.txt", self.cell, when.name());
+        let text = format!("# surgeline: scraped at {at:.6} s since 1970\n{page}");
+        let mut state = self.lanes.state();
+        let mut written = row.as_ref().map_or(Ok(()), |row| state.files.metrics_row(row));
+        if when != When::During {
+            written = written.and(state.files.metrics(&name, &text));
+        }
+        if let Err(error) = written {
+            state.halt.get_or_insert(Halt::File(error));
+        }
+        row
+    }
+}
+
 /// The mean of what is known.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let (mut sum, mut count) = (0.0, 0.0);
@@ -381,7 +449,7 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 }
 
 /// What a reader of the cell's numbers should know.
-fn note(cell: &Cell, tally: &Tally) -> String {
+fn note(cell: &Cell, tally: &Tally, metrics: CellMetrics) -> String {
     let mut notes = Vec::new();
     let answers = &tally.answers;
     if answers.iter().any(|answer| answer.input.is_none()) {
@@ -394,6 +462,9 @@ fn note(cell: &Cell, tally: &Tally) -> String {
     match answers.iter().filter(short).count() {
         0 => {}
         count => notes.push(format!("{count} answers shorter than asked for")),
+    }
+    if let Some(preemptions) = metrics.preemptions.filter(|&preemptions| preemptions > 0) {
+        notes.push(format!("{preemptions} requests lost their blocks"));
     }
     if !tally.last_error.is_empty() {
         notes.push(format!("last error: {}", tally.last_error));

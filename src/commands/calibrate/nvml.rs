@@ -66,7 +66,7 @@ enum File {
     Parquet,
 }
 
-fn gpu(text: &str) -> Result<GpuChoice, String> {
+pub(super) fn gpu(text: &str) -> Result<GpuChoice, String> {
     match text.parse() {
         Ok(index) => Ok(GpuChoice::Index(index)),
         Err(_) if text.starts_with("GPU-") || text.starts_with("MIG-") => {
@@ -76,7 +76,7 @@ fn gpu(text: &str) -> Result<GpuChoice, String> {
     }
 }
 
-fn time(text: &str) -> Result<Span, String> {
+pub(super) fn time(text: &str) -> Result<Span, String> {
     match quantity::span(text) {
         Ok(span) if span > Span::ZERO => Ok(span),
         Ok(_) => Err("a time above zero was expected".to_owned()),
@@ -112,10 +112,7 @@ pub(super) fn nvml(args: &Nvml) -> Result<u8, Error> {
     };
     // Before the first sample, so that Ctrl-C never loses one.
     let stop = stop_flag();
-    let sampler = Sampler::start(&options).map_err(|error| match error {
-        OpenError::Library { .. } => Error::Usage(format!("{error} with --lib PATH")),
-        error => Error::Usage(error.to_string()),
-    })?;
+    let sampler = start(&options)?;
     let profile = watch(sampler, stop, args);
     if let (true, Ended::Lost(why)) = (profile.samples.is_empty(), &profile.ended) {
         return Err(Error::Usage(format!("the GPU was lost before the first sample: {why}")));
@@ -147,6 +144,14 @@ pub(super) fn nvml(args: &Nvml) -> Result<u8, Error> {
         Ended::Stopped => Ok(130),
         Ended::Complete => Ok(0),
     }
+}
+
+/// Starts a sampling; what cannot work says what to do about it.
+pub(super) fn start(options: &Options) -> Result<Sampler, Error> {
+    Sampler::start(options).map_err(|error| match error {
+        OpenError::Library { .. } => Error::Usage(format!("{error} with --lib PATH")),
+        error => Error::Usage(error.to_string()),
+    })
 }
 
 /// Shows what the GPU does until the sampling ends by itself or by Ctrl-C.

@@ -1,14 +1,19 @@
 //! `surgeline calibrate probe`: measure an endpoint from outside.
 
+mod beside;
+
+use super::nvml;
 use crate::error::Error;
 use crate::output;
 use crate::progress::{CellBar, stop_flag};
+use beside::Beside;
+use calibrate::nvml::GpuChoice;
 use calibrate::probe::{
     Address, Api, CellRow, Ended, Key, Levels, Limits, Patience, Prices, Summary, design, run,
 };
 use clap::{Args, ValueEnum};
 use scenarios::quantity;
-use sim::units::{Money, Tokens};
+use sim::units::{Money, Span, Tokens};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +37,16 @@ pub(crate) struct Probe {
     /// The engine's Prometheus page, saved before and after each cell.
     #[arg(long, value_name = "URL", value_parser = address)]
     metrics: Option<Address>,
+    /// Sample this GPU of this machine through NVML meanwhile, into gpu.csv: its index in the order
+    /// of `nvidia-smi`, or its UUID.
+    #[arg(long, value_parser = nvml::gpu)]
+    gpu: Option<GpuChoice>,
+    /// Time between two samples of the GPU.
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = nvml::time, requires = "gpu")]
+    gpu_every: Span,
+    /// NVIDIA's library, instead of the libnvidia-ml.so.1 that the system finds.
+    #[arg(long, value_name = "PATH", requires = "gpu")]
+    lib: Option<PathBuf>,
     /// New folder for the results; with --resume, the one to go on in.
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
@@ -156,15 +171,18 @@ pub(super) fn probe(args: &Probe) -> Result<u8, Error> {
         retries: args.retries,
         seed: args.seed,
     };
+    let stop = stop_flag();
+    let beside = Beside::start(args.gpu.as_ref(), args.gpu_every, args.lib.as_deref())?;
     let bar = CellBar::new(args.quiet);
-    let summary = run(&probe, folder, args.resume, stop_flag(), &|progress| {
+    let summary = run(&probe, folder, args.resume, stop, &|progress| {
         let cell = progress.cell;
         let shape = format!("{} + {} tokens × {}", cell.input, cell.output, cell.concurrency);
         bar.at(progress.done, progress.cells, format!("{}: {shape}", cell.purpose.name()));
     });
     bar.clear();
     let summary = summary.map_err(|error| Error::Usage(error.to_string()))?;
-    output::print(&told(&summary, folder, &limits))?;
+    let gpu = beside.finish(folder)?;
+    output::print(&(told(&summary, folder, &limits) + &gpu))?;
     conclude(&summary, folder, args.quiet)
 }
 
@@ -241,10 +259,34 @@ fn told(summary: &Summary, folder: &Path, limits: &Limits) -> String {
         let _ = write!(text, ", {}", dollars(summary.taken.spend));
     }
     let _ = writeln!(text, " in all sessions\nresults in {}", folder.display());
+    text += &metrics(&summary.rows);
     for dropped in &summary.dropped {
         let _ = writeln!(text, "left out: {dropped}");
     }
     text
+}
+
+/// What the engine's metrics showed, on one line; nothing where they said nothing.
+fn metrics(rows: &[CellRow]) -> String {
+    let most = |of: fn(&CellRow) -> Option<f64>| rows.iter().filter_map(of).reduce(f64::max);
+    let sum = |of: fn(&CellRow) -> Option<u64>| {
+        let known: Vec<u64> = rows.iter().filter_map(of).collect();
+        (!known.is_empty()).then(|| known.iter().fold(0_u64, |sum, one| sum.saturating_add(*one)))
+    };
+    let cached = sum(|row| row.prefix_hits.filter(|_| row.cached_percent > 0));
+    let looked_up = sum(|row| row.prefix_queries.filter(|_| row.cached_percent > 0));
+    let hits = cached.zip(looked_up).filter(|(_, queries)| *queries > 0);
+    let parts = [
+        most(|row| row.running).map(|most| format!("{most} requests running at most")),
+        most(|row| row.waiting).map(|most| format!("{most} waiting")),
+        most(|row| row.kv_usage).map(|most| format!("KV cache {:.0} % full", most * 1e2)),
+        sum(|row| row.preemptions).map(|count| format!("{count} preemptions")),
+        hits.map(|(hits, queries)| {
+            format!("prefix hits {:.0} % in cached cells", hits as f64 / queries as f64 * 1e2)
+        }),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!("metrics: {}\n", parts.join(", ")) }
 }
 
 fn line(row: &CellRow) -> String {

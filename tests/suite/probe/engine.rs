@@ -14,6 +14,7 @@ use sim::engine::{EndReason, EngineSpec, SchedulingPolicy, StepTime, Submission}
 use sim::units::{Blocks, Time, Tokens};
 use sim::workload::Segment;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -36,12 +37,25 @@ pub(crate) struct Truth {
     pub(crate) hit_tokens: u32,
 }
 
+/// What the engine's page of metrics says.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) running: AtomicUsize,
+    /// Prompt tokens looked up in the prefix cache, and found there, of requests that ended.
+    pub(super) looked_up: AtomicU64,
+    pub(super) found: AtomicU64,
+    /// How late the engine's thread noticed the end of each iteration.
+    late: Mutex<Vec<Duration>>,
+}
+
 /// A request for the engine.
 pub(super) struct Ask {
     pub(super) segments: Vec<Segment>,
     pub(super) outputs: u32,
     /// Gets the number of each token.
     pub(super) tokens: Sender<u32>,
+    /// Gets the prompt tokens that the prefix cache had, once the answer is complete.
+    pub(super) hits: Sender<u32>,
 }
 
 /// The engine, as its server holds it.
@@ -49,12 +63,14 @@ pub(super) struct Engine {
     asks: Option<Sender<Ask>>,
     thread: Option<JoinHandle<()>>,
     truths: Arc<Mutex<Vec<Truth>>>,
+    gauges: Arc<Gauges>,
 }
 
 impl Engine {
     pub(super) fn start(step_time: StepTime) -> Engine {
         let (asks, inbox) = channel();
         let truths = Arc::new(Mutex::new(Vec::new()));
+        let gauges = Arc::new(Gauges::default());
         let mut course = Course {
             replica: ReferenceReplica::new(spec(), step_time),
             began: Instant::now(),
@@ -62,9 +78,10 @@ impl Engine {
             asked: BTreeMap::new(),
             calls: 0,
             truths: Arc::clone(&truths),
+            gauges: Arc::clone(&gauges),
         };
         let thread = std::thread::spawn(move || course.run(&inbox));
-        Engine { asks: Some(asks), thread: Some(thread), truths }
+        Engine { asks: Some(asks), thread: Some(thread), truths, gauges }
     }
 
     /// A way to ask that other threads can hold.
@@ -72,6 +89,18 @@ impl Engine {
         let asks = self.asks.clone().expect("the engine runs");
         // An engine that is gone answers nobody, and the asker notices.
         move |ask| drop(asks.send(ask))
+    }
+
+    /// What its page of metrics says.
+    pub(super) fn gauges(&self) -> Arc<Gauges> {
+        Arc::clone(&self.gauges)
+    }
+
+    /// How late the machine lets it be: the time that three of four iterations were noticed within.
+    pub(super) fn lateness(&self) -> Duration {
+        let mut late = self.gauges.late.lock().expect("no thread panicked").clone();
+        late.sort_unstable();
+        late.get(late.len() * 3 / 4).copied().unwrap_or_default()
     }
 
     /// What the simulation says of all requests that ended, in their order of arrival.
@@ -119,6 +148,7 @@ struct Asked {
     prompt: u32,
     written: u32,
     tokens: Sender<u32>,
+    hits: Sender<u32>,
 }
 
 struct Course {
@@ -129,6 +159,7 @@ struct Course {
     asked: BTreeMap<u32, Asked>,
     calls: u32,
     truths: Arc<Mutex<Vec<Truth>>>,
+    gauges: Arc<Gauges>,
 }
 
 impl Course {
@@ -153,6 +184,8 @@ impl Course {
                     self.take(ask);
                 }
                 self.now = boundary;
+                let late = Duration::from_nanos(self.clock().0.saturating_sub(boundary.0) / 1_000);
+                self.gauges.late.lock().expect("no thread panicked").push(late);
                 let scheduled = self.replica.last_step().scheduled.clone();
                 self.replica.complete(boundary, &mut ended);
                 for (call, _) in scheduled {
@@ -177,14 +210,16 @@ impl Course {
         let received = self.clock();
         let prompt = ask.segments.iter().map(|segment| segment.tokens).sum();
         self.calls += 1;
-        let asked = Asked { received, prompt, written: 0, tokens: ask.tokens };
+        let Ask { outputs, tokens, hits, .. } = ask;
+        let asked = Asked { received, prompt, written: 0, tokens, hits };
         self.asked.insert(self.calls, asked);
+        self.gauges.running.store(self.asked.len(), Ordering::SeqCst);
         self.replica.submit(Submission {
             call: self.calls,
             arrived: received,
             prompt,
-            outputs: ask.outputs,
-            max_tokens: ask.outputs,
+            outputs,
+            max_tokens: outputs,
             ends_by_eos: false,
             priority: 0,
             segments: ask.segments.into_iter().collect(),
@@ -205,9 +240,14 @@ impl Course {
     fn settle(&mut self, ended: &mut Vec<sim::engine::Ended>) {
         for end in ended.drain(..) {
             let Some(asked) = self.asked.remove(&end.call) else { continue };
+            self.gauges.running.store(self.asked.len(), Ordering::SeqCst);
+            self.gauges.looked_up.fetch_add(u64::from(asked.prompt), Ordering::SeqCst);
+            self.gauges.found.fetch_add(u64::from(end.hit_tokens), Ordering::SeqCst);
             if end.reason != EndReason::Finished {
                 continue;
             }
+            // Its reader may have gone away with the last token.
+            let _ = asked.hits.send(end.hit_tokens);
             self.truths.lock().expect("no thread panicked").push(Truth {
                 received: asked.received,
                 first_token: end.first_token,

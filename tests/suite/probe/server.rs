@@ -9,7 +9,7 @@
 //!
 //! Deliberately absent: HTTP that no client here speaks.
 
-use super::engine::{Ask, BLOCK, Engine, Truth};
+use super::engine::{Ask, BLOCK, Engine, Gauges, Truth};
 use serde_json::{Value, json};
 use sim::engine::StepTime;
 use sim::workload::Segment;
@@ -67,6 +67,7 @@ pub(crate) struct Manners {
 struct Shared {
     manners: Manners,
     requests: AtomicUsize,
+    gauges: Arc<Gauges>,
     ending: AtomicBool,
     prompts: Mutex<Vec<String>>,
 }
@@ -83,13 +84,14 @@ impl Server {
     pub(crate) fn start(step_time: StepTime, manners: Manners) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let engine = Engine::start(step_time);
         let shared = Arc::new(Shared {
             manners,
             requests: AtomicUsize::new(0),
+            gauges: engine.gauges(),
             ending: AtomicBool::new(false),
             prompts: Mutex::new(Vec::new()),
         });
-        let engine = Engine::start(step_time);
         let of_all = Arc::clone(&shared);
         let asking = Arc::new(Mutex::new(engine.asking()));
         let accepting = std::thread::spawn(move || {
@@ -125,6 +127,11 @@ impl Server {
     /// What the engine says of the requests that ended, in their order of arrival.
     pub(crate) fn truths(&self) -> Vec<Truth> {
         self.engine.truths()
+    }
+
+    /// See [`Engine::lateness`].
+    pub(crate) fn lateness(&self) -> Duration {
+        self.engine.lateness()
     }
 
     /// Requests for tokens so far.
@@ -203,12 +210,26 @@ impl<'a> Connection<'a> {
                     self.answer(200, "", &json!({ "version": "0.33.0" }).to_string())?;
                 }
                 ("GET", "/metrics") => {
-                    let count = self.shared.requests.load(Ordering::SeqCst);
-                    self.answer(200, "", &format!("vllm:request_success_total {count}\n"))?;
+                    self.answer(200, "", &self.page())?;
                 }
                 _ => self.answer(404, "", "{\"detail\":\"Not Found\"}")?,
             }
         }
+    }
+
+    /// The page of metrics, under the names of vLLM.
+    fn page(&self) -> String {
+        let gauges = &self.shared.gauges;
+        let lines = [
+            ("request_success_total", self.shared.requests.load(Ordering::SeqCst) as u64),
+            ("num_requests_running", gauges.running.load(Ordering::SeqCst) as u64),
+            ("num_preemptions_total", 0),
+            ("prefix_cache_queries_total", gauges.looked_up.load(Ordering::SeqCst)),
+            ("prefix_cache_hits_total", gauges.found.load(Ordering::SeqCst)),
+        ];
+        let cache = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"8192\"} 1\n";
+        lines.iter().map(|(name, value)| format!("vllm:{name} {value}\n")).collect::<String>()
+            + cache
     }
 
     /// Reads the next request.
@@ -305,9 +326,10 @@ impl<'a> Connection<'a> {
         ask: &dyn Fn(Ask),
     ) -> Result<(), Gone> {
         let (tokens, arriving) = channel();
+        let (hits, found) = channel();
         let segments = segments(prompt);
         let input: u32 = segments.iter().map(|segment| segment.tokens).sum();
-        ask(Ask { segments, outputs, tokens });
+        ask(Ask { segments, outputs, tokens, hits });
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                     transfer-encoding: chunked\r\n\r\n";
         self.stream.write_all(head.as_bytes())?;
@@ -345,7 +367,9 @@ impl<'a> Connection<'a> {
             }
         }
         if told {
-            self.event(&json!({ "choices": [], "usage": usage(outputs) }).to_string())?;
+            let mut usage = usage(outputs);
+            usage["prompt_tokens_details"] = json!({ "cached_tokens": self.next_token(&found)? });
+            self.event(&json!({ "choices": [], "usage": usage }).to_string())?;
         }
         self.event("[DONE]")?;
         Ok(self.stream.write_all(b"0\r\n\r\n")?)

@@ -3,7 +3,7 @@
 use super::engine::Truth;
 use super::server::{AROUND, Manners, Server};
 use super::{Folder, levels, probe_of, quick, run_new, step_time};
-use calibrate::probe::{Address, CellStatus, Ended, RequestRow};
+use calibrate::probe::{Address, CellStatus, Ended, MetricsRow, RequestRow, When, read_rows};
 
 /// The lowest tenth. A busy machine delays many requests by whole time slices and makes none early,
 /// so the lowest differences are what the measurement itself is off by.
@@ -92,6 +92,29 @@ fn measured_times_are_those_of_the_engine() {
     let pages = std::fs::read_dir(folder.0.join("metrics")).expect("metrics").count();
     assert_eq!(pages, 2 * summary.cells);
     assert!(folder.everything().contains("vllm:request_success_total"));
+    metrics_are_read(&folder, &pairs);
+}
+
+/// What the engine's pages say stands in the tables.
+fn metrics_are_read(folder: &Folder, pairs: &[(RequestRow, Truth)]) {
+    let record = folder.record();
+    assert_eq!(record.engine.metrics_of.as_deref(), Some("vllm"));
+    assert_eq!(record.engine.kv_capacity, Some(8_192 * 16));
+    let pages: Vec<MetricsRow> = read_rows(&folder.0.join("metrics.csv")).expect("metrics");
+    for cell in folder.cells() {
+        let of_cell = pairs.iter().filter(|(row, _)| row.cell == cell.cell);
+        let (mut looked_up, mut found) = (0, 0);
+        for (_, truth) in of_cell {
+            looked_up += u64::from(truth.prompt);
+            found += u64::from(truth.hit_tokens);
+        }
+        assert_eq!((cell.prefix_queries, cell.prefix_hits), (Some(looked_up), Some(found)));
+        assert_eq!((cell.preemptions, cell.waiting, cell.kv_usage), (Some(0), None, None));
+        assert!(cell.running.is_some_and(|most| most <= f64::from(cell.concurrency)), "{cell:?}");
+        let when: Vec<When> =
+            pages.iter().filter(|page| page.cell == cell.cell).map(|page| page.when).collect();
+        assert_eq!((when.first(), when.last()), (Some(&When::Before), Some(&When::After)));
+    }
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! From a stream of tokens to the time of an iteration: a probe of an engine whose coefficients are
+//! known, with everything that goes wrong, and the fit to what it wrote.
+//!
+//! Invariant: what a machine is late itself is allowed for, as the engine's own thread sees it. On
+//! an idle one that is a small part of the 3 %.
+//!
+//! Deliberately absent: other designs and engines, which the tests of `calibrate` have in virtual
+//! time.
+
+use super::server::{Fault, Manners, Server};
+use super::{Folder, MICRO, levels, probe_of, quick, run_new};
+use calibrate::probe::{CellStatus, Ended};
+use sim::engine::{StepTime, Work};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+/// 20 ms an iteration and 20 ms more with chunks, 400 µs a sequence, 4 µs a KV token, 50 µs a prompt
+/// token and 100 µs for 1,024 pairs: long against what sockets and threads take.
+fn step_time() -> StepTime {
+    let linear = vec![(0, 0), (4, 1_600 * MICRO), (1_004, 51_600 * MICRO)];
+    StepTime::new(20_000 * MICRO, 20_000 * MICRO, linear, 4 * MICRO, 100 * MICRO, Vec::new())
+        .expect("valid")
+}
+
+/// What the cells below have in one iteration, from little to much.
+fn works() -> Vec<Work> {
+    let mut works = Vec::new();
+    for prompt in [160_u32, 640, 1_280] {
+        for lanes in [1, 2, 4] {
+            let kv_tokens = u64::from(lanes * (prompt + 10));
+            works.push(Work { decodes: lanes, kv_tokens, ..Work::default() });
+        }
+        for (prompts, decodes) in [(1, 0), (3, 1)] {
+            works.push(Work {
+                decodes,
+                kv_tokens: u64::from(decodes * prompt),
+                prefill_tokens: prompts * prompt,
+                prefill_pairs: u64::from(prompts) * u64::from(prompt) * u64::from(prompt + 1) / 2,
+            });
+        }
+    }
+    works
+}
+
+#[test]
+fn a_fit_finds_the_iterations_behind_the_stream() {
+    let faults = BTreeMap::from([
+        (9, Fault::TooMany(1)),
+        (18, Fault::Stall(2)),
+        (65, Fault::Cut(5)),
+        (80, Fault::Malformed(3)),
+    ]);
+    let server = Server::start(step_time(), Manners { faults, ..Manners::default() });
+    let mut probe = probe_of(&server, levels(&[160, 640, 1_280], &[6, 12], &[1, 4], 50));
+    probe.patience.stall = Duration::from_millis(2_500);
+    let folder = Folder::new("fitted");
+    let summary = run_new(&probe, &folder.0);
+    assert_eq!((&summary.ended, summary.complete()), (&Ended::Done, summary.cells));
+    let troubled: Vec<u32> =
+        folder.cells().iter().filter(|cell| cell.errors > 0).map(|cell| cell.cell).collect();
+    assert_eq!(troubled.len(), 4, "{:#?}", folder.cells());
+    assert!(folder.cells().iter().all(|cell| cell.status == CellStatus::Complete));
+
+    let fit = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_surgeline"));
+        let output = command.args(["calibrate", "fit-probe"]).args(args).arg(&folder.0).output();
+        let output = output.expect("it starts");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"), err)
+    };
+    let (code, text, err) =
+        fit(&["--max-num-batched-tokens", "65536", "--cells", "--pool", "h100"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{text}");
+    for said in ["Model m, vllm 0.33.0.", "is left out: requests failed"] {
+        assert!(text.contains(said), "{said}\nis not in\n{text}");
+    }
+    let found = read(&text);
+    // Three threads are woken between an iteration and the client's clock, the engine's one of them.
+    let late = 3.0 * server.lateness().as_secs_f64();
+    for work in works() {
+        let (found, truth) = (found.iteration(work), step_time().iteration(work));
+        let (found, truth) = (found.as_secs_f64(), truth.as_secs_f64());
+        let ratio = found / truth;
+        assert!((found - truth).abs() < 0.03 * truth + late, "{work:?} × {ratio}, {late}\n{text}");
+    }
+    let allowed = 0.03 + late / 20e-3;
+    for (name, found, truth) in beside(&text) {
+        let ratio = found / truth;
+        assert!((ratio - 1.0).abs() < allowed, "{name} × {ratio}, {allowed}\n{text}");
+    }
+    // A scenario takes the table as it is.
+    let scenario = folder.0.join("scenario.toml");
+    std::fs::write(&scenario, format!("{SCENARIO}\n{text}")).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_surgeline"));
+    let output = command.arg("validate").arg(&scenario).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+
+    for (args, said) in [
+        (["--engine", "vlm"], "vlm"),
+        (["--gpu", "h101"], "h101"),
+        (["--pool", "a b"], "letters, digits"),
+        (["--out", "nowhere/table.toml"], "no such folder"),
+    ] {
+        let (code, out, err) = fit(&args);
+        assert_eq!(code, Some(2), "{args:?}: {out}{err}");
+        assert!(err.contains(said) && out.is_empty(), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_fitted_to_says_why() {
+    let folder = Folder::new("unfitted");
+    let fit = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_surgeline"));
+        let output = command.args(["calibrate", "fit-probe"]).arg(&folder.0).output();
+        let output = output.expect("it starts");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(fit().contains("probe.toml"));
+    let server = Server::start(quick(), Manners::default());
+    run_new(&probe_of(&server, levels(&[16, 64], &[4], &[1], 0)), &folder.0);
+    assert!(fit().contains("probe more concurrencies"), "{}", fit());
+}
+
+const SCENARIO: &str = r#"
+[scenario]
+horizon = "2m"
+replications = 4
+
+[traffic.web]
+task = "chat"
+arrivals = { kind = "poisson", rate = "1/s" }
+
+[tasks.chat]
+steps = [{ id = "answer", model_call = { model = "small", input = { kind = "fixed", tokens = 200 }, output = { kind = "fixed", tokens = 20 } } }]
+
+[models.small]
+served_by = ["h100"]
+
+[pools.h100]
+price = "$2.99/h"
+engine_args = { num_gpu_blocks_override = 4000 }
+"#;
+
+/// The coefficients of a table beside those of [`step_time`], in picoseconds.
+fn beside(text: &str) -> Vec<(&'static str, f64, f64)> {
+    let table = table(text);
+    let micro = MICRO as f64;
+    let of = |name: &str| ps(&table[name]) as f64;
+    let knot = |at: usize| {
+        let knot = &table["linear"][at];
+        (knot[0].as_integer().expect("tokens") as f64, ps(&knot[1]) as f64)
+    };
+    let slope = |from: (f64, f64), to: (f64, f64)| (to.1 - from.1) / (to.0 - from.0);
+    vec![
+        ("fixed", of("fixed"), 20_000.0 * micro),
+        ("ungraphed", of("ungraphed"), 20_000.0 * micro),
+        ("a sequence", slope(knot(0), knot(1)), 400.0 * micro),
+        ("a prompt token", slope(knot(1), knot(2)), 50.0 * micro),
+        ("per_kv_token", of("per_kv_token"), 4.0 * micro),
+        ("per_1024_pairs", of("per_1024_pairs"), 100.0 * micro),
+    ]
+}
+
+fn table(text: &str) -> toml::Value {
+    let table: toml::Table = text.parse().expect("TOML");
+    table["pools"]["h100"]["step_time"].clone()
+}
+
+fn ps(value: &toml::Value) -> u64 {
+    scenarios::quantity::span(value.as_str().expect("text")).expect("a duration").0
+}
+
+/// The table as scenarios read it.
+fn read(text: &str) -> StepTime {
+    let table = table(text);
+    let linear = table["linear"].as_array().expect("knots").iter().map(|knot| {
+        (u32::try_from(knot[0].as_integer().expect("tokens")).expect("few"), ps(&knot[1]))
+    });
+    StepTime::new(
+        ps(&table["fixed"]),
+        ps(&table["ungraphed"]),
+        linear.collect(),
+        ps(&table["per_kv_token"]),
+        ps(&table["per_1024_pairs"]),
+        Vec::new(),
+    )
+    .expect("usable")
+}
