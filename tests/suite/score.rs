@@ -103,3 +103,60 @@ fn the_page_of_accuracy_is_that_of_the_shipped_coefficients() {
     let page = include_str!("../../docs/accuracy.md");
     assert!(page == reports::score::accuracy_page(fitted), "docs/accuracy.md is not up to date");
 }
+
+/// One lane of the benchmark as one user without think time: `run` predicts what `score` does, for
+/// both take their times from the same coefficients. Lengths are the benchmark's means.
+#[test]
+fn a_run_rests_on_what_was_scored() {
+    let folder = std::env::temp_dir().join(format!("surgeline-scored-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("the folder can be written");
+        path.to_string_lossy().into_owned()
+    };
+    let one_lane = POINTS.lines().next().expect("a header").to_owned()
+        + "\na,h200_sxm,vllm,,meta-llama/Llama-3.1-70B,fp8,agg,2000,1000,1,4,100,10\n";
+    let points = write("points.csv", &one_lane);
+    let score = surgeline(&["calibrate", "score", "--points", &points, "--format", "json"]);
+    let scenario = write(
+        "scenario.toml",
+        r#"
+[scenario]
+horizon = "20m"
+replications = 2
+[traffic.lane]
+task = "reply"
+arrivals = { kind = "closed-loop", users = 1, think = { kind = "fixed", length = "0s" } }
+[tasks.reply]
+steps = [{ id = "answer", model_call = { model = "m", input = { kind = "fixed", tokens = 1800 }, output = { kind = "fixed", tokens = 900 } } }]
+[models.m]
+served_by = ["h200"]
+[pools.h200]
+gpu = "h200"
+model = "llama-3.1-70b-instruct"
+precision = "fp8"
+tensor_parallel = 4
+price = "$3/h"
+engine_args = { max_model_len = 3256, kv_cache_dtype = "fp8", enable_prefix_caching = false }
+"#,
+    );
+    let run = surgeline(&["run", &scenario, "--format", "json"]);
+    std::fs::remove_dir_all(&folder).expect("it was written");
+    let json = |output: &Output| -> Value {
+        let err = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{err}"))
+    };
+    let (score, run) = (json(&score), json(&run));
+    for (time, tolerance) in [("ttft", 0.02), ("tpot", 0.01)] {
+        let scored = &score["rows"][0]["predicted"][format!("{time}_ms")];
+        let simulated = &run["calls"]["m"][format!("{time}_s")]["mean"]["value"];
+        let (scored, simulated) = (scored.as_f64(), simulated.as_f64());
+        let ratio = simulated.expect("a number") * 1e3 / scored.expect("a number");
+        assert!((ratio - 1.0).abs() < tolerance, "{time}: {ratio}");
+    }
+    let range = &run["tasks"]["reply"]["latency_s"]["p95"]["calibration"];
+    let p95 = run["tasks"]["reply"]["latency_s"]["p95"]["value"].as_f64().expect("a number");
+    let end = |end: &str| range[end].as_f64().expect("a number") / p95;
+    assert!(end("low") < 0.97 && end("high") > 1.03, "{range}");
+}
