@@ -31,4 +31,6 @@ pub use faults::FieldErrors;
 pub use profile::{Ended, MetadataError, Profile};
 pub use sample::{Cell, Column, Gpm, Kind, Reason, Sample, Throttle};
 pub use sampler::{GpuChoice, LONGEST, OpenError, Options, Sampler};
-pub use summary::{Energy, EnergySource, Power, SlowGpu, Summary, Throttled};
+pub use summary::{
+    Energy, EnergySource, JOULES_PER_KWH, Power, PowerCost, SlowGpu, Summary, Throttled,
+};

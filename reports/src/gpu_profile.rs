@@ -8,7 +8,8 @@
 use crate::format::{Unit, number, span, thousands};
 use crate::json::text as to_json;
 use calibrate::nvml::{
-    DeviceFacts, Ended, EnergySource, Gpm, Power, Profile, SlowGpu, Summary, Throttled,
+    DeviceFacts, Ended, EnergySource, Gpm, JOULES_PER_KWH, Power, PowerCost, Profile, SlowGpu,
+    Summary, Throttled,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,15 +17,14 @@ use std::collections::BTreeMap;
 /// Name and version of the shape.
 pub const SCHEMA: &str = "surgeline.nvml/1";
 
-/// Joules in one kilowatt-hour.
-const JOULES_PER_KWH: f64 = 3.6e6;
-
-/// For people: one line a quantity, then what should make them look twice.
+/// For people: one line a quantity, then what should make them look twice; `cost` where the price of
+/// a kilowatt-hour was told.
 #[must_use]
-pub fn text(profile: &Profile, summary: &Summary) -> String {
+pub fn text(profile: &Profile, summary: &Summary, cost: Option<PowerCost>) -> String {
     let facts = &profile.facts;
     let mut out = heading(profile, summary);
-    for (name, value) in lines(facts, summary) {
+    let cost = cost.map(|cost| ("Power cost", power_cost(cost)));
+    for (name, value) in lines(facts, summary).into_iter().chain(cost) {
         out += &format!("  {name:<17} {value}\n");
     }
     let warnings = warnings(facts, summary);
@@ -40,6 +40,13 @@ pub fn text(profile: &Profile, summary: &Summary) -> String {
         out.push('\n');
     }
     out
+}
+
+fn power_cost(cost: PowerCost) -> String {
+    let dollars = |value| number(value, Unit::Dollars);
+    let tokens = cost.per_million_tokens;
+    let tokens = tokens.map(|of| format!(", {} a million tokens", dollars(of)));
+    format!("{} an hour{}", dollars(cost.per_hour), tokens.unwrap_or_default())
 }
 
 fn heading(profile: &Profile, summary: &Summary) -> String {
@@ -230,6 +237,8 @@ struct Document<'a> {
     energy: Option<EnergyOut>,
     joules_per_token: Option<f64>,
     kwh_per_million_tokens: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    power_cost_usd: Option<PowerCostOut>,
     throttled: Option<ThrottledOut>,
     loaded_share: Option<f64>,
     gpu_percent: Option<f64>,
@@ -325,9 +334,16 @@ struct ErrorsOut<'a> {
     first: &'a str,
 }
 
+/// What power costs.
+#[derive(Serialize)]
+struct PowerCostOut {
+    per_hour: f64,
+    per_million_tokens: Option<f64>,
+}
+
 /// For programs.
 #[must_use]
-pub fn json(profile: &Profile, summary: &Summary) -> String {
+pub fn json(profile: &Profile, summary: &Summary, cost: Option<PowerCost>) -> String {
     let (ended, lost) = match &profile.ended {
         Ended::Complete => ("complete", None),
         Ended::Stopped => ("stopped", None),
@@ -356,6 +372,10 @@ pub fn json(profile: &Profile, summary: &Summary) -> String {
         }),
         joules_per_token: summary.joules_per_token,
         kwh_per_million_tokens: summary.joules_per_token.map(|j| j * 1e6 / JOULES_PER_KWH),
+        power_cost_usd: cost.map(|cost| PowerCostOut {
+            per_hour: cost.per_hour,
+            per_million_tokens: cost.per_million_tokens,
+        }),
         throttled: summary.throttled.as_ref().map(|throttled| ThrottledOut {
             share: throttled.share,
             by_reason: throttled.by_reason.iter().map(|(r, share)| (r.words(), *share)).collect(),

@@ -39,9 +39,10 @@ fn run(fake: &Fake, args: &str, code: i32) -> (String, String) {
 #[test]
 fn a_sampling_becomes_a_file_and_a_summary() {
     let fake = Fake::new(&["THROTTLE_BITS=0x4"]);
-    let (out, err) = run(&fake, "--for 200ms --every 20ms --tokens 1000 --out p.csv", 0);
+    let args = "--for 200ms --every 20ms --tokens 1000 --energy-price $0.12/kWh --out p.csv";
+    let (out, err) = run(&fake, args, 0);
     assert!(out.starts_with("NVIDIA H100 80GB HBM3, GPU 0, GPU-0000, driver 570.86.15\n"), "{out}");
-    for said in ["400 W mean", "limit 700 W", "Energy per token", "power cap 100.0 %", "Slow GPU"] {
+    for said in ["400 W mean", "limit 700 W", "Energy per token", "an hour, $", "power cap 100.0 %", "Slow GPU"] {
         assert!(out.contains(said), "{said}\nis not in\n{out}");
     }
     assert!(err.contains("to p.csv"), "{err}");

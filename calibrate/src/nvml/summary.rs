@@ -115,6 +115,32 @@ pub struct Summary {
     pub slow: Vec<SlowGpu>,
 }
 
+/// What power costs, dollars.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PowerCost {
+    /// Of this GPU in an hour like the sampling.
+    pub per_hour: f64,
+    /// Of a million tokens, when the tokens were told.
+    pub per_million_tokens: Option<f64>,
+}
+
+/// Joules of a kilowatt-hour.
+pub const JOULES_PER_KWH: f64 = 3.6e6;
+
+impl Summary {
+    /// What its power costs at so many dollars a kilowatt-hour: what is to be added to the price of
+    /// the GPU where that is without power. `None` without any energy.
+    #[must_use]
+    pub fn power_cost(&self, dollars_per_kwh: f64) -> Option<PowerCost> {
+        let energy = self.energy?;
+        let price = dollars_per_kwh / JOULES_PER_KWH;
+        Some(PowerCost {
+            per_hour: energy.joules / energy.over.as_secs_f64() * 3_600.0 * price,
+            per_million_tokens: self.joules_per_token.map(|joules| joules * 1e6 * price),
+        })
+    }
+}
+
 impl Profile {
     /// What it comes to. `tokens` were made during the sampling.
     #[must_use]

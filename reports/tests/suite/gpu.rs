@@ -122,14 +122,14 @@ NVIDIA \"H100\", 80GB: é, GPU 0
 Slow GPU: it is held back for 100.0 % of the time, longest by power cap. Its power limit is 500 W, by default 700 W.
 Slow GPU: under load its SM clock is 1,485 MHz in the median, 25.0 % below the highest, 1,980 MHz. Its power limit is 500 W, by default 700 W.
 ";
-    assert_eq!(text(&profile, &summary), expected);
+    assert_eq!(text(&profile, &summary, None), expected);
 }
 
 #[test]
 fn text_and_json_say_what_was_not_read() {
     let profile = profile();
     let summary = profile.summary(None);
-    let said = text(&profile, &summary);
+    let said = text(&profile, &summary, None);
     for part in [
         "200 samples in",
         "2 left out, the readings took too long",
@@ -139,7 +139,7 @@ fn text_and_json_say_what_was_not_read() {
     ] {
         assert!(said.contains(part), "{part}\nis not in\n{said}");
     }
-    let value: Value = serde_json::from_str(&json(&profile, &summary)).expect("JSON");
+    let value: Value = serde_json::from_str(&json(&profile, &summary, None)).expect("JSON");
     assert_eq!(value["schema"], "surgeline.nvml/1");
     assert_eq!(value["sampling"]["ended"], "lost");
     assert_eq!(value["sampling"]["skipped"], 2);
@@ -148,7 +148,7 @@ fn text_and_json_say_what_was_not_read() {
     assert_eq!(value["device"]["power_limit_w"], 500.0);
     let nothing = Profile { samples: Vec::new(), ..profile };
     let summary = nothing.summary(Some(5));
-    assert!(text(&nothing, &summary).contains("0 samples in 0 s"));
-    let value: Value = serde_json::from_str(&json(&nothing, &summary)).expect("JSON");
+    assert!(text(&nothing, &summary, None).contains("0 samples in 0 s"));
+    let value: Value = serde_json::from_str(&json(&nothing, &summary, None)).expect("JSON");
     assert_eq!((&value["power_w"], &value["joules_per_token"]), (&Value::Null, &Value::Null));
 }

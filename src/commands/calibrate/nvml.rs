@@ -11,7 +11,7 @@ use clap::{Args as Arguments, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::{gpu_profile, parquet};
 use scenarios::quantity;
-use sim::units::Span;
+use sim::units::{Money, Span};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +40,9 @@ pub(crate) struct Nvml {
     /// Tokens that are made meanwhile, for the energy of one.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     tokens: Option<u64>,
+    /// Price of energy, for what the power of this GPU costs, such as "$0.12/kWh".
+    #[arg(long, value_name = "PRICE", value_parser = energy_price)]
+    energy_price: Option<Money>,
     /// NVIDIA's library, instead of the libnvidia-ml.so.1 that the system finds.
     #[arg(long, value_name = "PATH")]
     lib: Option<PathBuf>,
@@ -84,6 +87,11 @@ pub(super) fn time(text: &str) -> Result<Span, String> {
     }
 }
 
+fn energy_price(text: &str) -> Result<Money, String> {
+    quantity::money(text, "/kWh")
+        .map_err(|error| format!("{error}; a price such as $0.12/kWh was expected"))
+}
+
 /// What a file is to be, by its name.
 fn kind(path: &Path) -> Result<File, Error> {
     match path.extension().and_then(|ending| ending.to_str()) {
@@ -125,9 +133,10 @@ pub(super) fn nvml(args: &Nvml) -> Result<u8, Error> {
         }
     }
     let summary = profile.summary(args.tokens);
+    let cost = args.energy_price.and_then(|price| summary.power_cost(price.as_dollars_f64()));
     output::print(&match args.format {
-        Format::Text => gpu_profile::text(&profile, &summary),
-        Format::Json => gpu_profile::json(&profile, &summary),
+        Format::Text => gpu_profile::text(&profile, &summary, cost),
+        Format::Json => gpu_profile::json(&profile, &summary, cost),
     })?;
     // A report for people ends with them.
     if !args.quiet && args.format == Format::Json {
