@@ -4,8 +4,9 @@
 //! Invariant: what a machine is late itself is allowed for, as the engine's own thread sees it. On
 //! an idle one that is a small part of the 3 %.
 //!
-//! Deliberately absent: other designs and engines, which the tests of `calibrate` have in virtual
-//! time.
+//! Deliberately absent: how well each coefficient is found, which the tests of `calibrate` look at in
+//! virtual time. Where a busy machine adds delays of its own, coefficients trade against each other,
+//! and only what an iteration takes, over all that the design holds, can be relied on.
 
 use super::server::{Fault, Manners, Server};
 use super::{Folder, MICRO, levels, probe_of, quick, run_new};
@@ -84,11 +85,6 @@ fn a_fit_finds_the_iterations_behind_the_stream() {
         let ratio = found / truth;
         assert!((found - truth).abs() < 0.03 * truth + late, "{work:?} × {ratio}, {late}\n{text}");
     }
-    let allowed = 0.03 + late / 20e-3;
-    for (name, found, truth) in beside(&text) {
-        let ratio = found / truth;
-        assert!((ratio - 1.0).abs() < allowed, "{name} × {ratio}, {allowed}\n{text}");
-    }
     // A scenario takes the table as it is.
     let scenario = folder.0.join("scenario.toml");
     std::fs::write(&scenario, format!("{SCENARIO}\n{text}")).expect("written");
@@ -143,26 +139,6 @@ served_by = ["h100"]
 price = "$2.99/h"
 engine_args = { num_gpu_blocks_override = 4000 }
 "#;
-
-/// The coefficients of a table beside those of [`step_time`], in picoseconds.
-fn beside(text: &str) -> Vec<(&'static str, f64, f64)> {
-    let table = table(text);
-    let micro = MICRO as f64;
-    let of = |name: &str| ps(&table[name]) as f64;
-    let knot = |at: usize| {
-        let knot = &table["linear"][at];
-        (knot[0].as_integer().expect("tokens") as f64, ps(&knot[1]) as f64)
-    };
-    let slope = |from: (f64, f64), to: (f64, f64)| (to.1 - from.1) / (to.0 - from.0);
-    vec![
-        ("fixed", of("fixed"), 20_000.0 * micro),
-        ("ungraphed", of("ungraphed"), 20_000.0 * micro),
-        ("a sequence", slope(knot(0), knot(1)), 400.0 * micro),
-        ("a prompt token", slope(knot(1), knot(2)), 50.0 * micro),
-        ("per_kv_token", of("per_kv_token"), 4.0 * micro),
-        ("per_1024_pairs", of("per_1024_pairs"), 100.0 * micro),
-    ]
-}
 
 fn table(text: &str) -> toml::Value {
     let table: toml::Table = text.parse().expect("TOML");
