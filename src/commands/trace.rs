@@ -57,7 +57,7 @@ enum Layout {
     Burstgpt,
     /// RAGPulse (JSONL, with the lengths of its parts beside it).
     Ragpulse,
-    /// at,input,output[,session][,segments] (CSV).
+    /// at,input,output and optionally session,segments (CSV).
     GenericCsv,
     /// The same keys, one JSON object a line.
     GenericJsonl,

@@ -119,7 +119,7 @@ pub struct CellFit {
     pub ttft: (f64, f64),
     /// Medians of the measured and the fitted times between tokens, where answers have two.
     pub tpot: Option<(f64, f64)>,
-    /// Fitted over measured less 1, of both, over the half of the requests that agree best.
+    /// Fitted over measured less 1, of both, over the requests that agree, at least half.
     pub errors: (f64, Option<f64>),
 }
 

@@ -44,8 +44,6 @@ pub(super) struct Gauges {
     /// Prompt tokens looked up in the prefix cache, and found there, of requests that ended.
     pub(super) looked_up: AtomicU64,
     pub(super) found: AtomicU64,
-    /// How late the engine's thread noticed the end of each iteration.
-    late: Mutex<Vec<Duration>>,
 }
 
 /// A request for the engine.
@@ -94,13 +92,6 @@ impl Engine {
     /// What its page of metrics says.
     pub(super) fn gauges(&self) -> Arc<Gauges> {
         Arc::clone(&self.gauges)
-    }
-
-    /// How late the machine lets it be: the time that three of four iterations were noticed within.
-    pub(super) fn lateness(&self) -> Duration {
-        let mut late = self.gauges.late.lock().expect("no thread panicked").clone();
-        late.sort_unstable();
-        late.get(late.len() * 3 / 4).copied().unwrap_or_default()
     }
 
     /// What the simulation says of all requests that ended, in their order of arrival.
@@ -184,8 +175,6 @@ impl Course {
                     self.take(ask);
                 }
                 self.now = boundary;
-                let late = Duration::from_nanos(self.clock().0.saturating_sub(boundary.0) / 1_000);
-                self.gauges.late.lock().expect("no thread panicked").push(late);
                 let scheduled = self.replica.last_step().scheduled.clone();
                 self.replica.complete(boundary, &mut ended);
                 for (call, _) in scheduled {

@@ -1,11 +1,9 @@
 //! From a stream of tokens to the time of an iteration: a probe of an engine whose coefficients are
 //! known, with everything that goes wrong, and the fit to what it wrote.
 //!
-//! Invariant: what a machine is late itself is allowed for, as the engine's own thread sees it. On
-//! an idle one that is a small part of the 3 %.
-//!
-//! Deliberately absent: other designs and engines, which the tests of `calibrate` have in virtual
-//! time.
+//! Deliberately absent: how well each coefficient is found, which the tests of `calibrate` look at in
+//! virtual time. A client sees a prompt through its first token alone, so where a busy machine makes
+//! all of those late, its part and that of the iteration cannot be told apart: both together can.
 
 use super::server::{Fault, Manners, Server};
 use super::{Folder, MICRO, levels, probe_of, quick, run_new};
@@ -22,6 +20,10 @@ fn step_time() -> StepTime {
     StepTime::new(20_000 * MICRO, 20_000 * MICRO, linear, 4 * MICRO, 100 * MICRO, Vec::new())
         .expect("valid")
 }
+
+/// Seconds that a request may really take between the two clocks: sockets, threads and whatever else
+/// the machine does.
+const OWN: f64 = 4e-3;
 
 /// What the cells below have in one iteration, from little to much.
 fn works() -> Vec<Work> {
@@ -76,18 +78,14 @@ fn a_fit_finds_the_iterations_behind_the_stream() {
         assert!(text.contains(said), "{said}\nis not in\n{text}");
     }
     let found = read(&text);
-    // Three threads are woken between an iteration and the client's clock, the engine's one of them.
-    let late = 3.0 * server.lateness().as_secs_f64();
+    let request = request(&text);
     for work in works() {
         let (found, truth) = (found.iteration(work), step_time().iteration(work));
         let (found, truth) = (found.as_secs_f64(), truth.as_secs_f64());
-        let ratio = found / truth;
-        assert!((found - truth).abs() < 0.03 * truth + late, "{work:?} × {ratio}, {late}\n{text}");
-    }
-    let allowed = 0.03 + late / 20e-3;
-    for (name, found, truth) in beside(&text) {
-        let ratio = found / truth;
-        assert!((ratio - 1.0).abs() < allowed, "{name} × {ratio}, {allowed}\n{text}");
+        let (seen, own) =
+            if work.prefill_tokens > 0 { (found + request, OWN) } else { (found, 0.0) };
+        let range = 0.97 * truth..1.03 * truth + own;
+        assert!(range.contains(&seen), "{work:?} takes {truth} s, not {found} + {request}\n{text}");
     }
     // A scenario takes the table as it is.
     let scenario = folder.0.join("scenario.toml");
@@ -144,26 +142,6 @@ price = "$2.99/h"
 engine_args = { num_gpu_blocks_override = 4000 }
 "#;
 
-/// The coefficients of a table beside those of [`step_time`], in picoseconds.
-fn beside(text: &str) -> Vec<(&'static str, f64, f64)> {
-    let table = table(text);
-    let micro = MICRO as f64;
-    let of = |name: &str| ps(&table[name]) as f64;
-    let knot = |at: usize| {
-        let knot = &table["linear"][at];
-        (knot[0].as_integer().expect("tokens") as f64, ps(&knot[1]) as f64)
-    };
-    let slope = |from: (f64, f64), to: (f64, f64)| (to.1 - from.1) / (to.0 - from.0);
-    vec![
-        ("fixed", of("fixed"), 20_000.0 * micro),
-        ("ungraphed", of("ungraphed"), 20_000.0 * micro),
-        ("a sequence", slope(knot(0), knot(1)), 400.0 * micro),
-        ("a prompt token", slope(knot(1), knot(2)), 50.0 * micro),
-        ("per_kv_token", of("per_kv_token"), 4.0 * micro),
-        ("per_1024_pairs", of("per_1024_pairs"), 100.0 * micro),
-    ]
-}
-
 fn table(text: &str) -> toml::Value {
     let table: toml::Table = text.parse().expect("TOML");
     table["pools"]["h100"]["step_time"].clone()
@@ -171,6 +149,14 @@ fn table(text: &str) -> toml::Value {
 
 fn ps(value: &toml::Value) -> u64 {
     scenarios::quantity::span(value.as_str().expect("text")).expect("a duration").0
+}
+
+/// What a request takes by the table's comment, seconds.
+fn request(text: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with("# A request takes ")).expect("a line");
+    let words: Vec<&str> = line.split(' ').collect();
+    let time = scenarios::quantity::span(&format!("{}{}", words[4], words[5])).expect("a duration");
+    time.as_secs_f64()
 }
 
 /// The table as scenarios read it.

@@ -129,11 +129,6 @@ impl Server {
         self.engine.truths()
     }
 
-    /// See [`Engine::lateness`].
-    pub(crate) fn lateness(&self) -> Duration {
-        self.engine.lateness()
-    }
-
     /// Requests for tokens so far.
     pub(crate) fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)

@@ -6,7 +6,7 @@
 //! SIAM J. Control Optim. 14(5), 1976), and one that the data says nothing about stays.
 //!
 //! Invariants: a residual is the logarithm of simulated over measured, of the half of a cell's
-//! requests for which it lies closest together. What is busy between an engine and its client makes
+//! requests or more for which it lies close together. What is busy between an engine and its client makes
 //! some tokens late, and which requests share an iteration may be decided otherwise than simulated
 //! for some: both are scattered, the others agree.
 //!
@@ -198,17 +198,20 @@ fn errors(loops: &[Loop], spec: &EngineSpec, coefficients: &ProbeCoefficients) -
     loops.iter().zip(times).flat_map(of).collect()
 }
 
-/// The mean of the shortest half of the logarithms of simulated over measured (after P. J.
-/// Rousseeuw, A. M. Leroy, Statistica Neerlandica 42(2), 1988); both times are in rising order.
+/// The mean of those logarithms of simulated over measured that lie within the shortest half of all
+/// or beside it by no more than its length (one step of reweighting from the shortest half: P. J.
+/// Rousseeuw, A. M. Leroy, "Robust Regression and Outlier Detection", 1987, ch. 4); both times are in
+/// rising order.
 fn error(simulated: &[f64], measured: &[f64]) -> f64 {
     let mut logs: Vec<f64> =
         simulated.iter().zip(measured).map(|(s, m)| libm::log(s.max(1e-12) / m)).collect();
     logs.sort_by(f64::total_cmp);
-    let half = logs.len().div_ceil(2);
-    let halves = logs.windows(half.max(1));
-    let length = |half: &&[f64]| half[half.len() - 1] - half[0];
-    let shortest = halves.min_by(|a, b| length(a).total_cmp(&length(b)));
-    shortest.map_or(0.0, |half| half.iter().sum::<f64>() / half.len() as f64)
+    let length = |half: &[f64]| half[half.len() - 1] - half[0];
+    let halves = logs.windows(logs.len().div_ceil(2).max(1));
+    let Some(half) = halves.min_by(|a, b| length(a).total_cmp(&length(b))) else { return 0.0 };
+    let (from, to) = (half[0] - length(half), half[half.len() - 1] + length(half));
+    let near = logs.iter().filter(|&&log| (from..=to).contains(&log));
+    near.clone().sum::<f64>() / near.count() as f64
 }
 
 fn weighted(errors: &[f64], weights: [f64; 2]) -> Vec<f64> {

@@ -263,7 +263,8 @@ fn a_probe_finds_what_made_it() {
 }
 
 /// Requests and tokens come late by random times, and one of twenty stalls. What an iteration costs
-/// is found as well; the delays are taken for a time of requests.
+/// is found as well, except that pairs, which take the least of all, are only known to lie in their
+/// interval; the delays are taken for a time of requests.
 #[test]
 fn delays_and_stalls_change_little() {
     let truth = ProbeCoefficients { request: 600e-6, ..truth() };
@@ -272,10 +273,15 @@ fn delays_and_stalls_change_little() {
     let levels = levels(&[128, 1_024, 4_096], &[16, 128], &[1, 4, 16], 75);
     let (cells, requests) = probed(&levels, &spec, &step_time, &ROUGH);
     let fit = fit_probe(&cells, &requests, &spec).expect("it can be fitted");
-    let off: Vec<String> = off(&fit.coefficients, &truth, 0.03)
-        .into_iter()
-        .filter(|text| !text.starts_with("request"))
-        .collect();
+    let known = |name: &str| {
+        let found = fit.found.iter().find(|found| name.starts_with(found.name)).expect("fitted");
+        let (low, high) = found.interval.expect("told apart");
+        // What prompts have pairs for is three milliseconds of a hundred.
+        found.name == "pairs" && (low..high).contains(&truth.pairs) && high < low * 1.2
+    };
+    let off = off(&fit.coefficients, &truth, 0.03);
+    let off: Vec<&String> =
+        off.iter().filter(|text| !text.starts_with("request") && !known(text)).collect();
     assert!(off.is_empty(), "{off:?}\n{:#?}", fit.found);
     assert!((fit.coefficients.request / 600e-6 - 1.0).abs() < 0.2, "{:?}", fit.coefficients);
 }
