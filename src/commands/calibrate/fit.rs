@@ -1,14 +1,16 @@
 //! `surgeline calibrate fit`: coefficients from measurements, with their errors on what they have not
 //! seen.
 
-use super::score::{note, read, read_text};
+use super::score::{note, read, read_run, read_text, run_files};
 use crate::error::Error;
 use crate::output;
+use calibrate::fit::run::{Origin, fit_run};
 use calibrate::fit::steps::rows::{SCHEMA, Served, StepFile, fit_rows};
 use calibrate::fitted;
 use calibrate::imports::File;
 use calibrate::imports::steps::steps;
 use clap::Args as Arguments;
+use reports::score::run_text;
 use sha2::{Digest, Sha256};
 use sim::units::Tokens;
 use std::fmt::Write;
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Arguments)]
 pub(crate) struct Fit {
     /// Measured serving points, as for `score`.
-    #[arg(long, value_name = "FILE", required_unless_present = "steps")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["steps", "requests"])]
     points: Option<PathBuf>,
     /// Measured iterations instead: CSV, or JSON objects one a line.
     #[arg(long, value_name = "FILE", conflicts_with = "points")]
@@ -27,6 +29,16 @@ pub(crate) struct Fit {
     #[arg(long, value_name = "TOKENS", requires = "steps", default_value_t = 16,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     block_size: u32,
+    /// Recorded requests of an engine run instead: the first half is fitted to, the second half
+    /// predicted (repeatable).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["points", "steps"], requires = "gpu")]
+    requests: Vec<PathBuf>,
+    /// What describes that run: settings and logs of the engine (repeatable).
+    #[arg(long, value_name = "FILE", requires = "requests")]
+    engine_config: Vec<PathBuf>,
+    /// The GPU of that run, which its files do not name.
+    #[arg(long, value_name = "NAME", requires = "requests")]
+    gpu: Option<String>,
     /// Where the measurements are from, for the file.
     #[arg(long, value_name = "TEXT")]
     source: String,
@@ -56,7 +68,7 @@ pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
     let text = match (&args.points, &args.steps) {
         (Some(points), _) => fit_points(args, points)?,
         (None, Some(steps)) => fit_steps(args, steps)?,
-        (None, None) => return Err(Error::Usage("nothing to fit to: give --points".to_owned())),
+        (None, None) => fit_requests(args)?,
     };
     output::write_file(&args.out, &text)?;
     eprintln!("wrote {}", args.out.display());
@@ -95,6 +107,28 @@ fn fit_steps(args: &Fit, path: &Path) -> Result<String, Error> {
         served,
     };
     file.write().map_err(|error| Error::Bug(error.to_string()))
+}
+
+/// Fits to the first half of a recorded run, and prints the second half beside its predictions.
+fn fit_requests(args: &Fit) -> Result<String, Error> {
+    let files = run_files(&args.requests, &args.engine_config)?;
+    let run = read_run(&files)?;
+    let start = fitted::shipped().map_err(|error| Error::Bug(error.to_string()))?;
+    let texts: Vec<&str> =
+        files.iter().take(args.requests.len()).map(|(_, text)| text.as_str()).collect();
+    let origin = Origin {
+        source: args.source.clone(),
+        as_of: args.as_of.clone(),
+        data_sha256: sha256(&texts.concat()),
+    };
+    let gpu = args.gpu.as_deref().unwrap_or_default();
+    let found = fit_run(&run, gpu, start, origin).map_err(Error::Usage)?;
+    output::print(&format!(
+        "The second half of the run, by the shipped calibration:\n{}\nby what was fitted to the first half:\n{}",
+        run_text(&found.before),
+        run_text(&found.after)
+    ))?;
+    found.fitted.write().map_err(|error| Error::Bug(error.to_string()))
 }
 
 pub(super) fn sha256(text: &str) -> String {

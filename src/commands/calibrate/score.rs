@@ -5,7 +5,7 @@ use crate::output;
 use calibrate::fit::serving::{self, Measured, Points};
 use calibrate::fitted::{self, Fitted};
 use calibrate::imports::File;
-use calibrate::imports::engine_run::engine_run;
+use calibrate::imports::engine_run::{EngineRun, engine_run};
 use calibrate::score::{self, run::score_run};
 use clap::{Args as Arguments, ValueEnum};
 use reports::score::{accuracy_page, run_json, run_text, score_json, score_text};
@@ -88,12 +88,7 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
 
 /// Replays a recorded run.
 fn score_recorded(args: &Score) -> Result<u8, Error> {
-    let mut files = Vec::new();
-    for path in args.requests.iter().chain(&args.engine_config) {
-        files.push((path.to_string_lossy().into_owned(), read_text(path)?));
-    }
-    let named: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
-    let run = engine_run(&named).map_err(|errors| Error::Usage(errors.to_string()))?;
+    let run = read_run(&run_files(&args.requests, &args.engine_config)?)?;
     let fitted = calibration(args.calibration.as_deref())?;
     let gpu = args.gpu.as_deref().unwrap_or_default();
     let scored = score_run(&run, gpu, &fitted).map_err(Error::Usage)?;
@@ -108,6 +103,20 @@ fn score_recorded(args: &Score) -> Result<u8, Error> {
         run.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
     Ok(0)
+}
+
+/// The files of a run with their texts, those of its requests first.
+pub(super) fn run_files(
+    requests: &[PathBuf],
+    config: &[PathBuf],
+) -> Result<Vec<(String, String)>, Error> {
+    let all = requests.iter().chain(config);
+    all.map(|path| Ok((path.to_string_lossy().into_owned(), read_text(path)?))).collect()
+}
+
+pub(super) fn read_run(files: &[(String, String)]) -> Result<EngineRun, Error> {
+    let named: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
+    engine_run(&named).map_err(|errors| Error::Usage(errors.to_string()))
 }
 
 /// The calibration of a file, or the shipped one.
