@@ -80,21 +80,23 @@ pub const PARAMETERS: usize = 15;
 pub const TABLE: [Parameter; PARAMETERS] = [
     parameter("iteration_us", 50.0, 1_000.0, 5_000.0),
     parameter("sequence_us", 0.5, 15.0, 300.0),
-    parameter("chunks_us", 100.0, 2_000.0, 30_000.0),
+    parameter("chunks_us", 100.0, 2_000.0, 60_000.0),
     parameter("request_us", 500.0, 15_000.0, 200_000.0),
-    parameter("prompt_token_us", 0.01, 1.0, 50.0),
+    parameter("prompt_token_us", 0.05, 0.5, 5.0),
     parameter("decode_factor", 0.8, 1.0, 1.25),
     parameter("prefill_factor", 0.7, 1.0, 1.4),
     parameter("kv_reading", 0.005, 0.1, 3.0),
-    parameter("mfu", 0.1, 0.6, 0.95),
-    parameter("attention_mfu", 0.05, 0.4, 0.9),
-    parameter("mbu", 0.2, 0.75, 0.95),
+    parameter("mfu", 0.05, 0.6, 0.95),
+    parameter("attention_mfu", 0.1, 0.4, 0.8),
+    parameter("mbu", 0.4, 0.8, 0.95),
     parameter("expert_share", 0.15, 0.7, 1.0),
     parameter("cut_share", 0.3, 0.8, 1.0),
-    parameter("exchange_us", 2.0, 8.0, 60.0),
-    parameter("launch_us", 0.5, 10.0, 200.0),
+    parameter("exchange_us", 2.0, 5.0, 20.0),
+    parameter("layer_us", 2.0, 15.0, 150.0),
 ];
 
+/// Place of what the host takes for an iteration with chunks.
+pub(crate) const CHUNKS: usize = 2;
 /// Places of what a kernel table leaves open, and of what a roofline does.
 const OF_TABLES: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 const OF_ROOFLINES: [usize; 11] = [0, 1, 2, 3, 4, 7, 8, 9, 10, 13, 14];
@@ -185,7 +187,7 @@ impl Coefficients {
                 expert_share: v[11],
                 cut_share: v[12],
                 exchange: us(v[13]),
-                launch: us(v[14]),
+                layer: us(v[14]),
             },
         }
     }

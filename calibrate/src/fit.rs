@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: what the residuals are of.
 
+pub mod run;
 pub mod serving;
 pub mod steps;
 
@@ -28,6 +29,10 @@ const TOLERATED: f64 = 0.1;
 /// Weight of the prior of a parameter: one unit of `x` off counts as much as this relative error of
 /// one measurement.
 const PRIOR_WEIGHT: f64 = 0.05;
+/// A fit that has come to rest begins again there, with the whole step it began with, as long as that
+/// gains more than a half per cent: simulations are steps where a fit wants slopes.
+const RESTARTS: usize = 4;
+const SETTLED: f64 = 0.995;
 /// Resamples of the bootstrap, and the key of its draws.
 const RESAMPLES: usize = 200;
 const BOOTSTRAP_KEY: u64 = 0x0c0e_ff1c;
@@ -80,7 +85,14 @@ pub fn fit(
     let problem =
         Problem { parameters, residuals, free: DVector::from_iterator(start.len(), free) };
     let solver = LevenbergMarquardt::new().with_ftol(1e-4).with_xtol(1e-3).with_patience(8);
-    let (problem, report) = solver.minimize(problem);
+    let (mut problem, mut report) = solver.minimize(problem);
+    for _ in 0..RESTARTS {
+        let before = report.objective_function;
+        (problem, report) = solver.minimize(problem);
+        if report.objective_function > before * SETTLED {
+            break;
+        }
+    }
     let values = problem.values(&problem.free);
     let intervals = problem.intervals(together.max(1));
     Fit {

@@ -61,6 +61,10 @@ pub struct Entry {
     pub configurations: usize,
     /// Their points.
     pub points: usize,
+    /// Whether its times of a request count from the server's clock instead of the client's: what was
+    /// fitted to a run that a server recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub server_clock: bool,
     /// Half-widths of prediction intervals, from the errors of the group's configurations when held
     /// out.
     pub spread: Spread,
@@ -392,12 +396,6 @@ fn entry_of(
         })
         .collect();
     let gpus: BTreeSet<String> = members.iter().map(|one| one.server.gpu().to_owned()).collect();
-    let coefficient = |&at: &usize| {
-        let (low, high) = found.intervals[at].unzip();
-        let value = rounded(found.values[at]).clamp(TABLE[at].low, TABLE[at].high);
-        let found = Coefficient { value, low: low.map(rounded), high: high.map(rounded) };
-        (TABLE[at].name.to_owned(), found)
-    };
     Entry {
         engine: group.engine.clone(),
         basis: group.basis,
@@ -406,9 +404,21 @@ fn entry_of(
         gpus: gpus.into_iter().collect(),
         configurations: members.len(),
         points: members.iter().map(|one| one.points.len()).sum(),
+        server_clock: false,
         spread: Spread { tpot: rounded(spread.tpot), ttft: rounded(spread.ttft) },
-        coefficients: group.basis.open().iter().map(coefficient).collect(),
+        coefficients: entry_of_values(group.basis, found),
     }
+}
+
+/// What was found, as an entry has it.
+pub(crate) fn entry_of_values(basis: Basis, found: &Found) -> BTreeMap<String, Coefficient> {
+    let coefficient = |&at: &usize| {
+        let (low, high) = found.intervals[at].unzip();
+        let value = rounded(found.values[at]).clamp(TABLE[at].low, TABLE[at].high);
+        let found = Coefficient { value, low: low.map(rounded), high: high.map(rounded) };
+        (TABLE[at].name.to_owned(), found)
+    };
+    basis.open().iter().map(coefficient).collect()
 }
 
 fn accuracy(rows: &[&ScoredRow]) -> Accuracy {
@@ -477,6 +487,6 @@ fn summaries(rows: &[ScoredRow], measured: &[Measured], prefix: &str) -> Vec<Sum
 }
 
 /// Four significant digits: what a fit can say.
-fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }

@@ -35,10 +35,10 @@ impl Sharding {
     }
 }
 
-/// Achieved shares of the peaks of a GPU, and what exchanges and launches take.
+/// Achieved shares of the peaks of a GPU, and what exchanges and small kernels take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Efficiency {
-    /// Share of dense FLOP/s in matrix products.
+    /// Share of dense FLOP/s in matrix products in BF16; those in FP8 reach 0.76 of that share.
     pub mfu: f64,
     /// Share of dense BF16 FLOP/s in prefill attention.
     pub attention_mfu: f64,
@@ -50,8 +50,9 @@ pub struct Efficiency {
     pub cut_share: f64,
     /// Seconds of a small all-reduce over NVLink, in which every GPU reads from all others at once.
     pub exchange: f64,
-    /// Seconds of launches a layer costs when an iteration is not one captured graph.
-    pub launch: f64,
+    /// Seconds that a layer takes beside its products and its reading, however little it holds: its
+    /// norms, rotations, activations and writes of the KV cache run one after the other.
+    pub layer: f64,
 }
 
 impl Efficiency {
@@ -59,11 +60,11 @@ impl Efficiency {
     pub const PRIOR: Efficiency = Efficiency {
         mfu: 0.60,
         attention_mfu: 0.40,
-        mbu: 0.75,
+        mbu: 0.80,
         expert_share: 0.70,
         cut_share: 0.80,
-        exchange: 8e-6,
-        launch: 10e-6,
+        exchange: 5e-6,
+        layer: 15e-6,
     };
 
     /// In words, for a listing of what a result rests on.
@@ -71,7 +72,7 @@ impl Efficiency {
     pub fn words(&self) -> String {
         format!(
             "MFU {}, of attention {}; MBU {}, {} of it for experts and {} of that for cut ones; a small all-reduce {:.0} us, \
-             over PCIe {:.0} us; launches of a layer {:.0} us",
+             over PCIe {:.0} us; a layer besides {:.0} us",
             self.mfu,
             self.attention_mfu,
             self.mbu,
@@ -79,7 +80,7 @@ impl Efficiency {
             self.cut_share,
             self.exchange * 1e6,
             self.exchange * PCIE_LATENCY * 1e6,
-            self.launch * 1e6
+            self.layer * 1e6
         )
     }
 }
@@ -88,7 +89,20 @@ impl Efficiency {
 const PCIE_LATENCY: f64 = 10.0 / 3.0;
 /// Prior: latency of one hop of a ring over NVLink. Rings carry large tensors, beside whose bytes
 /// it is small.
-const HOP_SECONDS: f64 = 3e-6;
+const HOP_SECONDS: f64 = 1e-6;
+/// Share of a link's bandwidth that all-reduces reach. Those of vLLM 0.19.0 on H100, of 2 MB and more,
+/// reach 0.45 to 0.8 of it (`custom_allreduce_perf` of aiconfigurator-core 0.12.0, Apache-2.0).
+const LINK_SHARE: f64 = 0.6;
+/// Share of the peak that products in FP8 reach, against the share that those in BF16 reach of theirs.
+/// On H100, products of 1,024 to 8,192 tokens with matrices of 4,096 and more reach 0.56 to 0.7 of the
+/// one and 0.71 to 0.85 of the other, shape by shape 0.76 of it on average (`gemm_perf` of vLLM 0.24.0
+/// in aiconfigurator-core 0.12.0, Apache-2.0).
+const FP8_SHARE: f64 = 0.76;
+/// How often a layer moves a token's hidden state through memory between its products: two norms read
+/// and write it and the residual on every GPU; rotations, the activation of an inner width of about
+/// 3.5 hidden ones, and attention's input and output are cut over the GPUs.
+const WHOLE_PASSES: f64 = 8.0;
+const CUT_PASSES: f64 = 14.0;
 
 /// Token counts at which the time of the token-dependent part is tabulated.
 const KNOTS: [u32; 16] =
@@ -180,15 +194,20 @@ fn linear_seconds(
     let cut = if sharding.cuts_experts() { efficiency.cut_share } else { 1.0 };
     let memory = (shared + experts / efficiency.expert_share / cut) / share / bandwidth;
     let flop = 2.0 * model.active_params as f64 * t / share;
-    let arithmetic = flop / (gpu.flop_per_s(weights) * efficiency.mfu);
+    let in_fp8 = weights == Precision::Fp8 && gpu.fp8_tflops.is_some();
+    let mfu = efficiency.mfu * if in_fp8 { FP8_SHARE } else { 1.0 };
+    let arithmetic = flop / (gpu.flop_per_s(weights) * mfu);
     let tensor = t * f64::from(model.hidden) * Precision::Bf16.bytes() as f64;
     let slower = match gpu.link {
         Link::NvLink => 1.0,
         Link::Pcie => PCIE_LATENCY,
     };
     let (hop, at_once) = (HOP_SECONDS * slower, efficiency.exchange * slower);
-    let exchange = allreduce(tensor, tp, gpu.link_bytes_per_s(), hop, at_once);
-    memory.max(arithmetic) + 2.0 * f64::from(model.layers) * exchange
+    let passes = WHOLE_PASSES + CUT_PASSES / share;
+    let between = passes * tensor * f64::from(model.layers) / bandwidth;
+    let link = gpu.link_bytes_per_s() * LINK_SHARE;
+    let exchange = allreduce(tensor, tp, link, hop, at_once);
+    memory.max(arithmetic) + between + 2.0 * f64::from(model.layers) * exchange
 }
 
 /// Iteration time by the roofline, without the host's part; `graph_sizes` are the captured decode
@@ -211,10 +230,9 @@ pub fn step_time(
     let kv_read = kv_bytes / (gpu.hbm_bytes_per_s() * efficiency.mbu);
     let per_pair = model.attention_flop_per_pair() / f64::from(tp);
     let peak = gpu.flop_per_s(Precision::Bf16) * efficiency.attention_mfu;
-    let launch = efficiency.launch * f64::from(model.layers);
     StepTime::new(
+        Span::from_secs_f64(efficiency.layer * f64::from(model.layers)).0,
         0,
-        Span::from_secs_f64(launch).0,
         linear,
         Span::from_secs_f64(kv_read).0,
         Span::from_secs_f64(1024.0 * per_pair / peak).0,

@@ -1,5 +1,6 @@
 //! `surgeline calibrate`: measure engines and GPUs, fit iteration times, score predictions.
 
+mod fit;
 mod fit_probe;
 mod nvml;
 mod probe;
@@ -19,8 +20,8 @@ pub(crate) enum Calibrate {
     FitProbe(fit_probe::FitProbe),
     /// Predict measured serving points, and print predicted beside measured.
     Score(score::Score),
-    /// Fit coefficients of engines to measured serving points, and write a calibration file.
-    Fit(score::Fit),
+    /// Fit coefficients to measured serving points or iterations, and write a calibration file.
+    Fit(fit::Fit),
     /// Print how well configurations are predicted that were not fitted to, as Markdown.
     Accuracy(score::Accuracy),
 }
@@ -31,7 +32,7 @@ pub(super) fn calibrate(what: &Calibrate) -> Result<u8, Error> {
         Calibrate::Probe(args) => probe::probe(args),
         Calibrate::FitProbe(args) => fit_probe::fit_probe_command(args),
         Calibrate::Score(args) => score::score(args),
-        Calibrate::Fit(args) => score::fit(args),
+        Calibrate::Fit(args) => fit::fit(args),
         Calibrate::Accuracy(args) => score::accuracy(args),
     }
 }

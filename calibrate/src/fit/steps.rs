@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! decode only   t = decode + sequence·B + kv_token·S
-//! with chunks   t = chunks(T) + pair·A + sequence·B + kv_token·S
+//! with chunks   t = max(chunks(T), decode) + pair·A + sequence·B + kv_token·S
 //! ```
 //!
 //! for `B` decoding sequences that read `S` KV tokens, `T` tokens in all and `A` (token, context)
 //! pairs of the chunks; `chunks` is a chain of straight lines that never falls, for iterations with
-//! few tokens take as long as their launches.
+//! few tokens take as long as their launches. [`rows`] has recorded rows as steps, and says how well
+//! they are predicted by others.
 //!
-//! Invariants: no time is negative, and none falls as work grows.
+//! Invariants: no time is negative, and none falls as work grows, from an iteration without chunks
+//! to one with them too.
 //!
-//! Deliberately absent: graph padding (a padded batch costs what it holds), several GPUs.
+//! Deliberately absent: graph padding (a padded batch costs what it holds), and the GPUs of a replica,
+//! which are one engine here.
+
+pub mod rows;
 
 use super::fit;
 use crate::coefficients::Parameter;
@@ -36,9 +41,9 @@ const FAR_SEQUENCES: u32 = 1 << 20;
 const FAR_TOKENS: u64 = 1 << 40;
 
 /// Times in seconds; `rises` are what `chunks` grows by from knot to knot, the first from zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct StepCoefficients {
-    /// Of a decode iteration.
+    /// Of a decode iteration, and the least of one with chunks.
     pub decode: f64,
     /// Of each decoding sequence.
     pub sequence: f64,
@@ -76,11 +81,13 @@ impl StepCoefficients {
     }
 
     fn chunks(&self, tokens: u32) -> f64 {
-        let mut value = self.rises[0];
+        let (mut sum, mut value) = (self.rises[0], self.rises[0].max(self.decode));
         for (knots, rise) in KNOTS.windows(2).zip(&self.rises[1..]) {
             let last = knots[1] == KNOTS[KNOTS.len() - 1];
             let way = f64::from(tokens.saturating_sub(knots[0])) / f64::from(knots[1] - knots[0]);
-            value += rise * if last { way } else { way.min(1.0) };
+            let before = sum.max(self.decode);
+            sum += rise;
+            value += (sum.max(self.decode) - before) * if last { way } else { way.min(1.0) };
         }
         value
     }

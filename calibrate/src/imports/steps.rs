@@ -9,11 +9,13 @@
 //!   `next_decode_reqs`. There `reported_step_duration_us` is not the time of the step, and is not
 //!   read.
 //!
-//! Invariants: a row has a time above zero; the batch of a row and that of the next are kept
-//! apart, so that whoever fits can try which of them an interval belongs to.
+//! In both, `model` and `tp` say what was served, where they are there.
 //!
-//! Deliberately absent: the choice between the two, tokens of blocks (the block size is not in the
-//! file), and outliers.
+//! Invariants: a row has a time above zero; the batch of a row and that of the next are kept as the
+//! file has them.
+//!
+//! Deliberately absent: which batch ran during an interval (see [`crate::fit::steps`]), tokens of
+//! blocks (the block size is not in the file), and outliers.
 
 use super::File;
 use super::json::{Node, lines};
@@ -44,6 +46,8 @@ pub struct Batch {
 pub struct StepRow {
     /// Name of the experiment or configuration; rows of one are comparable.
     pub series: Option<String>,
+    /// What was served, and on how many GPUs, in words.
+    pub served: Option<String>,
     /// What was in the batch.
     pub batch: Batch,
     /// What was in the next batch, in files of intervals.
@@ -108,6 +112,7 @@ fn step(row: &Row<'_>, problems: &mut Problems) -> Option<StepRow> {
     });
     Some(StepRow {
         series: row.text("series").map(str::to_owned),
+        served: served(row.text("model"), row.text("tp")),
         batch: batch?,
         next: None,
         context: context.map(Context::Tokens),
@@ -133,12 +138,20 @@ fn interval(row: &Row<'_>, problems: &mut Problems) -> Option<StepRow> {
     });
     Some(StepRow {
         series: row.text("experiment").map(str::to_owned),
+        served: served(row.text("model"), row.text("tp")),
         batch: this?,
         next: Some(next?),
         context: Some(Context::Blocks(Blocks(blocks?))),
         prefill_requests,
         prefill_pairs: None,
         time: time?,
+    })
+}
+
+fn served(model: Option<&str>, gpus: Option<&str>) -> Option<String> {
+    Some(match gpus {
+        Some(gpus) => format!("{} TP{gpus}", model?),
+        None => model?.to_owned(),
     })
 }
 
@@ -180,8 +193,11 @@ fn object(row: &Node<'_, '_>, problems: &mut Problems) -> Option<StepRow> {
     let prefill_requests = row.get(requests).and_then(|node| node.count(problems));
     let prefill_pairs = row.get("prefill_pairs").and_then(|node| node.whole(problems));
     let series = row.get(series).and_then(|node| node.text(problems)).map(str::to_owned);
-    let batch = this?;
-    Some(StepRow { series, batch, next, context, prefill_requests, prefill_pairs, time: took? })
+    let model = row.get("model").and_then(|node| node.text(problems));
+    let gpus = row.get("tp").and_then(|node| node.count(problems)).map(|gpus| gpus.to_string());
+    let served = served(model, gpus.as_deref());
+    let (batch, time) = (this?, took?);
+    Some(StepRow { series, served, batch, next, context, prefill_requests, prefill_pairs, time })
 }
 
 #[cfg(test)]
@@ -203,6 +219,7 @@ mod tests {
         assert_eq!(first.next, Some(Batch { decodes: 14, prefill_tokens: Tokens(483) }));
         assert_eq!(first.context, Some(Context::Blocks(Blocks(568))));
         assert_eq!((first.prefill_requests, first.prefill_pairs), (Some(4), None));
+        assert_eq!(first.served.as_deref(), Some("llama-2-70b TP4"));
         let series = rows[10].series.as_deref();
         assert_eq!(series, Some("20260217-203421-llama-2-70b-hf-tp4-codegen"));
     }

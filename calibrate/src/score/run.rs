@@ -2,19 +2,24 @@
 //!
 //! Arrivals, lengths, shared prefixes, the engine's settings and its KV capacity are those of the
 //! run; the iteration time is that of the calibration. Times are the server's where it recorded
-//! them, the client's otherwise.
+//! them, the client's otherwise. The host's time of a request is fitted to times of clients: it is HTTP,
+//! tokens and the way between processes, and a server's clock starts behind these. So it is added to
+//! predictions of a client's times only; the way from the core back to the front end, a millisecond or
+//! two, is in neither.
 //!
 //! Invariants: a request that failed or was not timed loads the replay and is in no quantile.
 //!
-//! Deliberately absent: fitting to the run.
+//! Deliberately absent: fitting to the run (see [`crate::fit::run`]).
 
 use crate::calibration::{Served, graph_sizes};
-use crate::coefficients::Basis;
+use crate::coefficients::{Basis, Coefficients};
 use crate::engine_preset::EngineOverrides;
-use crate::fitted::Fitted;
+use crate::fit::serving::Values;
+use crate::fitted::{Entry, Fitted};
 use crate::imports::engine_run::{EngineConfig, EngineRun, RunRequest};
 use crate::kv_capacity::kv_capacity;
 use crate::model::Precision;
+use crate::profile::{Grid, Profile};
 use crate::replay::{ReplayTimes, Replayed, replay};
 use crate::roofline::Sharding;
 use sim::engine::EngineSpec;
@@ -52,31 +57,115 @@ pub struct RunScore {
     pub e2e: Vec<Compared>,
 }
 
+/// A request with its times, measured from its arrival and predicted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    pub(crate) ttft: Span,
+    pub(crate) e2e: Span,
+    pub(crate) predicted: ReplayTimes,
+}
+
+/// A run as a replica on which its requests are replayed.
+pub(crate) struct Replayable<'a> {
+    run: &'a EngineRun,
+    served: Served<'static>,
+    profile: Option<(&'static Profile, &'static Grid)>,
+    spec: EngineSpec,
+    kv_from_log: bool,
+    requests: Vec<Replayed>,
+    /// Whether its times are those of a server.
+    pub(crate) by_server: bool,
+}
+
+impl Replayable<'_> {
+    /// A run on `gpu` (a catalogue name).
+    ///
+    /// # Errors
+    /// Why it cannot be replayed: what its files do not state, or what the catalogue does not know.
+    pub(crate) fn of<'a>(run: &'a EngineRun, gpu: &str) -> Result<Replayable<'a>, String> {
+        let c = &run.config;
+        let gpu = crate::gpu(gpu).map_err(|error| error.to_string())?;
+        let name = c.model.as_deref().ok_or("the run's files do not name its model")?;
+        let model =
+            crate::model(&crate::predict::name_of(name)).map_err(|error| error.to_string())?;
+        let precision = precision(c)?;
+        let sharding = Sharding::tensors(c.tensor_parallel.unwrap_or(1));
+        let served = Served { gpu, model, precisions: (precision, precision), sharding };
+        let profile = served.profile().map_err(|error| error.to_string())?;
+        let (spec, kv_from_log) = engine(run, &served)?;
+        let requests = run.requests.iter().map(of_request).collect();
+        let by_server = run.requests.iter().any(|request| request.server.is_some());
+        Ok(Replayable { run, served, profile, spec, kv_from_log, requests, by_server })
+    }
+
+    /// What its iteration time rests on.
+    pub(crate) fn basis(&self) -> Basis {
+        self.served.basis(self.profile.is_some())
+    }
+
+    /// The model's and the GPU's name in the catalogue.
+    pub(crate) fn names(&self) -> (&'static str, &'static str) {
+        (&self.served.model.name, &self.served.gpu.name)
+    }
+
+    /// The entry of a calibration for it.
+    pub(crate) fn entry<'f>(&self, fitted: &'f Fitted) -> Result<&'f Entry, String> {
+        let entry = fitted.find("vllm", self.basis(), self.names().0);
+        entry
+            .ok_or_else(|| "the calibration says nothing of vllm on models of this kind".to_owned())
+    }
+
+    /// What becomes of each request; a host's time of requests that counts from a client's clock is
+    /// not part of a server's times.
+    fn predict(
+        &self,
+        values: &Values,
+        server_clock: bool,
+    ) -> Result<Vec<Option<ReplayTimes>>, String> {
+        let coefficients = Coefficients::of_values(values);
+        let graphs = graph_sizes(self.spec.max_num_seqs);
+        let step_time = self.served.step_time(self.profile, &coefficients, graphs);
+        let step_time = step_time.map_err(|error| format!("{error:?}"))?;
+        // A server's clock starts behind what the host does to a request before the engine.
+        let host = |input| match self.by_server && !server_clock {
+            true => Span::ZERO,
+            false => coefficients.host.of_request(input),
+        };
+        Ok(replay(&self.spec, &step_time, host, &self.requests))
+    }
+
+    /// What was measured of each request beside what is predicted; `None` for one without times.
+    ///
+    /// # Errors
+    /// When the coefficients give an impossible iteration time.
+    pub(crate) fn both(
+        &self,
+        values: &Values,
+        server_clock: bool,
+    ) -> Result<Vec<Option<Answered>>, String> {
+        let predicted = self.predict(values, server_clock)?;
+        let both = self.run.requests.iter().zip(predicted).map(|(request, times)| {
+            let (ttft, e2e) = measured(request)?;
+            Some(Answered { ttft, e2e, predicted: times? })
+        });
+        Ok(both.collect())
+    }
+
+    /// Compares the requests from number `from` on, in order of arrival.
+    pub(crate) fn score(&self, entry: &Entry, from: usize) -> Result<RunScore, String> {
+        let both = self.both(&entry.values(), entry.server_clock)?;
+        let both = both.get(from..).unwrap_or_default();
+        Ok(compare(both, (self.spec.kv_blocks.0, self.kv_from_log), self.basis()))
+    }
+}
+
 /// Scores a run on `gpu` (a catalogue name) with a calibration.
 ///
 /// # Errors
 /// Why it cannot be replayed: what its files do not state, or what the catalogue does not know.
 pub fn score_run(run: &EngineRun, gpu: &str, fitted: &Fitted) -> Result<RunScore, String> {
-    let c = &run.config;
-    let gpu = crate::gpu(gpu).map_err(|error| error.to_string())?;
-    let name = c.model.as_deref().ok_or("the run's files do not name its model")?;
-    let model = crate::model(&crate::predict::name_of(name)).map_err(|error| error.to_string())?;
-    let precision = precision(c)?;
-    let sharding = Sharding::tensors(c.tensor_parallel.unwrap_or(1));
-    let served = Served { gpu, model, precisions: (precision, precision), sharding };
-    let profile = served.profile().map_err(|error| error.to_string())?;
-    let basis = served.basis(profile.is_some());
-    let coefficients = fitted
-        .coefficients("vllm", basis, &model.name)
-        .ok_or("the calibration says nothing of vllm on models of this kind")?;
-    let (spec, from_log) = engine(run, &served)?;
-    let graphs = graph_sizes(spec.max_num_seqs);
-    let step_time =
-        served.step_time(profile, &coefficients, graphs).map_err(|error| format!("{error:?}"))?;
-    let replayed: Vec<Replayed> = run.requests.iter().map(of_request).collect();
-    let host = |input| coefficients.host.of_request(input);
-    let predicted = replay(&spec, &step_time, host, &replayed);
-    Ok(compare(run, &predicted, (spec.kv_blocks.0, from_log), basis))
+    let replayable = Replayable::of(run, gpu)?;
+    replayable.score(replayable.entry(fitted)?, 0)
 }
 
 fn precision(c: &EngineConfig) -> Result<Precision, String> {
@@ -143,26 +232,15 @@ fn measured(request: &RunRequest) -> Option<(Span, Span)> {
     Some((client.ttft?, client.e2e?))
 }
 
-fn compare(
-    run: &EngineRun,
-    predicted: &[Option<ReplayTimes>],
-    kv_blocks: (u32, bool),
-    basis: Basis,
-) -> RunScore {
-    let both: Vec<((Span, Span), ReplayTimes)> = run
-        .requests
-        .iter()
-        .zip(predicted)
-        .filter_map(|(request, times)| Some((measured(request)?, (*times)?)))
-        .collect();
-    let quantiles = |theirs: &dyn Fn(&(Span, Span)) -> Span,
-                     ours: &dyn Fn(&ReplayTimes) -> Span| {
-        let sorted = |mut all: Vec<f64>| {
+fn compare(all: &[Option<Answered>], kv_blocks: (u32, bool), basis: Basis) -> RunScore {
+    let both: Vec<&Answered> = all.iter().flatten().collect();
+    let quantiles = |theirs: &dyn Fn(&Answered) -> Span, ours: &dyn Fn(&Answered) -> Span| {
+        let sorted = |times: &dyn Fn(&Answered) -> Span| {
+            let mut all: Vec<f64> = both.iter().map(|one| times(one).as_secs_f64()).collect();
             all.sort_by(f64::total_cmp);
             all
         };
-        let theirs = sorted(both.iter().map(|(m, _)| theirs(m).as_secs_f64()).collect());
-        let ours = sorted(both.iter().map(|(_, t)| ours(t).as_secs_f64()).collect());
+        let (theirs, ours) = (sorted(theirs), sorted(ours));
         let at = |p| {
             let (measured, predicted) = (quantile_sorted(&theirs, p)?, quantile_sorted(&ours, p)?);
             Some(Compared { p, measured, predicted })
@@ -171,10 +249,10 @@ fn compare(
     };
     RunScore {
         requests: both.len(),
-        untimed: run.requests.len() - both.len(),
+        untimed: all.len() - both.len(),
         kv_blocks,
         basis,
-        ttft: quantiles(&|m| m.0, &|t| t.ttft),
-        e2e: quantiles(&|m| m.1, &|t| t.e2e),
+        ttft: quantiles(&|one| one.ttft, &|one| one.predicted.ttft),
+        e2e: quantiles(&|one| one.e2e, &|one| one.predicted.e2e),
     }
 }

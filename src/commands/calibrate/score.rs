@@ -1,15 +1,14 @@
-//! `surgeline calibrate score`, `fit` and `accuracy`: predicted beside measured, and what predicts.
+//! `surgeline calibrate score` and `accuracy`: predicted beside measured.
 
 use crate::error::Error;
 use crate::output;
 use calibrate::fit::serving::{self, Measured, Points};
 use calibrate::fitted::{self, Fitted};
 use calibrate::imports::File;
-use calibrate::imports::engine_run::engine_run;
+use calibrate::imports::engine_run::{EngineRun, engine_run};
 use calibrate::score::{self, run::score_run};
 use clap::{Args as Arguments, ValueEnum};
 use reports::score::{accuracy_page, run_json, run_text, score_json, score_text};
-use sha2::{Digest, Sha256};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -57,42 +56,12 @@ enum Format {
     Json,
 }
 
-/// What to fit, and where to put it.
-#[derive(Debug, Arguments)]
-pub(crate) struct Fit {
-    /// Measured serving points, as for `score`.
-    #[arg(long, value_name = "FILE")]
-    points: PathBuf,
-    /// Where the points are from, for the file.
-    #[arg(long, value_name = "TEXT")]
-    source: String,
-    /// The date of the fit, as 2026-11-26.
-    #[arg(long, value_name = "DATE", value_parser = date)]
-    as_of: String,
-    /// Calibration file to write.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
 /// Whose accuracy to print.
 #[derive(Debug, Arguments)]
 pub(crate) struct Accuracy {
     /// A calibration file instead of the shipped one.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-}
-
-fn date(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split('-').collect();
-    let number = |part: &str, digits: usize, range: std::ops::RangeInclusive<u32>| {
-        part.len() == digits && part.parse().is_ok_and(|value: u32| range.contains(&value))
-    };
-    match parts.as_slice() {
-        [y, m, d] if number(y, 4, 1..=9999) && number(m, 2, 1..=12) && number(d, 2, 1..=31) => {
-            Ok(text.to_owned())
-        }
-        _ => Err("a date such as 2026-11-26 was expected".to_owned()),
-    }
 }
 
 pub(super) fn score(args: &Score) -> Result<u8, Error> {
@@ -119,12 +88,7 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
 
 /// Replays a recorded run.
 fn score_recorded(args: &Score) -> Result<u8, Error> {
-    let mut files = Vec::new();
-    for path in args.requests.iter().chain(&args.engine_config) {
-        files.push((path.to_string_lossy().into_owned(), read_text(path)?));
-    }
-    let named: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
-    let run = engine_run(&named).map_err(|errors| Error::Usage(errors.to_string()))?;
+    let run = read_run(&run_files(&args.requests, &args.engine_config)?)?;
     let fitted = calibration(args.calibration.as_deref())?;
     let gpu = args.gpu.as_deref().unwrap_or_default();
     let scored = score_run(&run, gpu, &fitted).map_err(Error::Usage)?;
@@ -141,6 +105,20 @@ fn score_recorded(args: &Score) -> Result<u8, Error> {
     Ok(0)
 }
 
+/// The files of a run with their texts, those of its requests first.
+pub(super) fn run_files(
+    requests: &[PathBuf],
+    config: &[PathBuf],
+) -> Result<Vec<(String, String)>, Error> {
+    let all = requests.iter().chain(config);
+    all.map(|path| Ok((path.to_string_lossy().into_owned(), read_text(path)?))).collect()
+}
+
+pub(super) fn read_run(files: &[(String, String)]) -> Result<EngineRun, Error> {
+    let named: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
+    engine_run(&named).map_err(|errors| Error::Usage(errors.to_string()))
+}
+
 /// The calibration of a file, or the shipped one.
 fn calibration(path: Option<&Path>) -> Result<Fitted, Error> {
     match path {
@@ -149,38 +127,18 @@ fn calibration(path: Option<&Path>) -> Result<Fitted, Error> {
     }
 }
 
-pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
-    output::check_file(&args.out)?;
-    let (points, sha256) = read(&args.points)?;
-    if points.measured.iter().all(|one| !one.is_credible()) {
-        return Err(Error::Usage(format!(
-            "{}: no row can be fitted to; `surgeline calibrate score` says why",
-            args.points.display()
-        )));
-    }
-    note(
-        false,
-        "fitting all configurations, and each once more without itself; this takes minutes",
-    );
-    let fitted = fitted::calibrate(points, args.source.clone(), args.as_of.clone(), sha256);
-    let text = fitted.write().map_err(|error| Error::Bug(error.to_string()))?;
-    output::write_file(&args.out, &text)?;
-    eprintln!("wrote {}", args.out.display());
-    Ok(0)
-}
-
 pub(super) fn accuracy(args: &Accuracy) -> Result<u8, Error> {
     output::print(&accuracy_page(&calibration(args.calibration.as_deref())?))?;
     Ok(0)
 }
 
-fn note(quiet: bool, text: &str) {
+pub(super) fn note(quiet: bool, text: &str) {
     if !quiet && std::io::stderr().is_terminal() {
         eprintln!("{text}");
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Error> {
+pub(super) fn read_text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }
@@ -191,9 +149,9 @@ fn read_calibration(path: &Path) -> Result<Fitted, Error> {
 }
 
 /// The points of a file, and its SHA-256 in hex.
-fn read(path: &Path) -> Result<(Points, String), Error> {
+pub(super) fn read(path: &Path) -> Result<(Points, String), Error> {
     let text = read_text(path)?;
-    let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = super::fit::sha256(&text);
     let points = serving::read(&text)
         .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
     Ok((points, sha256))
