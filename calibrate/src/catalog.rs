@@ -230,8 +230,10 @@ mod tests {
         for price in &c.all_prices {
             assert!(c.gpus.iter().any(|gpu| gpu.name == price.gpu), "{}", price.gpu);
         }
-        // No quote was found for the L4.
-        assert!(c.gpus.iter().filter(|gpu| c.prices(&gpu.name).next().is_none()).count() <= 1);
+        // No quote was found for the L4, and none looked for of the RTX PRO 6000.
+        let unpriced = c.gpus.iter().filter(|gpu| c.prices(&gpu.name).next().is_none());
+        let unpriced: Vec<&str> = unpriced.map(|gpu| gpu.name.as_str()).collect();
+        assert_eq!(unpriced, ["l4", "rtx-pro-6000"]);
     }
 
     #[test]

@@ -12,10 +12,10 @@
 //! Deliberately absent: warm-up prompts, which leave nothing behind in an engine whose prompts
 //! share nothing; load from outside a benchmark (see `sim::Simulation`).
 
+use crate::drive::drive;
 use sim::dice::{Dice, Purpose, mix};
-use sim::engine::{Ended, EngineSpec, Replica, StepTime, Submission};
+use sim::engine::{EngineSpec, Replica, StepTime, Submission};
 use sim::units::{Span, Time};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Share of a stated length below which no length is drawn.
@@ -93,7 +93,7 @@ pub fn closed_loop(
     if !replica.accepts(input, output) {
         return Err(TooLong { input, output });
     }
-    Ok(means(&Lanes::new(replica, host, drawn.collect()).finish(benchmark.concurrency)))
+    Ok(means(&run_lanes(replica, host, benchmark.concurrency, &drawn.collect::<Vec<_>>())))
 }
 
 /// Runs `lanes` lanes that send the prompts with these lengths (of prompt and answer) in this order;
@@ -111,109 +111,55 @@ pub fn lanes(
     let replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
     match lengths.iter().find(|&&(input, output)| !replica.accepts(input, output)) {
         Some(&(input, output)) => Err(TooLong { input, output }),
-        None => Ok(Lanes::new(replica, host, lengths).finish(lanes.max(1))),
+        None => Ok(run_lanes(replica, host, lanes.max(1), &lengths)),
     }
 }
 
-/// Lanes under way.
-struct Lanes {
-    replica: Replica,
-    host: Span,
-    lengths: Vec<(u32, u32)>,
-    /// When each request was sent.
-    sent: Vec<Time>,
-    /// Numbers of requests that the engine has not received yet, in the order in which they were
-    /// sent: all take the host equally long.
-    on_the_way: VecDeque<u32>,
-    answered: usize,
-    times: Vec<LaneTimes>,
-}
-
-impl Lanes {
-    fn new(replica: Replica, host: Span, lengths: Vec<(u32, u32)>) -> Lanes {
-        let none = LaneTimes {
-            output: 0,
-            ttft: Span::ZERO,
-            e2e: Span::ZERO,
-            waiting: Span::ZERO,
-            preemptions: 0,
+/// `lanes` lanes send a prompt each at first, and the next when an answer is complete.
+fn run_lanes(replica: Replica, host: Span, lanes: u32, lengths: &[(u32, u32)]) -> Vec<LaneTimes> {
+    let none = LaneTimes {
+        output: 0,
+        ttft: Span::ZERO,
+        e2e: Span::ZERO,
+        waiting: Span::ZERO,
+        preemptions: 0,
+    };
+    let mut times = vec![none; lengths.len()];
+    let first = lengths.len().min(lanes as usize);
+    let mut sent = vec![Time::ZERO; first];
+    let receipts = (0..first as u32).map(|number| (Time::ZERO.after(host), number));
+    let submission = |number, now| submission(lengths[number as usize], number, now);
+    drive(replica, receipts, submission, |end, now| {
+        let own = sent[end.call as usize];
+        times[end.call as usize] = LaneTimes {
+            output: end.outputs,
+            ttft: end.first_token - own,
+            e2e: end.ended - own,
+            waiting: end.scheduled - own.after(host),
+            preemptions: end.preemptions,
         };
-        let times = vec![none; lengths.len()];
-        let (sent, on_the_way) = (Vec::new(), VecDeque::new());
-        Lanes { replica, host, lengths, sent, on_the_way, answered: 0, times }
-    }
+        let next = sent.len();
+        (next < lengths.len()).then(|| {
+            sent.push(now);
+            (now.after(host), next as u32)
+        })
+    });
+    times
+}
 
-    fn finish(mut self, lanes: u32) -> Vec<LaneTimes> {
-        let mut now = Time::ZERO;
-        for _ in 0..lanes {
-            self.send(now);
-        }
-        let mut ended = Vec::new();
-        while self.answered < self.lengths.len() {
-            now = self.replica.boundary().min(self.next_receipt());
-            if self.replica.boundary() == now {
-                self.replica.complete(now, &mut ended);
-                self.answer(&mut ended, now);
-            }
-            while self.next_receipt() == now {
-                self.receive(now);
-            }
-            if self.replica.boundary() == Time::NEVER {
-                self.replica.schedule(now, &mut ended);
-                self.answer(&mut ended, now);
-            }
-        }
-        self.times
-    }
-
-    fn next_receipt(&self) -> Time {
-        let first = self.on_the_way.front();
-        first.map_or(Time::NEVER, |&number| self.sent[number as usize].after(self.host))
-    }
-
-    /// A lane sends its next prompt, if any is left.
-    fn send(&mut self, now: Time) {
-        if self.sent.len() < self.lengths.len() {
-            self.on_the_way.push_back(self.sent.len() as u32);
-            self.sent.push(now);
-        }
-    }
-
-    fn receive(&mut self, now: Time) {
-        let Some(number) = self.on_the_way.pop_front() else { return };
-        let (input, output) = self.lengths[number as usize];
-        let id = mix(1, u64::from(number));
-        self.replica.submit(
-            now,
-            Submission {
-                call: number,
-                arrived: now,
-                prompt: input,
-                outputs: output,
-                // Benchmarks ask for the very length they get.
-                max_tokens: output,
-                ends_by_eos: false,
-                priority: 0,
-                segments: smallvec::smallvec![sim::workload::Segment { id, tokens: input }],
-                output_segment: mix(2, u64::from(number)),
-            },
-        );
-    }
-
-    /// Lanes whose answers are complete send on.
-    fn answer(&mut self, ended: &mut Vec<Ended>, now: Time) {
-        for end in ended.drain(..) {
-            let sent = self.sent[end.call as usize];
-            self.times[end.call as usize] = LaneTimes {
-                output: end.outputs,
-                ttft: end.first_token - sent,
-                e2e: end.ended - sent,
-                waiting: end.scheduled - sent.after(self.host),
-                preemptions: end.preemptions,
-            };
-            self.answered += 1;
-            self.send(now);
-        }
+fn submission((input, output): (u32, u32), number: u32, now: Time) -> Submission {
+    let id = mix(1, u64::from(number));
+    Submission {
+        call: number,
+        arrived: now,
+        prompt: input,
+        outputs: output,
+        // Benchmarks ask for the very length they get.
+        max_tokens: output,
+        ends_by_eos: false,
+        priority: 0,
+        segments: smallvec::smallvec![sim::workload::Segment { id, tokens: input }],
+        output_segment: mix(2, u64::from(number)),
     }
 }
 

@@ -146,6 +146,8 @@ mod tests {
             ("l40s", 733.0 / 2.0, Some(1466.0 / 2.0), 0.864),
             ("l4", 242.0 / 2.0, Some(485.0 / 2.0), 0.3),
             ("b200-sxm", 4500.0 / 2.0, Some(9000.0 / 2.0), 7.7),
+            // 4,000 TOPS in FP4 with sparsity at 2.6 GHz; the Server Edition runs at 2.43 GHz.
+            ("rtx-pro-6000", 4000.0 / 8.0 * 2.43 / 2.6, Some(4000.0 / 4.0 * 2.43 / 2.6), 1.597),
         ];
         assert_eq!(datasheets.len(), crate::catalog().expect("valid").gpus.len());
         for (name, bf16, fp8, bandwidth) in datasheets {

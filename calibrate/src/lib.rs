@@ -14,6 +14,7 @@ pub mod calibration;
 pub mod catalog;
 pub mod closed_loop;
 pub mod coefficients;
+mod drive;
 pub mod engine_family;
 pub mod engine_preset;
 mod engine_rows;

@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: clients that would have sent less to a slower engine, cancelled requests.
 
+use crate::drive::drive;
 use sim::dice::mix;
 use sim::engine::{Ended, EngineSpec, Replica, StepTime, Submission};
 use sim::units::{Span, Time};
@@ -50,41 +51,24 @@ pub fn replay(
     host: impl Fn(u32) -> Span,
     requests: &[Replayed],
 ) -> Vec<Option<ReplayTimes>> {
-    let mut replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
+    let replica = Replica::new(spec.clone(), Arc::new(step_time.clone()));
     let mut times = vec![None; requests.len()];
-    let mut received: Vec<(Time, usize)> = requests
+    let received: Vec<(Time, u32)> = requests
         .iter()
-        .enumerate()
-        .filter(|(_, request)| replica.accepts(request.input, request.output))
-        .map(|(number, request)| (request.arrival.after(host(request.input)), number))
+        .zip(0u32..)
+        .filter(|(request, _)| replica.accepts(request.input, request.output))
+        .map(|(request, number)| (request.arrival.after(host(request.input)), number))
         .collect();
-    received.sort();
-    let mut next = received.iter().peekable();
-    let mut ended = Vec::new();
-    loop {
-        let receipt = next.peek().map_or(Time::NEVER, |(at, _)| *at);
-        let now = replica.boundary().min(receipt);
-        if now == Time::NEVER {
-            return times;
-        }
-        let at_boundary = replica.boundary() == now;
-        if at_boundary {
-            replica.complete(now, &mut ended);
-        }
-        while let Some((_, number)) = next.next_if(|(at, _)| *at == now) {
-            replica.submit(now, submission(&requests[*number], *number, now));
-        }
-        if at_boundary || replica.boundary() == Time::NEVER {
-            replica.schedule(now, &mut ended);
-        }
-        for end in ended.drain(..) {
-            times[end.call as usize] = Some(times_of(&requests[end.call as usize], &end, &host));
-        }
-    }
+    let submission = |number: u32, now| submission(&requests[number as usize], number, now);
+    drive(replica, received, submission, |end, _| {
+        times[end.call as usize] = Some(times_of(&requests[end.call as usize], end, &host));
+        None
+    });
+    times
 }
 
-fn submission(request: &Replayed, number: usize, now: Time) -> Submission {
-    let own = mix(u64::MAX, number as u64);
+fn submission(request: &Replayed, number: u32, now: Time) -> Submission {
+    let own = mix(u64::MAX, u64::from(number));
     let mut segments = Segments::new();
     let shared = request.shared.min(request.input - 1);
     if shared > 0 {
@@ -92,7 +76,7 @@ fn submission(request: &Replayed, number: usize, now: Time) -> Submission {
     }
     segments.push(Segment { id: own, tokens: request.input - shared });
     Submission {
-        call: number as u32,
+        call: number,
         arrived: now,
         prompt: request.input,
         outputs: request.output,

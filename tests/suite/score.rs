@@ -96,6 +96,30 @@ fn a_recorded_run_is_replayed_with_the_capacity_of_its_log() {
     );
 }
 
+/// Iterations are fitted and written with their errors; a run of eight requests is too short to fit.
+#[test]
+fn iterations_and_runs_are_fitted() {
+    let folder = "calibrate/tests/data/imports";
+    let out = points("");
+    let file = out.to_string_lossy();
+    let common = ["--source", "a test", "--as-of", "2026-11-26", "--out", &file];
+    let fit = |args: &[&str]| surgeline(&[&["calibrate", "fit"], args, &common[..]].concat());
+    let output = fit(&["--steps", &format!("{folder}/step_intervals.csv")]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.contains("llama-2-70b TP4: 10 rows.") && text.contains("part 5 of 5"), "{text}");
+    let written = std::fs::read_to_string(&out).expect("it was written");
+    std::fs::remove_file(&out).expect("it was written");
+    assert!(written.starts_with("schema = \"surgeline.steps/1\""), "{written}");
+    let run = format!("{folder}/llama-3.1-8b-stamps");
+    let [requests, meta] = ["requests.jsonl", "meta.json"].map(|name| format!("{run}/{name}"));
+    let output = fit(&["--requests", &requests, "--engine-config", &meta, "--gpu", "rtx-pro-6000"]);
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.code() == Some(2) && message.contains("at least 15"), "{message}");
+    assert!(!out.exists());
+    assert_eq!(fit(&[]).status.code(), Some(2));
+}
+
 /// `surgeline calibrate accuracy > docs/accuracy.md` brings the page up to date.
 #[test]
 fn the_page_of_accuracy_is_that_of_the_shipped_coefficients() {

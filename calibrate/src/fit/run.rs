@@ -12,7 +12,7 @@
 //! Deliberately absent: fits to several runs at once.
 
 use super::fit;
-use super::serving::Found;
+use super::serving::{Found, Values};
 use crate::coefficients::{PARAMETERS, Parameter, TABLE};
 use crate::fitted::{Entry, Fitted, SCHEMA, UNKNOWN, entry_of_values, rounded};
 use crate::imports::engine_run::EngineRun;
@@ -60,41 +60,15 @@ pub fn fit_run(
     let basis = replayable.basis();
     let start = replayable.entry(start)?;
     let prior = start.values();
-    let by_clients = |values: &_| replayable.both(values, start.server_clock);
-    let both = |values: &_| replayable.both(values, true);
     let half = run.requests.len() / 2;
-    let timed = by_clients(&prior)?[..half].iter().flatten().count();
+    let timed = replayable.both(&prior, start.server_clock)?[..half].iter().flatten().count();
     if timed < PARAMETERS {
         return Err(format!(
             "the first half of the run has {timed} requests with times: at least {PARAMETERS} are needed"
         ));
     }
-    let open = basis.open();
-    let parameters: Vec<Parameter> =
-        open.iter().map(|&at| Parameter { prior: prior[at], ..TABLE[at] }).collect();
-    let whole = |values: &[f64]| {
-        let mut whole = prior;
-        open.iter().zip(values).for_each(|(&at, &value)| whole[at] = value);
-        whole
-    };
-    let residuals = |values: &[f64], waits: f64| match both(&whole(values)) {
-        Ok(both) => both[..half]
-            .iter()
-            .flat_map(|one| {
-                let [ttft, decode] = errors(one);
-                [ttft * waits, decode]
-            })
-            .collect(),
-        Err(_) => vec![0.0; 2 * half],
-    };
-    // Waits leap where a replica fills up; the way there is found by the decodes, which do not.
-    let mut from: Vec<f64> = open.iter().map(|&at| prior[at]).collect();
-    from = fit(&parameters, &from, 2, |values| residuals(values, 0.0)).values;
-    let found = fit(&parameters, &from, 2, |values| residuals(values, 1.0));
-    let values = whole(&found.values);
-    let both = both(&values)?;
-    let mut intervals = [None; PARAMETERS];
-    open.iter().zip(&found.intervals).for_each(|(&at, &interval)| intervals[at] = Some(interval));
+    let found = find(&replayable, &prior, half);
+    let both = replayable.both(&found.values, true)?;
     let entry = Entry {
         engine: "vllm".to_owned(),
         basis,
@@ -105,7 +79,7 @@ pub fn fit_run(
         points: timed,
         server_clock: replayable.by_server,
         spread: spread(&both[half..]),
-        coefficients: entry_of_values(basis, &Found { values, intervals }),
+        coefficients: entry_of_values(basis, &found),
     };
     let after = replayable.score(&entry, half)?;
     let before = replayable.score(start, half)?;
@@ -121,6 +95,36 @@ pub fn fit_run(
         fold: Vec::new(),
     };
     Ok(RunFit { fitted, after, before })
+}
+
+/// The values at which the first `half` requests are predicted nearest.
+fn find(replayable: &Replayable<'_>, prior: &Values, half: usize) -> Found {
+    let open = replayable.basis().open();
+    let parameters: Vec<Parameter> =
+        open.iter().map(|&at| Parameter { prior: prior[at], ..TABLE[at] }).collect();
+    let whole = |values: &[f64]| {
+        let mut whole = *prior;
+        open.iter().zip(values).for_each(|(&at, &value)| whole[at] = value);
+        whole
+    };
+    let residuals = |values: &[f64], waits: f64| match replayable.both(&whole(values), true) {
+        Ok(both) => both[..half]
+            .iter()
+            .flat_map(|one| {
+                let [ttft, decode] = errors(one);
+                [ttft * waits, decode]
+            })
+            .collect(),
+        Err(_) => vec![0.0; 2 * half],
+    };
+    // Waits leap where a replica fills up; the way there is found by the decodes, which do not.
+    let mut from: Vec<f64> = open.iter().map(|&at| prior[at]).collect();
+    from = fit(&parameters, &from, 2, |values| residuals(values, 0.0)).values;
+    let found = fit(&parameters, &from, 2, |values| residuals(values, 1.0));
+    let values = whole(&found.values);
+    let mut intervals = [None; PARAMETERS];
+    open.iter().zip(&found.intervals).for_each(|(&at, &interval)| intervals[at] = Some(interval));
+    Found { values, intervals }
 }
 
 /// Logarithms of predicted over measured, of TTFT and of the time from the first token to the last;
