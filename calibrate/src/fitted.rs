@@ -279,9 +279,15 @@ impl Fitted {
     }
 }
 
-/// Fits all points of a file, each configuration also without itself, and says how well.
+/// Fits all points of a file, each configuration also without itself, and says how well: the
+/// calibration, and every row as it was predicted by what was fitted without its configuration.
 #[must_use]
-pub fn calibrate(points: Points, source: String, as_of: String, data_sha256: String) -> Fitted {
+pub fn calibrate(
+    points: Points,
+    source: String,
+    as_of: String,
+    data_sha256: String,
+) -> (Fitted, Score) {
     let Points { measured, refused } = points;
     let fitted = fit_all(&measured);
     let held = held_out(&measured);
@@ -304,7 +310,7 @@ pub fn calibrate(points: Points, source: String, as_of: String, data_sha256: Str
         scored.rows.iter().filter(|row| row.configuration == one.configuration).collect()
     };
     let fold = measured.iter().map(|one| fold_of(one, &rows_of(one))).collect();
-    Fitted {
+    let fitted = Fitted {
         schema: SCHEMA.to_owned(),
         source,
         as_of,
@@ -318,7 +324,8 @@ pub fn calibrate(points: Points, source: String, as_of: String, data_sha256: Str
         ]
         .concat(),
         fold,
-    }
+    };
+    (fitted, scored)
 }
 
 /// For each of `measured` the values that predict it without having seen it, and the spread of its

@@ -66,23 +66,6 @@ impl Efficiency {
         exchange: 5e-6,
         layer: 15e-6,
     };
-
-    /// In words, for a listing of what a result rests on.
-    #[must_use]
-    pub fn words(&self) -> String {
-        format!(
-            "MFU {}, of attention {}; MBU {}, {} of it for experts and {} of that for cut ones; a small all-reduce {:.0} us, \
-             over PCIe {:.0} us; a layer besides {:.0} us",
-            self.mfu,
-            self.attention_mfu,
-            self.mbu,
-            self.expert_share,
-            self.cut_share,
-            self.exchange * 1e6,
-            self.exchange * PCIE_LATENCY * 1e6,
-            self.layer * 1e6
-        )
-    }
 }
 
 /// Prior: latency over PCI Express, through the host's root complex, against that over NVLink.

@@ -10,7 +10,7 @@
 //! Deliberately absent: predictions (see [`crate::calibration`]).
 
 use crate::calibration::{Served, UNCALIBRATED};
-use crate::coefficients::{Basis, Coefficients};
+use crate::coefficients::{Basis, Coefficients, TABLE};
 use crate::engine_preset::{EngineDefaults, Origin};
 use crate::fitted::{Accuracy, Entry, Fitted, UNKNOWN};
 use crate::score::{Errors, Spread};
@@ -28,6 +28,8 @@ pub struct Trust {
     pub group: String,
     /// What its times rest on, for reports.
     pub label: String,
+    /// The coefficients that matter, by name; empty where nothing was measured.
+    pub listing: String,
     /// Where the measurements are from.
     pub source: String,
     /// When they were fitted, ISO 8601.
@@ -53,6 +55,7 @@ impl Trust {
                 spread: UNKNOWN,
                 group: format!("{} {}", engine.preset, basis.name()),
                 label: format!("{UNCALIBRATED}; nothing of this engine was measured"),
+                listing: String::new(),
                 source: fitted.source.clone(),
                 as_of: fitted.as_of.clone(),
                 doubts: vec![format!(
@@ -124,8 +127,11 @@ fn measured(
             )
         }
     };
+    let values = entry.values();
+    let listed = |&at: &usize| format!("{} {}", TABLE[at].name, values[at]);
     Trust {
-        coefficients: Coefficients::of_values(&entry.values()),
+        coefficients: Coefficients::of_values(&values),
+        listing: basis.open().iter().map(listed).collect::<Vec<_>>().join(", "),
         spread,
         group: format!(
             "{} {} {}",

@@ -25,6 +25,7 @@ pub mod text;
 pub mod markdown;
 pub mod gpu_profile;
 pub mod parquet;
+pub mod plots;
 pub mod trace_table;
 pub mod score;
 

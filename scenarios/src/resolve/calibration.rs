@@ -69,8 +69,11 @@ impl Resolver<'_> {
         };
         let origin = Origin::Catalogue(format!("{source}, {as_of}"));
         self.note(key("step_time"), what.to_owned(), origin);
-        let origin = Origin::Catalogue(format!("{}, fitted {}", trust.source, trust.as_of));
-        self.note(key("step_time.coefficients"), trust.label.clone(), origin);
+        if !trust.listing.is_empty() {
+            let how = format!("{}; {}, fitted {}", trust.label, trust.source, trust.as_of);
+            let origin = Origin::Catalogue(how);
+            self.note(key("step_time.coefficients"), trust.listing.clone(), origin);
+        }
         // Of the shipped coefficients the label says as much.
         if let Some(named) = &file.calibration_file {
             trust.doubts.iter().for_each(|doubt| self.warn(&named.site, doubt.clone()));

@@ -1,7 +1,7 @@
 //! `surgeline calibrate fit`: coefficients from measurements, with their errors on what they have not
 //! seen.
 
-use super::score::{note, read, read_run, read_text, run_files};
+use super::score::{note, read, read_run, read_text, run_files, write_residuals};
 use crate::error::Error;
 use crate::output;
 use calibrate::fit::run::{Origin, fit_run};
@@ -45,6 +45,9 @@ pub(crate) struct Fit {
     /// The date of the fit, as 2026-11-26.
     #[arg(long, value_name = "DATE", value_parser = date)]
     as_of: String,
+    /// Draw the residuals of points, each configuration held out, as SVG into this file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "requests"])]
+    plot: Option<PathBuf>,
     /// Calibration file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -65,6 +68,9 @@ fn date(text: &str) -> Result<String, String> {
 
 pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
     output::check_file(&args.out)?;
+    if let Some(plot) = &args.plot {
+        output::check_file(plot)?;
+    }
     let text = match (&args.points, &args.steps) {
         (Some(points), _) => fit_points(args, points)?,
         (None, Some(steps)) => fit_steps(args, steps)?,
@@ -87,7 +93,11 @@ fn fit_points(args: &Fit, path: &Path) -> Result<String, Error> {
         false,
         "fitting all configurations, and each once more without itself; this takes minutes",
     );
-    let fitted = fitted::calibrate(points, args.source.clone(), args.as_of.clone(), sha256);
+    let (fitted, held_out) =
+        fitted::calibrate(points, args.source.clone(), args.as_of.clone(), sha256);
+    if let Some(plot) = &args.plot {
+        write_residuals(plot, &held_out)?;
+    }
     fitted.write().map_err(|error| Error::Bug(error.to_string()))
 }
 

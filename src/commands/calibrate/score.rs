@@ -8,6 +8,7 @@ use calibrate::imports::File;
 use calibrate::imports::engine_run::{EngineRun, engine_run};
 use calibrate::score::{self, run::score_run};
 use clap::{Args as Arguments, ValueEnum};
+use reports::plots::residuals;
 use reports::score::{accuracy_page, run_json, run_text, score_json, score_text};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ pub(crate) struct Score {
     /// Also write the JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw predicted over measured times as SVG into this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "requests")]
+    plot: Option<PathBuf>,
     /// In text, print every row, not only errors by configuration.
     #[arg(long)]
     rows: bool,
@@ -65,7 +69,7 @@ pub(crate) struct Accuracy {
 }
 
 pub(super) fn score(args: &Score) -> Result<u8, Error> {
-    if let Some(file) = &args.json {
+    for file in [&args.json, &args.plot].into_iter().flatten() {
         output::check_file(file)?;
     }
     let Some(points) = &args.points else { return score_recorded(args) };
@@ -79,11 +83,20 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
     if let Some(file) = &args.json {
         output::write_file(file, &score_json(&scored))?;
     }
+    if let Some(plot) = &args.plot {
+        write_residuals(plot, &scored)?;
+    }
     output::print(&match args.format {
         Format::Text => score_text(&scored, args.rows),
         Format::Json => score_json(&scored),
     })?;
     Ok(0)
+}
+
+/// Draws the residuals of a score.
+pub(super) fn write_residuals(path: &Path, scored: &score::Score) -> Result<(), Error> {
+    let svg = residuals::svg(scored).map_err(|error| Error::Bug(error.to_string()))?;
+    output::write_file(path, &svg)
 }
 
 /// Replays a recorded run.
