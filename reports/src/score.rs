@@ -349,16 +349,16 @@ left. `calibrate/tests/h200.rs` holds these errors.
 | predicted | median | 90th percentile |
 |---|---|---|
 | 6,486 iterations of decodes only | 4.2% | 6.6% |
-| 343 iterations with chunks of prompts | 4.6% | 11.5% |
+| 343 iterations with chunks of prompts | 4.6% | 11.3% |
 
 | load | TTFT p50 | TTFT p95 | end to end p50 | p95 |
 |---|---|---|---|---|
-| 8 lanes, 256 + 200 tokens | +2.8% | +0.6% | -2.2% | -2.1% |
+| 8 lanes, 256 + 200 tokens | +2.7% | +0.7% | -2.3% | -2.1% |
 | 12 lanes, 1,500 + 150 | -1.0% | -0.4% | -4.2% | -4.6% |
-| 32 lanes, 700 + 300 | +1.8% | -0.4% | +3.3% | +2.9% |
-| Poisson 2/s, about 400 + 150 | -12.0% | -12.2% | -4.2% | -3.4% |
-| Poisson 5/s | +2.0% | -12.2% | -6.0% | -5.6% |
-| Poisson 10/s | +0.4% | -1.6% | -8.1% | -12.1% |
+| 32 lanes, 700 + 300 | +1.7% | -0.3% | +3.3% | +2.9% |
+| Poisson 2/s, about 400 + 150 | -8.8% | -12.4% | -4.2% | -3.5% |
+| Poisson 5/s | +1.3% | -9.2% | -6.2% | -5.6% |
+| Poisson 10/s | +1.4% | -4.4% | -7.8% | -12.0% |
 
 ## Recorded runs
 

@@ -107,7 +107,7 @@ fn iterations_and_runs_are_fitted() {
     let output = fit(&["--steps", &format!("{folder}/step_intervals.csv")]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(text.contains("llama-2-70b TP4: 10 rows.") && text.contains("part 5 of 5"), "{text}");
+    assert!(text.contains("llama-2-70b TP4: 8 rows.") && text.contains("part 4 of 4"), "{text}");
     let written = std::fs::read_to_string(&out).expect("it was written");
     std::fs::remove_file(&out).expect("it was written");
     assert!(written.starts_with("schema = \"surgeline.steps/1\""), "{written}");

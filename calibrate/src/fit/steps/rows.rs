@@ -16,6 +16,7 @@
 //! Deliberately absent: the host's work on prompts that come next, which overlaps with the interval.
 
 use super::{Step, StepCoefficients, fit_steps};
+use crate::fitted::rounded;
 use crate::imports::steps::{Context, StepRow};
 use serde::Serialize;
 use sim::engine::Work;
@@ -119,21 +120,33 @@ pub fn fit_rows(rows: &[StepRow], block: Tokens) -> Vec<Served> {
     }
     let fit = |(what, series): (&str, BTreeMap<&str, Vec<Step>>)| {
         let all = series.values().flatten().copied().collect::<Vec<_>>();
-        let coefficients = fit_steps(&all);
+        let coefficients = short(fit_steps(&all));
         let fold = folds(&parts(&series));
         Served { served: what.to_owned(), rows: all.len(), coefficients, fold }
     };
     served.into_iter().map(fit).collect()
 }
 
+/// Coefficients to the digits that a fit can say.
+fn short(c: StepCoefficients) -> StepCoefficients {
+    StepCoefficients {
+        decode: rounded(c.decode),
+        sequence: rounded(c.sequence),
+        kv_token: rounded(c.kv_token),
+        pair: rounded(c.pair),
+        rises: c.rises.map(rounded),
+    }
+}
+
 /// What is held out together, with its name.
 fn parts(series: &BTreeMap<&str, Vec<Step>>) -> Vec<(String, Vec<Step>)> {
     if let Some((name, steps)) = series.first_key_value().filter(|_| series.len() == 1) {
-        let chunks = steps.chunks(steps.len().div_ceil(PARTS).max(1)).enumerate();
+        let chunks = steps.chunks(steps.len().div_ceil(PARTS).max(1));
+        let parts = chunks.len();
         let part = |(n, steps): (usize, &[Step])| {
-            (format!("{name}, part {} of {PARTS}", n + 1), steps.to_vec())
+            (format!("{name}, part {} of {parts}", n + 1), steps.to_vec())
         };
-        return chunks.map(part).collect();
+        return chunks.enumerate().map(part).collect();
     }
     series.iter().map(|(name, steps)| ((*name).to_owned(), steps.clone())).collect()
 }
@@ -154,10 +167,10 @@ fn folds(parts: &[(String, Vec<Step>)]) -> Vec<Fold> {
             held_out: name.clone(),
             rows: own.len(),
             fitted: others.len(),
-            median: quantile_sorted(&plain, 0.5)?,
-            p90: quantile_sorted(&plain, 0.9)?,
-            bias: quantile_sorted(&signed, 0.5)?,
-            constant: quantile_sorted(&constant, 0.5)?,
+            median: rounded(quantile_sorted(&plain, 0.5)?),
+            p90: rounded(quantile_sorted(&plain, 0.9)?),
+            bias: rounded(quantile_sorted(&signed, 0.5)?),
+            constant: rounded(quantile_sorted(&constant, 0.5)?),
         })
     };
     parts.iter().enumerate().filter_map(fold).collect()
