@@ -8,7 +8,7 @@
 
 use super::{DrawError, GUIDE, SERIES};
 use calibrate::score::{Score, Scored, ScoredRow};
-use plotters::coord::combinators::IntoLogRange;
+use plotters::coord::combinators::{BindKeyPoints, IntoLogRange};
 use plotters::prelude::*;
 use std::collections::BTreeSet;
 
@@ -64,6 +64,11 @@ fn draw(score: &Score, backend: SVGBackend<'_>) -> Result<(), Box<dyn std::error
     Ok(())
 }
 
+/// 1, 2, 4 and so on up to `most`.
+fn doublings(most: f64) -> Vec<f64> {
+    std::iter::successors(Some(1.0), |x| Some(x * 2.0)).take_while(|&x| x <= most).collect()
+}
+
 fn colour(engine: usize) -> RGBColor {
     SERIES[engine % SERIES.len()]
 }
@@ -81,7 +86,10 @@ fn draw_panel(
         .margin(10)
         .x_label_area_size(38)
         .y_label_area_size(52)
-        .build_cartesian_2d((xs.0..xs.1).log_scale(), (1.0 / EDGE..EDGE).log_scale())?;
+        .build_cartesian_2d(
+            (xs.0..xs.1).log_scale().with_key_points(doublings(xs.1)),
+            (1.0 / EDGE..EDGE).log_scale().with_key_points(LINES.to_vec()),
+        )?;
     chart
         .configure_mesh()
         .disable_mesh()
