@@ -78,6 +78,8 @@ const REQUESTS: &[Column] = &[
 ];
 const STEPS: &[Column] = &[
     ("series", "series", Holds::Text),
+    // With the number of GPUs, as a step says what was served.
+    ("model", "model", Holds::Text),
     ("decodes", "decodes", Holds::Whole),
     ("kv_tokens", "kv_tokens", Holds::Whole),
     ("prefill_tokens", "prefill_tokens", Holds::Whole),
@@ -87,6 +89,7 @@ const STEPS: &[Column] = &[
 ];
 const INTERVALS: &[Column] = &[
     ("experiment", "experiment", Holds::Text),
+    ("model", "model", Holds::Text),
     ("decode_reqs", "decode_reqs", Holds::Whole),
     ("prefill_tokens", "prefill_tokens", Holds::Whole),
     ("prefill_reqs", "prefill_reqs", Holds::Whole),
@@ -304,6 +307,7 @@ fn step(step: &StepRow) -> Vec<Cell> {
     };
     vec![
         Cell::Text(step.series.clone()),
+        Cell::Text(step.served.clone()),
         Cell::Whole(Some(step.batch.decodes.into())),
         Cell::Whole(kv_tokens),
         Cell::Whole(Some(step.batch.prefill_tokens.0.into())),
@@ -321,6 +325,7 @@ fn interval(step: &StepRow) -> Vec<Cell> {
     let next = step.next.unwrap_or_default();
     vec![
         Cell::Text(step.series.clone()),
+        Cell::Text(step.served.clone()),
         Cell::Whole(Some(step.batch.decodes.into())),
         Cell::Whole(Some(step.batch.prefill_tokens.0.into())),
         Cell::Whole(step.prefill_requests.map(u64::from)),
