@@ -42,7 +42,14 @@ fn a_sampling_becomes_a_file_and_a_summary() {
     let args = "--for 200ms --every 20ms --tokens 1000 --energy-price $0.12/kWh --out p.csv";
     let (out, err) = run(&fake, args, 0);
     assert!(out.starts_with("NVIDIA H100 80GB HBM3, GPU 0, GPU-0000, driver 570.86.15\n"), "{out}");
-    for said in ["400 W mean", "limit 700 W", "Energy per token", "an hour, $", "power cap 100.0 %", "Slow GPU"] {
+    for said in [
+        "400 W mean",
+        "limit 700 W",
+        "Energy per token",
+        "an hour, $",
+        "power cap 100.0 %",
+        "Slow GPU",
+    ] {
         assert!(out.contains(said), "{said}\nis not in\n{out}");
     }
     assert!(err.contains("to p.csv"), "{err}");

@@ -3,8 +3,8 @@
 use crate::tasks;
 use experiments::{
     Comparison, Distribution, Estimate, LatencyShares, Margin, Metric, ModelResult, Objective,
-    ObjectiveResult, PoolResult, Quantile, Revenue, RunResult, SpendBy, SpendResult, Stability,
-    StopReason, TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
+    ObjectiveResult, PoolResult, Quantile, Range, Revenue, RunResult, SpendBy, SpendResult,
+    Stability, StopReason, TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
 };
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use sim::ids::TaskId;
@@ -114,7 +114,7 @@ pub(crate) fn stable() -> RunResult {
     let p95 = Metric::TaskLatency(TaskId(0), Quantile::P95);
     let success = Metric::SuccessRate(TaskId(0));
     let rate = Estimate::with_interval(0.997, 0.996, 0.998);
-    RunResult {
+    let mut result = RunResult {
         seed: 42,
         replications: 10,
         stopped: StopReason::PrecisionReached,
@@ -176,7 +176,15 @@ pub(crate) fn stable() -> RunResult {
         },
         events: 12_345_678,
         log_hashes: vec![0x0123_4567_89ab_cdef, u64::MAX],
-    }
+    };
+    let slower = Some(Range { low: Some(3.9), high: Some(5.25) });
+    result.tasks[0].latency.p95.calibration = slower;
+    result.objectives[0].estimate.calibration = slower;
+    // With the slowest times the other task is never done in time.
+    result.tasks[1].latency.p95.calibration = Some(Range { low: Some(1.5), high: None });
+    result.spend.per_successful_task_usd.calibration =
+        Some(Range { low: Some(0.004_783), high: Some(0.004_784) });
+    result
 }
 
 /// The backlog grows: no latency has a value.

@@ -184,6 +184,8 @@ fn the_digest_covers_every_result() {
         ("objective", |r| r.objectives[0].met = None),
         ("objective's target", |r| r.objectives[0].objective.target = 7.0),
         ("objective's value", |r| r.objectives[0].estimate = Estimate::absent("gone")),
+        ("calibration", |r| r.tasks[0].latency.p95.calibration = None),
+        ("an end of calibration", |r| r.objectives[0].estimate.calibration = None),
         ("warnings", |r| r.warnings.push(experiments::Warning::Unstable)),
     ];
     assert_changes_show(fixture::stable, changes);

@@ -44,7 +44,11 @@ impl Beside {
             eprintln!("surgeline: the GPU was lost, {kept} samples are kept: {why}");
         }
         let summary = profile.summary(tokens);
-        Ok(format!("\n{}samples in {}\n", gpu_profile::text(&profile, &summary, None), path.display()))
+        Ok(format!(
+            "\n{}samples in {}\n",
+            gpu_profile::text(&profile, &summary, None),
+            path.display()
+        ))
     }
 }
 
