@@ -100,6 +100,10 @@ pub(crate) struct Run {
     /// Also write every call of replication 0 to this CSV file.
     #[arg(long, value_name = "FILE")]
     pub(crate) calls: Option<PathBuf>,
+    /// Leave out what the error of calibrated times may do, and the runs that find it: two for each
+    /// calibration and each of up to three replications.
+    #[arg(long)]
+    pub(crate) no_calibration: bool,
     /// Run replication 0 twice in lockstep first, and name the first event that differs.
     #[arg(long)]
     pub(crate) check_determinism: bool,

@@ -47,7 +47,9 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
         lockstep(&resolved.scenario, plan.seed, args.quiet)?;
     }
     let began = Instant::now();
-    let result = simulate(&resolved, &plan, &judged, args.quiet)?;
+    let uncertain = if args.no_calibration { Vec::new() } else { uncertain(&resolved) };
+    let uncertain = (&resolved.scenario, uncertain.as_slice());
+    let result = simulate(uncertain, &plan, &judged, args.quiet)?;
     let took = began.elapsed();
     write(args, &resolved, &result)?;
     if !args.quiet && std::io::stderr().is_terminal() {
@@ -77,7 +79,7 @@ fn plan(args: &Run, resolved: &Resolved) -> Plan {
 
 /// Runs the replications; a failed audit of any of them is a bug, not a result.
 fn simulate(
-    resolved: &Resolved,
+    (scenario, uncertain): (&Scenario, &[Uncertain]),
     plan: &Plan,
     judged: &[Objective],
     quiet: bool,
@@ -96,9 +98,7 @@ fn simulate(
         Some(outcome)
     };
     let bar = Bar::new(quiet);
-    let uncertain = uncertain(resolved);
-    let scenario = &resolved.scenario;
-    let result = experiments::run_calibrated(scenario, &uncertain, plan, judged, &runner, &bar);
+    let result = experiments::run_calibrated(scenario, uncertain, plan, judged, &runner, &bar);
     bar.clear();
     if let Some(finding) = findings.into_inner().unwrap_or_default().first() {
         return Err(Error::Bug(format!("the audit found: {finding}")));
