@@ -7,7 +7,7 @@
 //!
 //! Invariants: what was not measured says so in its label.
 //!
-//! Deliberately absent: predictions (see [`crate::calibration`]).
+//! Deliberately absent: predictions (see [`mod@crate::calibration`]).
 
 use crate::calibration::{Served, UNCALIBRATED};
 use crate::coefficients::{Basis, Coefficients, TABLE};
