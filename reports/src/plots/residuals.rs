@@ -58,7 +58,7 @@ fn draw(score: &Score, backend: SVGBackend<'_>) -> Result<(), Box<dyn std::error
         x += 30 + 9 * engine.len() as i32;
     }
     let style = ("sans-serif", 14).into_font().color(&BLACK);
-    let words = "full: requests do not wait; hollow: they wait".to_owned();
+    let words = "full: requests do not wait; hollow: they wait; at the edge: beyond it".to_owned();
     bottom.draw(&Text::new(words, (x + 10, LEGEND / 2 - 7), style))?;
     root.present()?;
     Ok(())
