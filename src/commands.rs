@@ -32,7 +32,11 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
                 return Err(Error::Usage(format!("{} exists already", file.display())));
             }
             output::write_file(&file, &library::starter(&file.to_string_lossy()))?;
-            eprintln!("wrote {}; next: surgeline run {}", file.display(), file.display());
+            crate::output::tell!(
+                "wrote {}; next: surgeline run {}",
+                file.display(),
+                file.display()
+            );
             Ok(0)
         }
         Command::Calibrate { what } => calibrate::calibrate(&what),

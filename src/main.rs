@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match commands::execute(args.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{error}");
+            crate::output::tell!("{error}");
             ExitCode::from(error.code())
         }
     }

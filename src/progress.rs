@@ -119,7 +119,9 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
             if FLAG.swap(true, Ordering::SeqCst) {
                 exit_now();
             }
-            eprintln!("surgeline: stopping; what is finished is kept (again: stop at once)");
+            crate::output::tell!(
+                "surgeline: stopping; what is finished is kept (again: stop at once)"
+            );
         };
         // Without a handler Ctrl-C simply ends the process, which is the usual behaviour anyway.
         let _ = ctrlc::set_handler(handler);

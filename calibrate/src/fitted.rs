@@ -25,6 +25,8 @@ use std::sync::OnceLock;
 pub const SCHEMA: &str = "surgeline.calibration/1";
 /// What the name of a summary begins with when nothing was fitted.
 pub const UNFITTED: &str = "uncalibrated: ";
+/// Half-width of an interval beyond which nothing is known: a factor of 150.
+const WIDEST: f64 = 5.0;
 /// Share of rows that a prediction interval is to hold.
 const HELD: f64 = 0.9;
 
@@ -182,18 +184,6 @@ impl Entry {
         values
     }
 
-    /// Half-widths of predictions on a GPU; on one that was not measured nothing is known.
-    #[must_use]
-    pub fn spread_on(&self, gpu: &str) -> Spread {
-        if self.gpus.iter().any(|measured| measured == gpu) {
-            return self.spread;
-        }
-        Spread {
-            tpot: self.spread.tpot.max(UNKNOWN.tpot),
-            ttft: self.spread.ttft.max(UNKNOWN.ttft),
-        }
-    }
-
     fn check(&self) -> Result<(), FittedError> {
         let wrong = |name: &str, what: String| FittedError::Coefficient {
             engine: self.engine.clone(),
@@ -210,6 +200,16 @@ impl Entry {
                 let what = format!("= {} lies outside {} to {}", found.value, p.low, p.high);
                 return Err(wrong(p.name, what));
             }
+        }
+        let spread = [("spread.tpot", self.spread.tpot), ("spread.ttft", self.spread.ttft)];
+        for (name, value) in spread {
+            if !(0.0..=WIDEST).contains(&value) {
+                return Err(wrong(name, format!("= {value} lies outside 0 to {WIDEST}")));
+            }
+        }
+        if self.gpus.is_empty() || self.engine_versions.is_empty() {
+            let what = "is empty; what was measured has to be named".to_owned();
+            return Err(wrong("gpus or engine_versions", what));
         }
         let known = |name: &str| self.basis.open().iter().any(|&at| TABLE[at].name == name);
         match self.coefficients.keys().find(|name| !known(name)) {

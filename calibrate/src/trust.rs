@@ -17,6 +17,12 @@ use crate::score::{Errors, Spread};
 use sim::fleet::HostTime;
 use sim::units::Span;
 
+/// What is said of coefficients that rest on a single configuration.
+const ONE: &str = "it rests on one configuration, and its interval on that one: a pool with other \
+                   numbers of GPUs, precisions or loads errs by more";
+/// What is said of an engine that was not measured.
+const NOTHING: &str = "nothing of this engine was measured";
+
 /// Coefficients of a replica and what they rest on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trust {
@@ -54,7 +60,13 @@ impl Trust {
                 coefficients: Coefficients::of_iterations(engine.dispatch_overhead.value),
                 spread: UNKNOWN,
                 group: format!("{} {}", engine.preset, basis.name()),
-                label: format!("{UNCALIBRATED}; nothing of this engine was measured"),
+                label: match basis {
+                    Basis::Table => {
+                        let gpu = &served.gpu.name;
+                        format!("kernel tables of {gpu}, uncalibrated; {NOTHING}")
+                    }
+                    _ => format!("{UNCALIBRATED}; {NOTHING}"),
+                },
                 listing: String::new(),
                 source: fitted.source.clone(),
                 as_of: fitted.as_of.clone(),
@@ -82,6 +94,26 @@ impl Trust {
     }
 }
 
+impl Fitted {
+    /// Half-widths of predictions by an entry on a GPU. On one that was not measured kernel tables
+    /// are trusted as far as the engine's rooflines on those that were, and rooflines within a factor
+    /// of two.
+    #[must_use]
+    pub fn spread_on(&self, entry: &Entry, gpu: &str) -> Spread {
+        if entry.gpus.iter().any(|measured| measured == gpu) {
+            return entry.spread;
+        }
+        let rooflines = self.entry.iter().find(|other| {
+            entry.basis == Basis::Table
+                && other.basis == Basis::Dense
+                && other.engine == entry.engine
+                && other.model.is_none()
+        });
+        let other = rooflines.map_or(UNKNOWN, |rooflines| rooflines.spread);
+        Spread { tpot: entry.spread.tpot.max(other.tpot), ttft: entry.spread.ttft.max(other.ttft) }
+    }
+}
+
 fn measured(
     served: &Served<'_>,
     basis: Basis,
@@ -91,11 +123,7 @@ fn measured(
 ) -> Trust {
     let gpu = &served.gpu.name;
     let on_gpu = entry.gpus.contains(gpu);
-    let spread = match (on_gpu, basis) {
-        (true, _) => entry.spread,
-        (false, Basis::Table) => as_rooflines(entry, fitted),
-        (false, _) => entry.spread_on(gpu),
-    };
+    let spread = fitted.spread_on(entry, gpu);
     let known = entry.engine_versions.iter().any(|version| is_of(version, &engine.preset));
     let versions = versions(&entry.engine_versions);
     let doubts = [
@@ -104,6 +132,7 @@ fn measured(
             format!("it was measured with other versions of the engine ({versions}) than {preset}")
         }),
         (!on_gpu).then(|| format!("it was measured on {}, not {gpu}", entry.gpus.join(", "))),
+        (entry.configurations == 1).then(|| ONE.to_owned()),
     ];
     let name = format!("{}, {}", entry.engine, basis.name());
     let summary = fitted.summary.iter().find(|summary| summary.name == name);
@@ -134,10 +163,11 @@ fn measured(
         listing: basis.open().iter().map(listed).collect::<Vec<_>>().join(", "),
         spread,
         group: format!(
-            "{} {} {}",
+            "{} {} {} {}",
             engine.preset,
             basis.name(),
-            entry.model.as_deref().unwrap_or("*")
+            entry.model.as_deref().unwrap_or("*"),
+            fitted.data_sha256
         ),
         label,
         source: fitted.source.clone(),
@@ -152,15 +182,6 @@ fn start(served: &Served<'_>, basis: Basis) -> String {
         Basis::Table => format!("kernel tables of {} with host times fitted to", served.gpu.name),
         _ => "roofline fitted to".to_owned(),
     }
-}
-
-/// The spread of the engine's rooflines on measured GPUs, at least a table's own.
-fn as_rooflines(entry: &Entry, fitted: &Fitted) -> Spread {
-    let rooflines = fitted.entry.iter().find(|other| {
-        other.engine == entry.engine && other.basis == Basis::Dense && other.model.is_none()
-    });
-    let other = rooflines.map_or(UNKNOWN, |other| other.spread);
-    Spread { tpot: entry.spread.tpot.max(other.tpot), ttft: entry.spread.ttft.max(other.ttft) }
 }
 
 /// Measured versions in words.

@@ -8,6 +8,9 @@
 //! independent errors, by squares. Two runs at the ends of a 95 % interval say more of it than
 //! many at random places in between: times move results in one direction, as good as always.
 //!
+//! First tokens were measured to err by more than iterations do, in ways that these runs do not
+//! have. So the interval of a model's TTFT is at least as wide as that.
+//!
 //! Invariants: the interval holds the estimate; an end at which the system is overloaded, so that the
 //! number has no value, is open; nothing is random beyond the replications' own streams.
 //!
@@ -36,15 +39,24 @@ const OF_CALIBRATION: f64 = 0.9;
 /// under the same random numbers, so few suffice.
 const REPLICATIONS: usize = 3;
 
-/// Pools whose times rest on one calibration, and how far they may be off.
+/// Pools whose times rest on one calibration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Uncertain {
     /// The pools.
-    pub pools: Vec<PoolId>,
-    /// Half-width of the 90 % interval of iteration times, the logarithm of a factor.
+    pub pools: Vec<UncertainPool>,
+}
+
+/// How far the times of a pool may be off: half-widths of 90 % intervals, logarithms of factors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UncertainPool {
+    /// The pool.
+    pub pool: PoolId,
+    /// Of iterations.
     pub iteration: f64,
-    /// That of the host's time for a request.
-    pub host: f64,
+    /// Of first tokens, and of the host's time for a request if that was not stated.
+    pub first_token: f64,
+    /// Whether the host's time for a request was stated, so that it does not err.
+    pub host_is_stated: bool,
 }
 
 /// Which way a number gets worse, and where it cannot go.
@@ -82,10 +94,11 @@ pub(crate) fn widen(
     }
     let count = found.records.len().min(REPLICATIONS);
     let few = Replications { records: found.records[..count].to_vec(), ..without_series(found) };
-    let base = values(scenario, &few);
+    let base = Arm::of(scenario, &few).values;
     let sample = Sample::Fixed(count as u32);
     let plan = Plan { replications: sample, steady_state: false, ..*plan };
     let mut groups = Vec::new();
+    let mut overloaded = false;
     for group in uncertain {
         let mut ends = [Values::new(), Values::new()];
         for (end, sign) in ends.iter_mut().zip([-1.0, 1.0]) {
@@ -93,12 +106,13 @@ pub(crate) fn widen(
             match replicate(&moved, &plan, runner, &AtEnds(progress)) {
                 Ok(arm) if arm.stopped != StopReason::Interrupted => {
                     let arm = Replications { warm_up: found.warm_up, ..arm };
-                    *end = values(&moved, &arm);
+                    let arm = Arm::of(&moved, &arm);
+                    overloaded |= arm.is_void;
+                    *end = arm.values;
                 }
                 Ok(_) | Err(ReplicateError::NothingFinished) => {
-                    let finished = result.replications;
                     result.stopped = StopReason::Interrupted;
-                    result.warnings.push(Warning::Interrupted { finished });
+                    result.warnings.push(Warning::CalibrationInterrupted);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -114,7 +128,36 @@ pub(crate) fn widen(
             _ => None,
         };
     }
+    widen_first_tokens(result, scenario, uncertain);
+    if overloaded {
+        result.warnings.push(Warning::OverloadedWithinCalibration);
+    }
     Ok(())
+}
+
+/// First tokens of each model as uncertain as those of its pools were measured to be, at least.
+fn widen_first_tokens(result: &mut RunResult, scenario: &Scenario, uncertain: &[Uncertain]) {
+    for (model, spec) in result.models.iter_mut().zip(&scenario.models) {
+        let served_by = |one: &&UncertainPool| spec.pools().any(|pool| pool == one.pool);
+        let pools = uncertain.iter().flat_map(|group| &group.pools).filter(served_by);
+        let widest = pools.max_by(|a, b| a.first_token.total_cmp(&b.first_token));
+        let Some(widest) = widest else { continue };
+        let stated = match widest.host_is_stated {
+            true => scenario.pools[widest.pool.index()].host.request.as_secs_f64(),
+            false => 0.0,
+        };
+        let factor = libm::exp(at_confidence(widest.first_token));
+        let ttft = &mut model.ttft;
+        for number in [&mut ttft.mean, &mut ttft.p50, &mut ttft.p90, &mut ttft.p95, &mut ttft.p99] {
+            let (Some(value), Some(range)) = (number.value, &mut number.calibration) else {
+                continue;
+            };
+            let uncertain = (value - stated).max(0.0);
+            let (low, high) = (value - uncertain + uncertain / factor, stated + uncertain * factor);
+            range.low = range.low.map(|end| end.min(low));
+            range.high = range.high.map(|end| end.max(high));
+        }
+    }
 }
 
 fn is_void(result: &RunResult) -> bool {
@@ -137,15 +180,17 @@ fn without_series(found: &Replications) -> Replications {
 /// `None` where an engine cannot be simulated so.
 fn at_end(scenario: &Scenario, warm_up: Span, group: &Uncertain, sign: f64) -> Option<Scenario> {
     let mut moved = Scenario { warm_up, ..scenario.clone() };
-    let iteration = libm::exp(sign * at_confidence(group.iteration));
-    let host = libm::exp(sign * at_confidence(group.host));
-    for pool in &group.pools {
-        let pool = moved.pools.get_mut(pool.index())?;
-        pool.step_time = pool.step_time.times(iteration).ok()?;
-        pool.host = HostTime {
-            request: Span::from_secs_f64(pool.host.request.as_secs_f64() * host),
-            prompt_token: Span::from_secs_f64(pool.host.prompt_token.as_secs_f64() * host),
-        };
+    for one in &group.pools {
+        let factor = |half_width: f64| libm::exp(sign * at_confidence(half_width));
+        let pool = moved.pools.get_mut(one.pool.index())?;
+        pool.step_time = pool.step_time.times(factor(one.iteration)).ok()?;
+        if !one.host_is_stated {
+            let host = factor(one.first_token);
+            pool.host = HostTime {
+                request: Span::from_secs_f64(pool.host.request.as_secs_f64() * host),
+                prompt_token: Span::from_secs_f64(pool.host.prompt_token.as_secs_f64() * host),
+            };
+        }
     }
     Some(moved)
 }
@@ -191,10 +236,20 @@ fn numbers(result: &mut RunResult) -> Vec<(&mut Estimate, Kind)> {
     all
 }
 
-fn values(scenario: &Scenario, replications: &Replications) -> Values {
-    // The seed is no part of any of them.
-    let mut result = summary::summarise_all(scenario, 0, replications);
-    numbers(&mut result).into_iter().map(|(number, _)| number.value).collect()
+/// What the runs at one end say.
+struct Arm {
+    values: Values,
+    /// Whether the system is overloaded, or stuck.
+    is_void: bool,
+}
+
+impl Arm {
+    fn of(scenario: &Scenario, replications: &Replications) -> Arm {
+        // The seed is no part of any of them.
+        let mut result = summary::summarise_all(scenario, 0, replications);
+        let values = numbers(&mut result).into_iter().map(|(number, _)| number.value).collect();
+        Arm { values, is_void: is_void(&result) }
+    }
 }
 
 /// The interval of a number with this `value`, which is `base` in the replications that were run at

@@ -47,7 +47,7 @@ pub mod warm_up;
 pub mod warnings;
 mod work;
 
-pub use calibration::Uncertain;
+pub use calibration::{Uncertain, UncertainPool};
 pub use drivers::TaskDrivers;
 pub use estimate::{Distribution, Estimate, Range};
 pub use objectives::{

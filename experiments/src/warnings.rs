@@ -63,6 +63,11 @@ pub enum Warning {
         /// Their names.
         objectives: Vec<String>,
     },
+    /// With times as slow as the calibration allows the system is overloaded, or stuck.
+    OverloadedWithinCalibration,
+    /// Stopped from outside when all replications were finished and the interval of calibration was
+    /// looked for.
+    CalibrationInterrupted,
     /// The simulator's own audit found a contradiction: its numbers cannot be trusted.
     AuditFailed {
         /// The replication.
@@ -90,6 +95,8 @@ impl Warning {
             Warning::FewIncluded { .. } => "few-included",
             Warning::PartOfADay { .. } => "part-of-a-day",
             Warning::CalibrationDecides { .. } => "calibration-decides",
+            Warning::OverloadedWithinCalibration => "overloaded-within-calibration",
+            Warning::CalibrationInterrupted => "calibration-interrupted",
             Warning::AuditFailed { .. } => "audit-failed",
         }
     }
@@ -156,6 +163,16 @@ impl Warning {
                     objectives.join(", ")
                 )
             }
+            Warning::OverloadedWithinCalibration => {
+                "With times as slow as the calibration allows the system is overloaded: the capacity \
+                 is not known well enough for this load."
+                    .into()
+            }
+            Warning::CalibrationInterrupted => {
+                "Interrupted while the error of the calibration was looked for: all replications \
+                 count, but no number has an interval of calibration."
+                    .into()
+            }
             Warning::AuditFailed { replication, finding } => {
                 format!("The audit of replication {replication} failed: {finding}.")
             }
@@ -192,7 +209,8 @@ impl Warning {
             }
             Warning::FewIncluded { .. } => "Make the horizon longer, up to a month.",
             Warning::PartOfADay { .. } => "Measure whole days, better a whole week.",
-            Warning::CalibrationDecides { .. } => {
+            Warning::CalibrationInterrupted => "Run again to the end, or with --no-calibration.",
+            Warning::CalibrationDecides { .. } | Warning::OverloadedWithinCalibration => {
                 "Measure the engines that are meant (`surgeline calibrate`) and name the \
                  calibration file in their pools."
             }

@@ -50,8 +50,10 @@ pub struct TimeSpread {
     pub group: String,
     /// Of iterations.
     pub iteration: f64,
-    /// Of the host's work on a request.
-    pub host: f64,
+    /// Of first tokens, and of the host's work on a request unless it is written.
+    pub first_token: f64,
+    /// Whether the host's time of a request is written.
+    pub host_is_stated: bool,
 }
 
 /// How often and how long to simulate.

@@ -8,6 +8,7 @@ use crate::progress::{Bar, stop_flag};
 use experiments::determinism::check_determinism;
 use experiments::{
     ExitStatus, Objective, Plan, ReplicateError, RunResult, Sample, StopReason, Uncertain,
+    UncertainPool,
 };
 use reports::format::{Unit, count, number};
 use reports::{ProvenanceRow, Report, ScenarioInfo};
@@ -17,6 +18,7 @@ use sim::ids::{Backend, PoolId};
 use sim::record::{CallRecord, KeepAll};
 use sim::workload::{Arrivals, SourceSpec};
 use sim::{Scenario, Simulation};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Mutex;
@@ -39,7 +41,7 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
     // A report for people ends with them.
     if !args.quiet && args.format == Format::Json {
         for warning in &resolved.warnings {
-            eprintln!("warning: {}: {}", warning.site.place, warning.message);
+            crate::output::tell!("warning: {}: {}", warning.site.place, warning.message);
         }
     }
     let plan = plan(args, &resolved);
@@ -53,7 +55,7 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
     let took = began.elapsed();
     write(args, &resolved, &result)?;
     if !args.quiet && std::io::stderr().is_terminal() {
-        eprintln!("{}", speed(&result, took));
+        crate::output::tell!("{}", speed(&result, took));
     }
     if let Some(path) = &args.calls {
         output::write_file(path, &calls_csv(&resolved.scenario, plan.seed)?)?;
@@ -111,20 +113,20 @@ fn simulate(
 
 /// Pools whose times rest on one calibration, and how far these may be off.
 fn uncertain(resolved: &Resolved) -> Vec<Uncertain> {
-    let mut groups: Vec<(&TimeSpread, Vec<PoolId>)> = Vec::new();
+    let mut groups: BTreeMap<&str, Vec<UncertainPool>> = BTreeMap::new();
     for (at, pool) in resolved.calibration.iter().enumerate() {
-        let Some(spread) = &pool.spread else { continue };
-        let pool = PoolId(at as u32);
-        match groups.iter_mut().find(|(other, _)| *other == spread) {
-            Some((_, pools)) => pools.push(pool),
-            None => groups.push((spread, vec![pool])),
-        }
+        let Some(TimeSpread { group, iteration, first_token, host_is_stated }) = &pool.spread
+        else {
+            continue;
+        };
+        groups.entry(group).or_default().push(UncertainPool {
+            pool: PoolId(at as u32),
+            iteration: *iteration,
+            first_token: *first_token,
+            host_is_stated: *host_is_stated,
+        });
     }
-    let of = |(spread, pools): (&TimeSpread, Vec<PoolId>)| {
-        let &TimeSpread { iteration, host, .. } = spread;
-        Uncertain { pools, iteration, host }
-    };
-    groups.into_iter().map(of).collect()
+    groups.into_values().map(|pools| Uncertain { pools }).collect()
 }
 
 /// How fast it was. It is no part of a report, which is a function of the scenario and the seed.
@@ -143,7 +145,7 @@ fn lockstep(scenario: &Scenario, seed: u64, quiet: bool) -> Result<(), Error> {
     };
     let events = check_determinism(start).map_err(|error| Error::Bug(error.to_string()))?;
     if !quiet {
-        eprintln!("determinism: {events} events of replication 0 are equal in two runs");
+        crate::output::tell!("determinism: {events} events of replication 0 are equal in two runs");
     }
     Ok(())
 }

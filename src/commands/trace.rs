@@ -113,7 +113,7 @@ fn convert(args: &Convert) -> Result<(), Error> {
         Kind::Requests => "requests",
         Kind::Steps | Kind::Intervals => "iterations",
     };
-    eprintln!("wrote {} {what} to {}", table.rows(), args.to.display());
+    crate::output::tell!("wrote {} {what} to {}", table.rows(), args.to.display());
     Ok(())
 }
 

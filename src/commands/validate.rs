@@ -8,7 +8,7 @@ use crate::output;
 pub(super) fn validate(args: &Validate) -> Result<u8, Error> {
     let resolved = load(&args.source)?;
     for warning in &resolved.warnings {
-        eprintln!("warning: {}: {}", warning.site.place, warning.message);
+        crate::output::tell!("warning: {}: {}", warning.site.place, warning.message);
     }
     if !args.resolved {
         let counts = format!(

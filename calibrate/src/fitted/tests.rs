@@ -98,8 +98,11 @@ fn on_a_gpu_that_was_not_measured_intervals_are_wide() {
     let fitted = shipped().expect("valid");
     let entry = fitted.find("vllm", Basis::Table, "llama-3.1-70b-instruct").expect("measured");
     assert_eq!(entry.model.as_deref(), Some("llama-3.1-70b-instruct"));
-    assert!(entry.spread_on("h200-sxm").tpot < 0.2);
-    assert_eq!(entry.spread_on("l40s").tpot, UNKNOWN.tpot);
+    assert!(fitted.spread_on(entry, "h200-sxm").tpot < 0.2);
+    let rooflines = fitted.find("vllm", Basis::Dense, "nobody-s").expect("a group");
+    let on_h100 = fitted.spread_on(entry, "h100-sxm").tpot;
+    assert_eq!(on_h100, entry.spread.tpot.max(rooflines.spread.tpot));
+    assert_eq!(fitted.spread_on(rooflines, "l40s").tpot, UNKNOWN.tpot);
 }
 
 #[test]

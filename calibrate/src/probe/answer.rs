@@ -32,7 +32,9 @@ struct Details {
 impl Usage {
     /// Prompt tokens that were found in a prefix cache, if the server says.
     pub(super) fn cached_tokens(&self) -> Option<u32> {
-        self.prompt_tokens_details.and_then(|details| details.cached_tokens)
+        let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens)?;
+        // Nobody finds more of a prompt than there is.
+        (cached <= self.prompt_tokens).then_some(cached)
     }
 }
 
@@ -79,6 +81,9 @@ struct Delta {
     reasoning: Option<String>,
 }
 
+/// More tokens than any context holds.
+const MOST_TOKENS: u32 = 100_000_000;
+
 /// Why a chunk is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BadChunk {
@@ -98,6 +103,11 @@ pub(super) fn read(data: &str) -> Result<Chunk, BadChunk> {
     }
     if wire.choices.is_none() && wire.usage.is_none() {
         return Err(BadChunk::Malformed("neither `choices` nor `usage` in it".to_owned()));
+    }
+    if let Some(usage) = wire.usage
+        && usage.prompt_tokens.max(usage.completion_tokens) > MOST_TOKENS
+    {
+        return Err(BadChunk::Malformed(format!("`usage` counts more than {MOST_TOKENS} tokens")));
     }
     // One answer is asked for, so there is at most one choice.
     let choice = wire.choices.unwrap_or_default().into_iter().next();
@@ -163,7 +173,10 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_an_error() {
-        for data in ["", "{", "[]", "7", "{}", r#"{"choices":7}"#, r#"{"choices":[{"text":7}]}"#] {
+        let endless =
+            r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":4294967295}}"#;
+        let wrong = ["", "{", "[]", "7", "{}", r#"{"choices":7}"#, r#"{"choices":[{"text":7}]}"#];
+        for data in wrong.into_iter().chain([endless]) {
             assert!(matches!(read(data), Err(BadChunk::Malformed(_))), "{data}");
         }
         let server = read(r#"{"error":{"message":"out of memory","code":500}}"#);

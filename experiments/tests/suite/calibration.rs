@@ -3,7 +3,7 @@
 use crate::world::{engine, fixed, source};
 use experiments::{
     Comparison, Estimate, Metric, NoProgress, Objective, Plan, RunResult, Sample, StopReason,
-    Uncertain, Warning, run_calibrated,
+    Uncertain, UncertainPool, Warning, run_calibrated,
 };
 use sim::dist::LengthsSpec;
 use sim::engine::StepTime;
@@ -54,8 +54,10 @@ fn scenario(per_second: f64) -> Scenario {
 
 /// Iterations a fifth longer or shorter at the ends of the 95 % interval, host times by half.
 fn uncertain() -> Vec<Uncertain> {
-    let (iteration, host) = (libm::log(1.2) / WIDER, libm::log(1.5) / WIDER);
-    vec![Uncertain { pools: vec![PoolId(0)], iteration, host }]
+    let (iteration, first_token) = (libm::log(1.2) / WIDER, libm::log(1.5) / WIDER);
+    let pool = PoolId(0);
+    let one = UncertainPool { pool, iteration, first_token, host_is_stated: false };
+    vec![Uncertain { pools: vec![one] }]
 }
 
 fn found(per_second: f64, threads: usize, objectives: &[Objective]) -> RunResult {
@@ -104,6 +106,8 @@ fn an_end_at_which_the_system_is_overloaded_is_open() {
     let range = p95.calibration.expect("it was asked for");
     assert!(range.low.is_some_and(|low| Some(low) < p95.value), "{range:?}");
     assert_eq!(range.high, None);
+    let overloaded = Warning::OverloadedWithinCalibration;
+    assert!(result.warnings.contains(&overloaded), "{:?}", result.warnings);
 }
 
 #[test]
@@ -136,4 +140,28 @@ fn what_is_stopped_on_the_way_keeps_its_replications() {
     assert_eq!((result.replications, &result.stopped), (4, &StopReason::Interrupted));
     assert!(result.tasks[0].latency.p95.value.is_some());
     assert_eq!(result.tasks[0].latency.p95.calibration, None);
+    assert!(result.warnings.contains(&Warning::CalibrationInterrupted), "{:?}", result.warnings);
+}
+
+/// 100 ms on the host and 10 ms in the engine until the first token.
+#[test]
+fn first_tokens_are_as_uncertain_as_they_were_measured_to_be() {
+    let result = found(0.05, 1, &[]);
+    let (low, high) = ends(&result.models[0].ttft.p50);
+    let value = result.models[0].ttft.p50.value.expect("a value");
+    assert!((low - value / 1.5).abs() < 1e-3 && (high - value * 1.5).abs() < 1e-3, "{low} {high}");
+    // What is stated does not err.
+    let mut stated = uncertain();
+    stated[0].pools[0].host_is_stated = true;
+    let plan =
+        Plan { seed: 3, replications: Sample::Fixed(5), threads: Some(1), steady_state: false };
+    let runner = |scenario: &Scenario, seed, replication| {
+        Some(Simulation::new(scenario, seed, replication).run())
+    };
+    let scenario = scenario(0.05);
+    let result = run_calibrated(&scenario, &stated, &plan, &[], &runner, &NoProgress);
+    let (low, high) = ends(&result.expect("it finishes").models[0].ttft.p50);
+    let rest = value - 0.09;
+    assert!((low - (0.09 + rest / 1.5)).abs() < 1e-3, "{low}");
+    assert!((high - (0.09 + rest * 1.5)).abs() < 1e-3, "{high}");
 }

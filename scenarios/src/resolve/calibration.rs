@@ -105,10 +105,14 @@ impl PoolCalibration {
     }
 
     /// Of times that a calibration gives.
-    pub(super) fn of(calibrated: &Calibration) -> PoolCalibration {
+    pub(super) fn of(calibrated: &Calibration, file: &PoolFile) -> PoolCalibration {
         let trust = &calibrated.trust;
-        let (iteration, host) = (trust.spread.tpot, trust.spread.ttft);
-        let spread = TimeSpread { group: trust.group.clone(), iteration, host };
+        let spread = TimeSpread {
+            group: trust.group.clone(),
+            iteration: trust.spread.tpot,
+            first_token: trust.spread.ttft,
+            host_is_stated: file.request_overhead.is_some(),
+        };
         PoolCalibration { label: trust.label.clone(), spread: Some(spread) }
     }
 }

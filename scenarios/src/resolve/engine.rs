@@ -126,7 +126,7 @@ impl Resolver<'_> {
             }
             _ => {
                 self.note_calibration(file, &calibrated);
-                let calibration = PoolCalibration::of(&calibrated);
+                let calibration = PoolCalibration::of(&calibrated, file);
                 let host = self.host(file, Some(&calibrated));
                 (calibrated.step_time, host, calibration)
             }

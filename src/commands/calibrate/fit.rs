@@ -16,6 +16,9 @@ use sim::units::Tokens;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+/// As many iterations as a fit has coefficients.
+const LEAST_STEPS: usize = 10;
+
 /// What to fit, and where to put it.
 #[derive(Debug, Arguments)]
 pub(crate) struct Fit {
@@ -77,7 +80,7 @@ pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
         (None, None) => fit_requests(args)?,
     };
     output::write_file(&args.out, &text)?;
-    eprintln!("wrote {}", args.out.display());
+    crate::output::tell!("wrote {}", args.out.display());
     Ok(0)
 }
 
@@ -106,6 +109,13 @@ fn fit_steps(args: &Fit, path: &Path) -> Result<String, Error> {
     let text = read_text(path)?;
     let rows = steps(File { name: &path.to_string_lossy(), text: &text })
         .map_err(|errors| Error::Usage(errors.to_string()))?;
+    if rows.len() < LEAST_STEPS {
+        return Err(Error::Usage(format!(
+            "{}: {} iterations say nothing; at least {LEAST_STEPS} are needed",
+            path.display(),
+            rows.len()
+        )));
+    }
     let served = fit_rows(&rows, Tokens(args.block_size));
     output::print(&step_text(&served))?;
     let file = StepFile {

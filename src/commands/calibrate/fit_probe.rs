@@ -67,14 +67,16 @@ pub(super) fn fit_probe_command(args: &FitProbe) -> Result<u8, Error> {
         None => output::print(&text)?,
     }
     if !fit.converged {
-        eprintln!("surgeline: the search did not come to an end; the last values are printed");
+        crate::output::tell!(
+            "surgeline: the search did not come to an end; the last values are printed"
+        );
     }
     Ok(0)
 }
 
 fn write_out(file: &Path, text: &str) -> Result<(), Error> {
     output::write_file(file, text)?;
-    eprintln!("wrote {}", file.display());
+    crate::output::tell!("wrote {}", file.display());
     Ok(())
 }
 
@@ -113,16 +115,19 @@ fn table(fit: &ProbeFit, record: &Record, args: &FitProbe, spec: &EngineSpec) ->
         args.engine, spec.max_num_batched_tokens.0, spec.max_num_seqs
     );
     text += &quality(fit);
-    if let Some(request) = fit.found.iter().find(|found| found.name == "request") {
-        let _ = writeln!(
-            text,
-            "# A request takes {} before the engine has it ({}); step_time has no key for that.",
-            shown(request.value),
-            range(request)
-        );
-    }
     if args.cells {
         text += &cells(&fit.cells);
+    }
+    if let Some(request) = fit.found.iter().find(|found| found.name == "request") {
+        let value = format!("\"{}\"", exact(Span::from_secs_f64(request.value)));
+        let _ = writeln!(
+            text,
+            "# A request takes {} before the engine has it ({}); goes into [pools.{}]:\n\
+             # request_overhead = {value}",
+            shown(request.value),
+            range(request),
+            args.pool
+        );
     }
     let _ = writeln!(text, "[pools.{}.step_time]", args.pool);
     text += &keys(fit);

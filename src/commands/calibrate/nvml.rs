@@ -129,10 +129,15 @@ pub(super) fn nvml(args: &Nvml) -> Result<u8, Error> {
         let bytes = bytes(&profile, kind).map_err(Error::Bug)?;
         output::write_bytes(path, &bytes)?;
         if !args.quiet {
-            eprintln!("wrote {} samples to {}", profile.samples.len(), path.display());
+            crate::output::tell!("wrote {} samples to {}", profile.samples.len(), path.display());
         }
     }
-    let summary = profile.summary(args.tokens);
+    // The tokens were made in the whole time, not until an early end.
+    let early = profile.ended != Ended::Complete;
+    if let (true, Some(_), false) = (early, args.tokens, args.quiet) {
+        crate::output::tell!("note: it ended early, so the energy of a token is not known");
+    }
+    let summary = profile.summary(args.tokens.filter(|_| !early));
     let cost = args.energy_price.and_then(|price| summary.power_cost(price.as_dollars_f64()));
     output::print(&match args.format {
         Format::Text => gpu_profile::text(&profile, &summary, cost),
@@ -141,13 +146,13 @@ pub(super) fn nvml(args: &Nvml) -> Result<u8, Error> {
     // A report for people ends with them.
     if !args.quiet && args.format == Format::Json {
         for warning in gpu_profile::warnings(&profile.facts, &summary) {
-            eprintln!("warning: slow GPU: {warning}");
+            crate::output::tell!("warning: slow GPU: {warning}");
         }
     }
     match &profile.ended {
         Ended::Lost(why) => {
             let kept = profile.samples.len();
-            eprintln!("surgeline: the GPU was lost, {kept} samples are kept: {why}");
+            crate::output::tell!("surgeline: the GPU was lost, {kept} samples are kept: {why}");
             Ok(2)
         }
         Ended::Stopped => Ok(130),

@@ -319,7 +319,7 @@ fn conclude(summary: &Summary, folder: &Path, quiet: bool) -> Result<u8, Error> 
         Ended::Done | Ended::Limit(_) => {
             if !complete && !quiet {
                 let (missing, folder) = (summary.cells - summary.complete(), folder.display());
-                eprintln!(
+                crate::output::tell!(
                     "surgeline: {missing} cells are missing; the same command with --resume goes \
                      on in {folder}"
                 );

@@ -113,7 +113,7 @@ fn score_recorded(args: &Score) -> Result<u8, Error> {
         Format::Json => run_json(&scored),
     })?;
     if !args.quiet {
-        run.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        run.notes.iter().for_each(|note| crate::output::tell!("note: {note}"));
     }
     Ok(0)
 }
@@ -147,7 +147,7 @@ pub(super) fn accuracy(args: &Accuracy) -> Result<u8, Error> {
 
 pub(super) fn note(quiet: bool, text: &str) {
     if !quiet && std::io::stderr().is_terminal() {
-        eprintln!("{text}");
+        crate::output::tell!("{text}");
     }
 }
 
@@ -188,7 +188,7 @@ fn score_with(points: Points, fitted: &Fitted) -> score::Score {
     score::score(&known, refused, |_, one| {
         let (engine, basis) = (&one.configuration.backend, one.server.basis());
         match fitted.find(engine, basis, one.server.model()) {
-            Some(entry) => (entry.values(), entry.spread_on(one.server.gpu())),
+            Some(entry) => (entry.values(), fitted.spread_on(entry, one.server.gpu())),
             None => (serving::priors(), fitted::UNKNOWN),
         }
     })

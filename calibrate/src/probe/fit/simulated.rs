@@ -31,7 +31,8 @@ pub(super) struct Times {
 /// The engine with blocks enough that no request of the cell waits for one: a probe means to see
 /// iterations and not a full cache.
 pub(super) fn roomy(spec: &EngineSpec, of: &Loop) -> EngineSpec {
-    let longest = of.lanes.iter().flatten().map(|asked| asked.prompt + asked.output).max();
+    let longest =
+        of.lanes.iter().flatten().map(|asked| asked.prompt.saturating_add(asked.output)).max();
     let longest = longest.unwrap_or(1).saturating_add(1);
     let blocks = longest.div_ceil(spec.block_size.0.max(1)).saturating_add(1);
     let lanes = u32::try_from(of.lanes.len()).unwrap_or(u32::MAX).saturating_add(1);

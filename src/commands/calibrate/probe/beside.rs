@@ -41,7 +41,7 @@ impl Beside {
         output::write_bytes(&path, &bytes)?;
         if let Ended::Lost(why) = &profile.ended {
             let kept = profile.samples.len();
-            eprintln!("surgeline: the GPU was lost, {kept} samples are kept: {why}");
+            crate::output::tell!("surgeline: the GPU was lost, {kept} samples are kept: {why}");
         }
         let summary = profile.summary(tokens);
         Ok(format!(
