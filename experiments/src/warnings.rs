@@ -156,26 +156,30 @@ impl Warning {
                      measured: their margins take it for all hours of the day and all days."
                 )
             }
-            Warning::CalibrationDecides { objectives } => {
-                format!(
-                    "Within the error of the calibration these lie on both sides of their \
-                     targets: {}.",
-                    objectives.join(", ")
-                )
+            Warning::CalibrationDecides { .. }
+            | Warning::OverloadedWithinCalibration
+            | Warning::CalibrationInterrupted => self.of_calibration(),
+            Warning::AuditFailed { replication, finding } => {
+                format!("The audit of replication {replication} failed: {finding}.")
             }
+        }
+    }
+
+    /// The message of a warning that the error of the calibration gives rise to.
+    fn of_calibration(&self) -> String {
+        match self {
+            Warning::CalibrationDecides { objectives } => format!(
+                "Within the error of the calibration these lie on both sides of their targets: {}.",
+                objectives.join(", ")
+            ),
             Warning::OverloadedWithinCalibration => {
                 "With times as slow as the calibration allows the system is overloaded: the capacity \
                  is not known well enough for this load."
                     .into()
             }
-            Warning::CalibrationInterrupted => {
-                "Interrupted while the error of the calibration was looked for: all replications \
-                 count, but no number has an interval of calibration."
-                    .into()
-            }
-            Warning::AuditFailed { replication, finding } => {
-                format!("The audit of replication {replication} failed: {finding}.")
-            }
+            _ => "Interrupted while the error of the calibration was looked for: all replications \
+                  count, but no number has an interval of calibration."
+                .into(),
         }
     }
 
