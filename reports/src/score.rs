@@ -166,7 +166,10 @@ fn brief(errors: Option<Errors>) -> String {
 #[must_use]
 pub fn run_text(score: &RunScore) -> String {
     let (blocks, from_log) = score.kv_blocks;
-    let origin = if from_log { "by the run's log" } else { "estimated" };
+    let origin = match from_log {
+        true => format!("by the run's log (in a pool: num_gpu_blocks_override = {blocks})"),
+        false => "estimated".to_owned(),
+    };
     let mut text = format!(
         "{} requests replayed, {} without times; {blocks} KV blocks, {origin}; iteration times: {}\n\n\
          {:<12} {:>12} {:>12} {:>8}\n",
