@@ -89,14 +89,17 @@ pub(crate) fn widen(
     progress: &dyn Progress,
 ) -> Result<(), ReplicateError> {
     let interrupted = result.stopped == StopReason::Interrupted;
-    if uncertain.is_empty() || interrupted || is_void(result) {
+    if uncertain.is_empty() || interrupted {
         return Ok(());
     }
     let count = found.records.len().min(REPLICATIONS);
-    let few = Replications { records: found.records[..count].to_vec(), ..without_series(found) };
-    let base = Arm::of(scenario, &few).values;
     let sample = Sample::Fixed(count as u32);
     let plan = Plan { replications: sample, steady_state: false, ..*plan };
+    if is_void(result) {
+        return doubt_overload(result, (scenario, found), uncertain, &plan, runner, progress);
+    }
+    let few = Replications { records: found.records[..count].to_vec(), ..without_series(found) };
+    let base = Arm::of(scenario, &few).values;
     let mut groups = Vec::new();
     let mut overloaded = false;
     for group in uncertain {
@@ -133,6 +136,34 @@ pub(crate) fn widen(
         result.warnings.push(Warning::OverloadedWithinCalibration);
     }
     Ok(())
+}
+
+/// Warns where an overloaded system would carry its load with all times as short as they may be. Its
+/// numbers have no interval: they depend on the horizon.
+fn doubt_overload(
+    result: &mut RunResult,
+    (scenario, found): (&Scenario, &Replications),
+    uncertain: &[Uncertain],
+    plan: &Plan,
+    runner: &Runner<'_>,
+    progress: &dyn Progress,
+) -> Result<(), ReplicateError> {
+    let all = Uncertain { pools: uncertain.iter().flat_map(|group| group.pools.clone()).collect() };
+    let Some(moved) = at_end(scenario, found.removed, &all, -1.0) else { return Ok(()) };
+    match replicate(&moved, plan, runner, &AtEnds(progress)) {
+        Ok(arm) if arm.stopped != StopReason::Interrupted => {
+            if !Arm::of(&moved, &Replications { warm_up: found.warm_up, ..arm }).is_void {
+                result.warnings.push(Warning::CarriedWithinCalibration);
+            }
+            Ok(())
+        }
+        Ok(_) | Err(ReplicateError::NothingFinished) => {
+            result.stopped = StopReason::Interrupted;
+            result.warnings.push(Warning::CalibrationInterrupted);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// First tokens of each model as uncertain as those of its pools were measured to be, at least.

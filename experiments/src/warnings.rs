@@ -65,6 +65,8 @@ pub enum Warning {
     },
     /// With times as slow as the calibration allows the system is overloaded, or stuck.
     OverloadedWithinCalibration,
+    /// With times as short as the calibration allows an overloaded system would carry its load.
+    CarriedWithinCalibration,
     /// Stopped from outside when all replications were finished and the interval of calibration was
     /// looked for.
     CalibrationInterrupted,
@@ -96,6 +98,7 @@ impl Warning {
             Warning::PartOfADay { .. } => "part-of-a-day",
             Warning::CalibrationDecides { .. } => "calibration-decides",
             Warning::OverloadedWithinCalibration => "overloaded-within-calibration",
+            Warning::CarriedWithinCalibration => "carried-within-calibration",
             Warning::CalibrationInterrupted => "calibration-interrupted",
             Warning::AuditFailed { .. } => "audit-failed",
         }
@@ -158,6 +161,7 @@ impl Warning {
             }
             Warning::CalibrationDecides { .. }
             | Warning::OverloadedWithinCalibration
+            | Warning::CarriedWithinCalibration
             | Warning::CalibrationInterrupted => self.of_calibration(),
             Warning::AuditFailed { replication, finding } => {
                 format!("The audit of replication {replication} failed: {finding}.")
@@ -175,6 +179,11 @@ impl Warning {
             Warning::OverloadedWithinCalibration => {
                 "With times as slow as the calibration allows the system is overloaded: the capacity \
                  is not known well enough for this load."
+                    .into()
+            }
+            Warning::CarriedWithinCalibration => {
+                "With times as short as the calibration allows the system would carry this load: its \
+                 capacity is not known well enough to say."
                     .into()
             }
             _ => "Interrupted while the error of the calibration was looked for: all replications \
@@ -214,7 +223,9 @@ impl Warning {
             Warning::FewIncluded { .. } => "Make the horizon longer, up to a month.",
             Warning::PartOfADay { .. } => "Measure whole days, better a whole week.",
             Warning::CalibrationInterrupted => "Run again to the end, or with --no-calibration.",
-            Warning::CalibrationDecides { .. } | Warning::OverloadedWithinCalibration => {
+            Warning::CalibrationDecides { .. }
+            | Warning::OverloadedWithinCalibration
+            | Warning::CarriedWithinCalibration => {
                 "Measure the engines that are meant (`surgeline calibrate`) and name the \
                  calibration file in their pools."
             }

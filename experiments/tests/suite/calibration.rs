@@ -110,6 +110,17 @@ fn an_end_at_which_the_system_is_overloaded_is_open() {
     assert!(result.warnings.contains(&overloaded), "{:?}", result.warnings);
 }
 
+/// Seventeen are too many, and would not be at the fast end; thirty are at either.
+#[test]
+fn an_overload_that_the_fast_end_would_carry_is_doubted() {
+    let doubted = |per_second| {
+        let result = found(per_second, 2, &[]);
+        assert_eq!(result.tasks[0].latency.p95.value, None, "{per_second}/s are too many");
+        result.warnings.contains(&Warning::CarriedWithinCalibration)
+    };
+    assert!(doubted(17.0) && !doubted(30.0));
+}
+
 #[test]
 fn an_objective_on_both_sides_of_its_target_is_warned_of() {
     let objective = |target| Objective {
