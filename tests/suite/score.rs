@@ -64,6 +64,25 @@ fn a_broken_file_is_named_with_its_line() {
     assert!(message.contains("line 2") && message.contains("model"), "{message}");
     let output = surgeline(&["calibrate", "score", "--points", "nowhere.csv"]);
     assert_eq!(output.status.code(), Some(2));
+    let header = POINTS.lines().next().expect("a header");
+    let path = points(&format!("{header}\n"));
+    let output = surgeline(&["calibrate", "score", "--points", &path.to_string_lossy()]);
+    std::fs::remove_file(&path).expect("it was written");
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.code() == Some(2) && message.contains("no row"), "{message}");
+}
+
+/// A reader of messages that went away is no bug of ours.
+#[test]
+fn messages_that_nobody_reads_are_lost() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    // Only where there is such a device.
+    let Ok(full) = full else { return };
+    let status = Command::new(env!("CARGO_BIN_EXE_surgeline"))
+        .args(["calibrate", "score", "--points", "nowhere.csv"])
+        .stderr(full)
+        .status();
+    assert_eq!(status.expect("the command can be started").code(), Some(2));
 }
 
 /// Six requests of a recorded run: times of a server that they are predicted beside, and no GPU that

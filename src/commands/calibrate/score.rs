@@ -152,8 +152,15 @@ pub(super) fn note(quiet: bool, text: &str) {
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    std::fs::read_to_string(path).map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                "it is no text; unpack a compressed file first".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Error::Usage(format!("{}: {why}", path.display()))
+    })
 }
 
 fn read_calibration(path: &Path) -> Result<Fitted, Error> {
@@ -167,6 +174,9 @@ pub(super) fn read(path: &Path) -> Result<(Points, String), Error> {
     let sha256 = super::fit::sha256(&text);
     let points = serving::read(&text)
         .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    if points.measured.is_empty() && points.refused.is_empty() {
+        return Err(Error::Usage(format!("{}: there is no row in it", path.display())));
+    }
     Ok((points, sha256))
 }
 
