@@ -215,6 +215,9 @@ mod tests {
             "{}",
             fitted.trust.label
         );
+        // Of this model H200s alone were measured, of its group H100s too; there is no table for four.
+        let group = calibrated("h100", "llama-3.1-8b", bf16, 4, bf16).trust;
+        assert!(group.label.contains("on other models"), "{}", group.label);
         let roof = calibrated("l40s", "qwen2.5-7b", bf16, 1, bf16);
         assert!(roof.trust.label.starts_with(UNCALIBRATED) && roof.error.is_none());
         assert!(roof.trust.spread.tpot > fitted.trust.spread.tpot, "nothing is known of it");

@@ -1,9 +1,10 @@
 //! Which coefficients a replica gets from a calibration file, and how far its times can be trusted.
 //!
-//! A model that was measured under its engine has coefficients of its own; another one those of its
-//! group (see [`Fitted::find`]). Errors are those of configurations that were predicted without having
-//! been fitted to. On a GPU that was not measured, kernel tables are trusted as far as the rooflines of
-//! measured GPUs, and rooflines within a factor of two.
+//! A model that was measured under its engine has coefficients of its own; another one, or one on a
+//! GPU that only others of its group were measured on, those of its group (see [`Fitted::find`]).
+//! Errors are those of configurations that were predicted without having been fitted to. On a GPU that
+//! was not measured, kernel tables are trusted as far as the rooflines of measured GPUs, and rooflines
+//! within a factor of two.
 //!
 //! Invariants: what was not measured says so in its label.
 //!
@@ -53,7 +54,11 @@ impl Trust {
         fitted: &Fitted,
     ) -> Trust {
         let basis = served.basis(has_profile);
-        let entry = fitted.find(engine.family.name(), basis, &served.model.name);
+        let find = |model: &str| fitted.find(engine.family.name(), basis, model);
+        let has_gpu = |entry: &&Entry| entry.gpus.contains(&served.gpu.name);
+        // Of a model that was measured on other GPUs only, the group may know more.
+        let entry = find(&served.model.name);
+        let entry = entry.filter(has_gpu).or_else(|| find("").filter(has_gpu)).or(entry);
         let mut trust = match entry {
             Some(entry) => measured(served, basis, entry, engine, fitted),
             None => Trust {
