@@ -106,20 +106,11 @@ pub(crate) fn widen(
         let mut ends = [Values::new(), Values::new()];
         for (end, sign) in ends.iter_mut().zip([-1.0, 1.0]) {
             let Some(moved) = at_end(scenario, found.removed, group, sign) else { continue };
-            match replicate(&moved, &plan, runner, &AtEnds(progress)) {
-                Ok(arm) if arm.stopped != StopReason::Interrupted => {
-                    let arm = Replications { warm_up: found.warm_up, ..arm };
-                    let arm = Arm::of(&moved, &arm);
-                    overloaded |= arm.is_void;
-                    *end = arm.values;
-                }
-                Ok(_) | Err(ReplicateError::NothingFinished) => {
-                    result.stopped = StopReason::Interrupted;
-                    result.warnings.push(Warning::CalibrationInterrupted);
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
+            let Some(arm) = run_end(result, (&moved, found), &plan, runner, progress)? else {
+                return Ok(());
+            };
+            overloaded |= arm.is_void;
+            *end = arm.values;
         }
         groups.push(ends);
     }
@@ -150,17 +141,30 @@ fn doubt_overload(
 ) -> Result<(), ReplicateError> {
     let all = Uncertain { pools: uncertain.iter().flat_map(|group| group.pools.clone()).collect() };
     let Some(moved) = at_end(scenario, found.removed, &all, -1.0) else { return Ok(()) };
-    match replicate(&moved, plan, runner, &AtEnds(progress)) {
+    let arm = run_end(result, (&moved, found), plan, runner, progress)?;
+    if arm.is_some_and(|arm| !arm.is_void) {
+        result.warnings.push(Warning::CarriedWithinCalibration);
+    }
+    Ok(())
+}
+
+/// Runs a scenario whose times are at an end. Where that is stopped from outside, the result says so
+/// and there is nothing.
+fn run_end(
+    result: &mut RunResult,
+    (moved, found): (&Scenario, &Replications),
+    plan: &Plan,
+    runner: &Runner<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<Arm>, ReplicateError> {
+    match replicate(moved, plan, runner, &AtEnds(progress)) {
         Ok(arm) if arm.stopped != StopReason::Interrupted => {
-            if !Arm::of(&moved, &Replications { warm_up: found.warm_up, ..arm }).is_void {
-                result.warnings.push(Warning::CarriedWithinCalibration);
-            }
-            Ok(())
+            Ok(Some(Arm::of(moved, &Replications { warm_up: found.warm_up, ..arm })))
         }
         Ok(_) | Err(ReplicateError::NothingFinished) => {
             result.stopped = StopReason::Interrupted;
             result.warnings.push(Warning::CalibrationInterrupted);
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(error),
     }
