@@ -14,7 +14,7 @@
 mod tests;
 
 use crate::catalog::CatalogError;
-use crate::coefficients::{Basis, Coefficients, TABLE};
+use crate::coefficients::{Basis, TABLE};
 use crate::fit::serving::{Found, Group, Measured, Points, Values, fit_all, held_out, priors};
 use crate::score::{Errors, Score, Scored, ScoredRow, Spread, score};
 use serde::{Deserialize, Serialize};
@@ -262,12 +262,6 @@ impl Fitted {
             }
         }
         group
-    }
-
-    /// The coefficients of [`Fitted::find`].
-    #[must_use]
-    pub fn coefficients(&self, engine: &str, basis: Basis, model: &str) -> Option<Coefficients> {
-        Some(Coefficients::of_values(&self.find(engine, basis, model)?.values()))
     }
 
     /// As a file.

@@ -76,6 +76,11 @@ fn given_policy(path: &Path) -> Result<(String, String), Problem> {
     Err(Problem::new(ProblemKind::File, &site, message).help(did_you_mean(&name, &known)))
 }
 
+/// A digest in hexadecimal.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file's text, or the problem at `site`.
 pub(crate) fn read_text(path: &Path, site: &Site) -> Result<String, Problem> {
     let refuse = |error: std::io::Error| {
@@ -130,7 +135,7 @@ fn load(
         let target = policy_root.as_mut().filter(|_| POLICY_KEYS.contains(&key.as_str()));
         added.extend(document::set(target.unwrap_or(&mut root), text, &context.sink));
     }
-    let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&hash.finalize());
 
     let resolved = read_scenario(&context, &root).and_then(|mut scenario| {
         if let Some(node) = &policy_root {

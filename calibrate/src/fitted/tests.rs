@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::calibration::Served;
+use crate::coefficients::Coefficients;
 use crate::model::Precision;
 use crate::roofline::{Sharding, weight_bytes_touched};
 use sim::engine::Work;

@@ -7,7 +7,7 @@
 
 use super::Resolver;
 use crate::file::PoolFile;
-use crate::load::read_text;
+use crate::load::{hex, read_text};
 use crate::problem::{At, Problem, ProblemKind};
 use crate::quantity::show_span;
 use crate::resolved::{Origin, PoolCalibration, TimeSpread};
@@ -44,8 +44,7 @@ impl Resolver<'_> {
             });
         match read {
             Ok((fitted, text)) => {
-                let hash: String =
-                    Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+                let hash = hex(&Sha256::digest(&text));
                 let how = format!("the file's own, of {}", fitted.as_of);
                 let key = format!("{}.calibration_sha256", file.site.key);
                 self.note(key, hash, Origin::Derived(how));
