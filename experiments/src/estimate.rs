@@ -2,6 +2,9 @@
 //!
 //! Invariant: `value` or an end of the interval that is absent leaves a reason behind.
 
+use crate::CONFIDENCE;
+use sim::stats::jackknife_interval;
+
 /// A point estimate with a two-sided [`crate::CONFIDENCE`] interval.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Estimate {
@@ -16,6 +19,10 @@ pub struct Estimate {
     /// Where the value would be if calibrated times are as far off as they may be; absent where it
     /// does not rest on any, or was not asked for.
     pub calibration: Option<Range>,
+    /// The value with each replication left out, by index, where the interval comes from there:
+    /// with those of another estimate of the same replications it says how sure any function of
+    /// both is (see [`crate::paired`]). Empty where there is no interval.
+    pub without: Vec<f64>,
 }
 
 /// A two-sided [`crate::CONFIDENCE`] interval whose ends may be open.
@@ -64,6 +71,14 @@ impl Estimate {
         Estimate { value, low, high, ..Estimate::default() }
     }
 
+    /// A number with the jackknife's interval, from what it is `without` each replication; `None`
+    /// with fewer than two.
+    #[must_use]
+    pub fn from_replications(value: f64, without: Vec<f64>) -> Option<Estimate> {
+        let interval = jackknife_interval(value, &without, CONFIDENCE)?;
+        Some(Estimate { without, ..Estimate::with_interval(value, interval.low, interval.high) })
+    }
+
     /// The same with both ends of the interval moved into `[least, largest]`, for quantities
     /// that cannot lie outside.
     #[must_use]
@@ -84,6 +99,7 @@ impl Estimate {
                 high: range.high.map(&convert),
             }),
             reason: self.reason,
+            without: self.without.into_iter().map(&convert).collect(),
         }
     }
 

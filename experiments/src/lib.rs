@@ -32,6 +32,7 @@ pub mod calibration;
 pub mod determinism;
 mod drivers;
 pub mod estimate;
+pub mod metric;
 mod money;
 pub mod objectives;
 mod pooled;
@@ -50,9 +51,8 @@ mod work;
 pub use calibration::{Uncertain, UncertainPool};
 pub use drivers::TaskDrivers;
 pub use estimate::{Distribution, Estimate, Range};
-pub use objectives::{
-    CallTime, Comparison, ExitStatus, Metric, Objective, ObjectiveResult, Quantile,
-};
+pub use metric::{CallTime, Metric, Quantile};
+pub use objectives::{Comparison, ExitStatus, Objective, ObjectiveResult};
 pub use record::{ModelTimes, Record};
 pub use replicate::{
     NoProgress, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample, StopReason,

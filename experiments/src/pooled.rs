@@ -8,7 +8,7 @@
 use crate::CONFIDENCE;
 use crate::estimate::{Distribution, Estimate};
 use sim::metrics::{BucketCounts, Cumulated, Histogram, Rest};
-use sim::stats::{jackknife, min_samples_for_upper_bound};
+use sim::stats::min_samples_for_upper_bound;
 
 /// Reason for a missing interval.
 pub(crate) const ONE_REPLICATION: &str = "one replication: no interval";
@@ -122,10 +122,10 @@ fn from_jackknife(n: usize, statistic: impl Fn(Option<usize>) -> Option<f64>) ->
     if n < 2 {
         return Estimate::without_interval(value, ONE_REPLICATION);
     }
-    match jackknife(n, CONFIDENCE, statistic) {
-        Some(interval) => Estimate::with_interval(value, interval.low, interval.high),
-        None => Estimate::without_interval(value, "only one replication has values: no interval"),
-    }
+    let without: Option<Vec<f64>> = (0..n).map(|omit| statistic(Some(omit))).collect();
+    Estimate::from_replications(value, without.unwrap_or_default()).unwrap_or_else(|| {
+        Estimate::without_interval(value, "only one replication has values: no interval")
+    })
 }
 
 /// Numerator and denominator of a ratio in one replication, exact.
@@ -152,9 +152,9 @@ pub(crate) fn proportion(parts: &[Part], none: &str) -> Estimate {
     }
     let surely = libm::exp(libm::log((1.0 - CONFIDENCE) / 2.0) / bottom as f64);
     if top == bottom {
-        Estimate::with_interval(1.0, surely, 1.0)
+        Estimate { low: Some(surely), ..estimate }
     } else if top == 0 {
-        Estimate::with_interval(0.0, 0.0, 1.0 - surely)
+        Estimate { high: Some(1.0 - surely), ..estimate }
     } else {
         estimate
     }
@@ -181,12 +181,13 @@ mod tests {
         let parts: Vec<_> = (0..6).map(|r| counts((1..400).map(move |i| i * (10 + r)))).collect();
         let times = Times::new(parts.iter());
         let found = times.distribution("none").p95;
-        let slow = jackknife(6, CONFIDENCE, |omit| {
+        let slow = sim::stats::jackknife(6, CONFIDENCE, |omit| {
             let others = parts.iter().enumerate().filter(|(i, _)| Some(*i) != omit);
             Times::new(others.map(|(_, part)| part)).pooled.quantile_secs(P95)
         })
         .expect("six replications");
-        assert_eq!(found, Estimate::with_interval(slow.value, slow.low, slow.high));
+        let ends = (Some(slow.value), Some(slow.low), Some(slow.high));
+        assert_eq!((found.value, found.low, found.high), ends);
         assert_eq!(times.p95(), found);
     }
 

@@ -16,4 +16,4 @@ pub use mser::{Mser, mser5};
 pub use quantile::{
     OrderRanks, min_samples_for_upper_bound, order_statistic_ranks, quantile_sorted,
 };
-pub use resample::{bootstrap, jackknife};
+pub use resample::{bootstrap, jackknife, jackknife_error, jackknife_interval};

@@ -16,16 +16,31 @@ pub fn jackknife(
     conf: f64,
     mut statistic: impl FnMut(Option<usize>) -> Option<f64>,
 ) -> Option<Interval> {
-    if n < 2 || !(conf > 0.0 && conf < 1.0) {
-        return None;
-    }
     let value = statistic(None)?;
     let without: Vec<f64> = (0..n).map(|i| statistic(Some(i))).collect::<Option<_>>()?;
-    let count = n as f64;
-    let squares = sum_of_squares(&without);
-    let error = (squares * (count - 1.0) / count).sqrt();
-    let reach = student_t_quantile(0.5 + conf / 2.0, count - 1.0) * error;
+    jackknife_interval(value, &without, conf)
+}
+
+/// The same for a statistic that is known already: its `value`, and what it is `without` each of the
+/// replications. Those of two statistics of the same replications may be combined one by one, which
+/// gives the interval of any function of both.
+#[must_use]
+pub fn jackknife_interval(value: f64, without: &[f64], conf: f64) -> Option<Interval> {
+    if !(conf > 0.0 && conf < 1.0) {
+        return None;
+    }
+    let error = jackknife_error(without)?;
+    let reach = student_t_quantile(0.5 + conf / 2.0, without.len() as f64 - 1.0) * error;
     Some(Interval { value, low: value - reach, high: value + reach })
+}
+
+/// Standard error of a statistic from what it is `without` each replication; `None` with fewer than
+/// two.
+#[must_use]
+pub fn jackknife_error(without: &[f64]) -> Option<f64> {
+    let count = without.len() as f64;
+    let squares = sum_of_squares(without);
+    (without.len() >= 2).then(|| (squares * (count - 1.0) / count).sqrt())
 }
 
 /// Percentile interval for `statistic` from `resamples` draws of `n` replications with

@@ -93,7 +93,17 @@ pub fn student_t_quantile(p: f64, df: f64) -> f64 {
     if df.is_nan() || df <= 0.0 {
         return f64::NAN;
     }
-    symmetric_quantile(p, |t| 0.5 * incomplete_beta(df / 2.0, 0.5, df / (df + t * t)))
+    symmetric_quantile(p, |t| student_t_tail(t, df))
+}
+
+/// `P(T > t)` of Student's t with `df > 0` degrees of freedom; NaN when `df` is not positive.
+#[must_use]
+pub fn student_t_tail(t: f64, df: f64) -> f64 {
+    if df.is_nan() || df <= 0.0 || t.is_nan() {
+        return f64::NAN;
+    }
+    let beyond = 0.5 * incomplete_beta(df / 2.0, 0.5, df / (df + t * t));
+    if t < 0.0 { 1.0 - beyond } else { beyond }
 }
 
 /// Quantile of a distribution symmetric about 0 from its upper tail.
