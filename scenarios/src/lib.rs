@@ -25,7 +25,7 @@ mod schema;
 mod source_files;
 pub mod trace;
 
-pub use load::{load_file, load_library, load_str};
+pub use load::{Blueprint, load_file, load_library, load_str};
 pub use problem::{Problem, ProblemKind, Problems};
 pub use resolved::Resolved;
 pub use schema::{SchemaKind, schema};

@@ -18,8 +18,79 @@ use std::path::Path;
 
 /// Bytes read of a file before it is refused as too long.
 const READ_AT_MOST: u64 = 10_000_001;
-/// Reads a scenario file; data and policy files it names have to lie in its folder. A `policy`
-/// given here replaces the one the scenario names or carries.
+
+/// The texts of a scenario, read once, from which variants are resolved.
+///
+/// ```
+/// use scenarios::{Blueprint, library};
+///
+/// let shipped = library::find("starter").expect("it is shipped");
+/// let blueprint = Blueprint::shipped(shipped, None).expect("no policy to be read");
+/// let doubled = blueprint.resolve(&["traffic.chat.scale=2x".to_owned()]);
+/// assert!(doubled.is_ok());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    name: String,
+    text: String,
+    /// Name and text of the policy that replaces the scenario's own.
+    policy: Option<(String, String)>,
+    files: SourceFiles,
+}
+
+impl Blueprint {
+    /// Reads a scenario file; data and policy files it names have to lie in its folder. A `policy`
+    /// given here, a file or a shipped one, replaces the one the scenario names or carries.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no text.
+    pub fn read(path: &Path, policy: Option<&Path>) -> Result<Blueprint, Problems> {
+        let name = path.display().to_string();
+        let text = read_text(path, &document::start_of(&name))?;
+        let policy = policy.map(given_policy).transpose()?;
+        // A bare file name has the empty path as its parent, which means the working folder.
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => ".".into(),
+        };
+        Ok(Blueprint { name, text, policy, files: SourceFiles { folder: Some(folder) } })
+    }
+
+    /// A shipped scenario; a `policy` as in [`Blueprint::read`].
+    ///
+    /// # Errors
+    /// A policy that cannot be read.
+    pub fn shipped(shipped: &Shipped, policy: Option<&Path>) -> Result<Blueprint, Problems> {
+        let policy = policy.map(given_policy).transpose()?;
+        let files = SourceFiles::default();
+        Ok(Blueprint { name: shipped.file_name(), text: shipped.text.to_owned(), policy, files })
+    }
+
+    /// A text; it may use shipped data but no files.
+    #[must_use]
+    pub fn of_text(name: &str, text: &str) -> Blueprint {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        Blueprint { name, text, policy: None, files: SourceFiles::default() }
+    }
+
+    /// The same scenario under another policy, a file or a shipped one.
+    ///
+    /// # Errors
+    /// A policy that cannot be read.
+    pub fn with_policy(&self, policy: &Path) -> Result<Blueprint, Problems> {
+        Ok(Blueprint { policy: Some(given_policy(policy)?), ..self.clone() })
+    }
+
+    /// Resolves it with some values changed: `KEY=VALUE` each.
+    ///
+    /// # Errors
+    /// Every problem, with file, line and column.
+    pub fn resolve(&self, overrides: &[String]) -> Result<Resolved, Problems> {
+        load(&self.name, &self.text, self.policy.clone(), overrides, &self.files)
+    }
+}
+
+/// Reads and resolves a scenario file (see [`Blueprint::read`]).
 ///
 /// # Errors
 /// Every problem, with file, line and column.
@@ -28,26 +99,18 @@ pub fn load_file(
     policy: Option<&Path>,
     overrides: &[String],
 ) -> Result<Resolved, Problems> {
-    let name = path.display().to_string();
-    let text = read_text(path, &document::start_of(&name))?;
-    let policy = policy.map(given_policy).transpose()?;
-    // A bare file name has the empty path as its parent, which means the working folder.
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => ".".into(),
-    };
-    load(&name, &text, policy, overrides, &SourceFiles { folder: Some(folder) })
+    Blueprint::read(path, policy)?.resolve(overrides)
 }
 
-/// Reads a scenario from a text; it may use shipped data but no files. The entry for fuzzing.
+/// Resolves a scenario of a text; it may use shipped data but no files. The entry for fuzzing.
 ///
 /// # Errors
 /// Every problem, with file (`name`), line and column.
 pub fn load_str(name: &str, text: &str, overrides: &[String]) -> Result<Resolved, Problems> {
-    load(name, text, None, overrides, &SourceFiles::default())
+    Blueprint::of_text(name, text).resolve(overrides)
 }
 
-/// Resolves a shipped scenario. A `policy` given here, a file or a shipped one, replaces its own.
+/// Resolves a shipped scenario (see [`Blueprint::shipped`]).
 ///
 /// # Errors
 /// Every problem; without policy and overrides there are none.
@@ -56,8 +119,7 @@ pub fn load_library(
     policy: Option<&Path>,
     overrides: &[String],
 ) -> Result<Resolved, Problems> {
-    let policy = policy.map(given_policy).transpose()?;
-    load(&shipped.file_name(), shipped.text, policy, overrides, &SourceFiles::default())
+    Blueprint::shipped(shipped, policy)?.resolve(overrides)
 }
 
 /// The name and text of a policy that the caller names: a file, or else a shipped one.
