@@ -2,14 +2,15 @@
 
 use crate::commands::calibrate::Calibrate;
 use crate::commands::trace::Trace;
+use crate::limits::Limits;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Simulation and capacity planning for LLM inference.
 ///
 /// Exit codes: 0 fine · 1 an objective is missed · 2 usage or input error · 3 an objective is
-/// undecided (its interval straddles the target) · 101 a bug of surgeline · 130 interrupted, what
-/// was finished is reported.
+/// undecided (its interval straddles the target) · 4 stopped at a resource limit, what was finished
+/// is reported · 101 a bug of surgeline · 130 interrupted, what was finished is reported.
 #[derive(Debug, Parser)]
 #[command(name = "surgeline", version, about, long_about, max_term_width = 100)]
 pub(crate) struct Args {
@@ -72,10 +73,9 @@ pub(crate) struct Source {
     pub(crate) set: Vec<String>,
 }
 
+/// How to simulate.
 #[derive(Debug, Arguments)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) source: Source,
+pub(crate) struct Simulating {
     /// Seed of all random streams, instead of the scenario's.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -85,6 +85,19 @@ pub(crate) struct Run {
     /// Threads; the result does not depend on it. Default: all cores.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub(crate) threads: Option<u32>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// Run replication 0 twice in lockstep first, and name the first event that differs.
+    #[arg(long)]
+    pub(crate) check_determinism: bool,
+    /// No progress display, no speed and no warnings on stderr.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Where results go.
+#[derive(Debug, Arguments)]
+pub(crate) struct Writing {
     /// What to print on stdout.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
@@ -97,6 +110,16 @@ pub(crate) struct Run {
     /// Also write all reports into this new folder; it appears when it is complete.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) simulating: Simulating,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
     /// Also write every call of replication 0 to this CSV file.
     #[arg(long, value_name = "FILE")]
     pub(crate) calls: Option<PathBuf>,
@@ -104,12 +127,6 @@ pub(crate) struct Run {
     /// calibration and each of up to three replications.
     #[arg(long)]
     pub(crate) no_calibration: bool,
-    /// Run replication 0 twice in lockstep first, and name the first event that differs.
-    #[arg(long)]
-    pub(crate) check_determinism: bool,
-    /// No progress display, no speed and no warnings on stderr.
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Arguments)]

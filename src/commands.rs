@@ -2,8 +2,8 @@
 
 pub(crate) mod calibrate;
 mod list;
-mod objectives;
 mod run;
+mod simulate;
 pub(crate) mod trace;
 mod validate;
 
@@ -11,7 +11,7 @@ use crate::args::{Args, Command, Schema, Source};
 use crate::error::Error;
 use crate::output;
 use clap::CommandFactory;
-use scenarios::{Resolved, SchemaKind, library};
+use scenarios::{Blueprint, SchemaKind, library};
 
 /// Carries a command out.
 pub(crate) fn execute(command: Command) -> Result<u8, Error> {
@@ -50,25 +50,22 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
     }
 }
 
-/// Loads a scenario from a file, or a shipped one by its name.
-fn load(source: &Source) -> Result<Resolved, Error> {
-    if !source.scenario.exists()
-        && let Some(shipped) = source.scenario.to_str().and_then(library::find)
-    {
-        return Ok(scenarios::load_library(shipped, source.policy.as_deref(), &source.set)?);
+/// Reads a scenario from a file, or a shipped one by its name.
+fn blueprint(source: &Source) -> Result<Blueprint, Error> {
+    let (path, policy) = (&source.scenario, source.policy.as_deref());
+    if path.exists() {
+        return Ok(Blueprint::read(path, policy)?);
     }
-    if !source.scenario.exists() {
-        let name = source.scenario.to_string_lossy();
-        let advice = match library::meant(&name) {
-            Some(shipped) => format!("did you mean `{}`?", shipped.name),
-            None => {
-                let all: Vec<&str> = library::all().iter().map(|shipped| shipped.name).collect();
-                format!("shipped are: {}", all.join(", "))
-            }
-        };
-        return Err(Error::Usage(format!(
-            "{name} is neither a file nor a shipped scenario; {advice}"
-        )));
+    if let Some(shipped) = path.to_str().and_then(library::find) {
+        return Ok(Blueprint::shipped(shipped, policy)?);
     }
-    Ok(scenarios::load_file(&source.scenario, source.policy.as_deref(), &source.set)?)
+    let name = path.to_string_lossy();
+    let advice = match library::meant(&name) {
+        Some(shipped) => format!("did you mean `{}`?", shipped.name),
+        None => {
+            let all: Vec<&str> = library::all().iter().map(|shipped| shipped.name).collect();
+            format!("shipped are: {}", all.join(", "))
+        }
+    };
+    Err(Error::Usage(format!("{name} is neither a file nor a shipped scenario; {advice}")))
 }

@@ -1,5 +1,6 @@
 //! What ends a command early, and the exit code it deserves.
 
+use experiments::Halt;
 use std::path::PathBuf;
 
 /// Why a command could not do what was asked.
@@ -20,8 +21,8 @@ pub(crate) enum Error {
         source: std::io::Error,
     },
     /// Stopped before anything was finished.
-    #[error("surgeline: interrupted before the first replication was finished")]
-    Interrupted,
+    #[error("surgeline: {0} before the first replication was finished")]
+    Halted(Halt),
     /// Two runs of the same replication differ, or an audit failed: our bug.
     #[error("surgeline: this is a bug of surgeline, please report it: {0}")]
     Bug(String),
@@ -32,8 +33,16 @@ impl Error {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Error::Input(_) | Error::Usage(_) | Error::Write { .. } => 2,
-            Error::Interrupted => 130,
+            Error::Halted(halt) => halt_code(halt),
             Error::Bug(_) => 101,
         }
+    }
+}
+
+/// The exit code of a command that was stopped.
+pub(crate) fn halt_code(halt: &Halt) -> u8 {
+    match halt {
+        Halt::Interrupted => 130,
+        Halt::Limit(_) => 4,
     }
 }

@@ -1,8 +1,9 @@
 //! Writing results: stdout that may be a closed pipe, files and folders that appear whole.
 
+use crate::args::{Format, Writing};
 use crate::error::Error;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Says something on stderr. Where nobody can read it, it is lost: no reason to fail.
@@ -23,6 +24,49 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
         Err(source) => Err(Error::Write { path: PathBuf::from("stdout"), source }),
         Ok(()) => Ok(()),
     }
+}
+
+/// The same answer in every form.
+pub(crate) struct Documents<'a> {
+    /// Stem of its files.
+    pub(crate) name: &'a str,
+    /// For a terminal, with colour or without.
+    pub(crate) text: &'a dyn Fn(bool) -> String,
+    pub(crate) json: &'a dyn Fn() -> String,
+    pub(crate) markdown: &'a dyn Fn() -> String,
+}
+
+impl Documents<'_> {
+    /// Prints one form and writes those that were asked for.
+    pub(crate) fn write(&self, to: &Writing) -> Result<(), Error> {
+        let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        print(&match to.format {
+            Format::Text => (self.text)(color),
+            Format::Json => (self.json)(),
+            Format::Md => (self.markdown)(),
+        })?;
+        if let Some(path) = &to.json {
+            write_file(path, &(self.json)())?;
+        }
+        if let Some(path) = &to.md {
+            write_file(path, &(self.markdown)())?;
+        }
+        let Some(folder) = &to.out else { return Ok(()) };
+        let files = [
+            (format!("{}.json", self.name), (self.json)()),
+            (format!("{}.md", self.name), (self.markdown)()),
+            (format!("{}.txt", self.name), (self.text)(false)),
+        ];
+        write_folder(folder, &files)
+    }
+}
+
+/// Refuses places that cannot be written to, before any work is done for them.
+pub(crate) fn check(to: &Writing, further: Option<&Path>) -> Result<(), Error> {
+    if let Some(folder) = &to.out {
+        check_folder(folder)?;
+    }
+    [to.json.as_deref(), to.md.as_deref(), further].into_iter().flatten().try_for_each(check_file)
 }
 
 /// Writes a file beside its place and renames it there, so that nobody ever sees half of it.
@@ -79,7 +123,7 @@ pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Writes all files into a temporary folder and renames it into place.
-pub(crate) fn write_folder(folder: &Path, files: &[(&str, String)]) -> Result<(), Error> {
+pub(crate) fn write_folder(folder: &Path, files: &[(String, String)]) -> Result<(), Error> {
     check_folder(folder)?;
     let beside = beside(folder);
     let write = || {

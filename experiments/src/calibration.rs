@@ -88,8 +88,8 @@ pub(crate) fn widen(
     runner: &Runner<'_>,
     progress: &dyn Progress,
 ) -> Result<(), ReplicateError> {
-    let interrupted = result.stopped == StopReason::Interrupted;
-    if uncertain.is_empty() || interrupted {
+    let halted = matches!(result.stopped, StopReason::Halted(_));
+    if uncertain.is_empty() || halted {
         return Ok(());
     }
     let count = found.records.len().min(REPLICATIONS);
@@ -158,14 +158,13 @@ fn run_end(
     progress: &dyn Progress,
 ) -> Result<Option<Arm>, ReplicateError> {
     match replicate(moved, plan, runner, &AtEnds(progress)) {
-        Ok(arm) if arm.stopped != StopReason::Interrupted => {
-            Ok(Some(Arm::of(moved, &Replications { warm_up: found.warm_up, ..arm })))
-        }
-        Ok(_) | Err(ReplicateError::NothingFinished) => {
-            result.stopped = StopReason::Interrupted;
+        Ok(Replications { stopped: StopReason::Halted(halt), .. })
+        | Err(ReplicateError::NothingFinished(halt)) => {
+            result.stopped = StopReason::Halted(halt);
             result.warnings.push(Warning::CalibrationInterrupted);
             Ok(None)
         }
+        Ok(arm) => Ok(Some(Arm::of(moved, &Replications { warm_up: found.warm_up, ..arm }))),
         Err(error) => Err(error),
     }
 }

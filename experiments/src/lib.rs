@@ -11,12 +11,11 @@
 //! money is an integer number of pico-dollars.
 //!
 //! ```
-//! use experiments::{ExitStatus, NoProgress, Objective, Plan, Runner, Sample, run};
+//! use experiments::{ExitStatus, NoProgress, Objective, Plan, Runner, run};
 //!
 //! /// `simulate` runs one replication: `(scenario, seed, replication)`.
 //! fn verdict(scenario: &sim::Scenario, simulate: &Runner<'_>, objectives: &[Objective]) -> u8 {
-//!     let plan =
-//!         Plan { seed: 42, replications: Sample::Auto, threads: None, steady_state: false };
+//!     let plan = Plan { seed: 42, ..Plan::default() };
 //!     match run(scenario, &plan, objectives, simulate, &NoProgress) {
 //!         Ok(result) => ExitStatus::of(&result.objectives).code(),
 //!         Err(_) => 130,
@@ -27,8 +26,10 @@
 //! Deliberately absent: reading files, printing, exit codes of a process, and the simulator
 //! itself, which is handed in as a [`Runner`].
 
+pub mod arms;
 mod bill;
 pub mod calibration;
+pub mod case;
 pub mod determinism;
 mod drivers;
 pub mod estimate;
@@ -48,15 +49,17 @@ pub mod warm_up;
 pub mod warnings;
 mod work;
 
+pub use arms::Arms;
 pub use calibration::{Uncertain, UncertainPool};
+pub use case::Case;
 pub use drivers::TaskDrivers;
 pub use estimate::{Distribution, Estimate, Range};
 pub use metric::{CallTime, Metric, Quantile};
 pub use objectives::{Comparison, ExitStatus, Objective, ObjectiveResult};
 pub use record::{ModelTimes, Record};
 pub use replicate::{
-    NoProgress, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample, StopReason,
-    replicate,
+    Halt, NoProgress, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample,
+    StopReason, replicate,
 };
 pub use result::{
     CostDrivers, CostPart, CostsBeside, Items, LatencyShares, Margin, ModelResult, PoolResult,

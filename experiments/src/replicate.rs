@@ -1,35 +1,31 @@
-//! Runs replications in parallel and keeps what the estimates need, in order.
+//! What to run, and what running it gives: a plan, a runner and the finished replications.
 //!
-//! Invariants: replication `r` is a function of (scenario, seed, `r`) alone; batches have sizes
-//! that do not depend on the number of threads, and records are put back by index, so neither
-//! does anything else; what counts is always a prefix 0, 1, 2, … without gaps, also after an
-//! interruption.
+//! Invariants: replication `r` is a function of (scenario, seed, `r`) alone; what counts is always a
+//! prefix 0, 1, 2, … without gaps, also after an interruption.
 //!
-//! Deliberately absent: the simulator (a [`Runner`] is handed in) and any interval (see
-//! `summary`), except the one question whether the precision asked for is reached.
+//! Deliberately absent: the simulator (a [`Runner`] is handed in), how the work is spread over
+//! threads (see `arms`) and any interval (see `summary`).
 
-use crate::record::{self, Record};
-use crate::stability::Verdict;
-use crate::summary;
-use crate::warm_up::{self, WarmUp};
-use rayon::prelude::*;
+use crate::arms::Arms;
+use crate::record::Record;
+use crate::warm_up::WarmUp;
 use sim::metrics::Series;
 use sim::units::Span;
 use sim::{Outcome, Scenario};
 
-/// Replications of the smallest sample that stops by itself, and of the pilot for warm-up.
-/// Ten is the usual least for a t interval of simulation output (Law, "Simulation Modeling and
-/// Analysis", 5th ed., section 9.4.1, advises at least 3 to 5 and more for skewed output).
-pub(crate) const MIN_REPLICATIONS: u32 = 10;
-/// Replications after which the precision counts as not reached.
-pub(crate) const MAX_REPLICATIONS: u32 = 200;
+/// Runs one replication of a scenario: `(scenario, seed, replication)`.
+pub type Runner<'a> = dyn Fn(&Scenario, u64, u32) -> Result<Outcome, Halt> + Sync + 'a;
 
-/// Replications whose time series are in memory at once.
-const AT_ONCE: u32 = 64;
-
-/// Runs one replication of a scenario: `(scenario, seed, replication)`. `None` when it was
-/// stopped from outside before its end.
-pub type Runner<'a> = dyn Fn(&Scenario, u64, u32) -> Option<Outcome> + Sync + 'a;
+/// Why a replication was stopped before its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// From outside.
+    #[error("interrupted")]
+    Interrupted,
+    /// A limit on what the work may take was reached; which, in words.
+    #[error("stopped at {0}")]
+    Limit(String),
+}
 
 /// How many replications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +49,22 @@ pub struct Plan {
     /// Whether the start-up is to be found and removed (otherwise the run is taken as it is, its
     /// start included).
     pub steady_state: bool,
+    /// Events that all replications together may take: the one that goes beyond does not count any
+    /// more, whatever the number of threads. `None`: no limit.
+    pub max_events: Option<u64>,
+}
+
+impl Default for Plan {
+    /// As many replications as the precision needs, under seed 1, of a run that is taken as it is.
+    fn default() -> Plan {
+        Plan {
+            seed: 1,
+            replications: Sample::Auto,
+            threads: None,
+            steady_state: false,
+            max_events: None,
+        }
+    }
 }
 
 /// Why no more replications were run.
@@ -67,8 +79,8 @@ pub enum StopReason {
     /// The system is unstable or metastable: more replications would not make its latency
     /// meaningful.
     Unstable,
-    /// Stopped from outside.
-    Interrupted,
+    /// Stopped before, by whom or by what.
+    Halted(Halt),
 }
 
 /// What is being done, for a progress display.
@@ -103,8 +115,8 @@ impl Progress for NoProgress {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicateError {
     /// Stopped before replication 0 was finished.
-    #[error("stopped before the first replication was finished")]
-    NothingFinished,
+    #[error("{0} before the first replication was finished")]
+    NothingFinished(Halt),
     /// The threads could not be started.
     #[error("could not start {threads} threads: ask for fewer")]
     Threads {
@@ -141,122 +153,8 @@ pub fn replicate(
     runner: &Runner<'_>,
     progress: &dyn Progress,
 ) -> Result<Replications, ReplicateError> {
-    let batches = Batches { seed: plan.seed, runner, progress };
-    let Some(threads) = plan.threads else { return batches.replicate(scenario, plan) };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|source| ReplicateError::Threads { threads, source })?
-        .install(|| batches.replicate(scenario, plan))
-}
-
-/// What every batch needs.
-struct Batches<'a> {
-    seed: u64,
-    runner: &'a Runner<'a>,
-    progress: &'a dyn Progress,
-}
-
-impl Batches<'_> {
-    fn replicate(&self, scenario: &Scenario, plan: &Plan) -> Result<Replications, ReplicateError> {
-        let warm_up = if plan.steady_state { self.pilot(scenario)? } else { WarmUp::Terminating };
-        let mut measured = scenario.clone();
-        measured.warm_up = scenario.warm_up.max(warm_up.cut());
-        let removed = measured.warm_up;
-        let mut sample = Collected::default();
-        let stopped = self.measure(&measured, plan.replications, &mut sample);
-        let Collected { records, series } = sample;
-        if records.is_empty() {
-            return Err(ReplicateError::NothingFinished);
-        }
-        Ok(Replications { records, series, stopped, warm_up, removed })
-    }
-
-    fn pilot(&self, scenario: &Scenario) -> Result<WarmUp, ReplicateError> {
-        let whole = Scenario { warm_up: Span::ZERO, ..scenario.clone() };
-        let mut pilot = Collected::default();
-        let to = MIN_REPLICATIONS;
-        if self.extend(&mut pilot, &whole, Phase::Pilot, to, to) {
-            Ok(warm_up::find(&pilot.series, scenario.horizon))
-        } else {
-            Err(ReplicateError::NothingFinished)
-        }
-    }
-
-    fn measure(&self, scenario: &Scenario, sample: Sample, into: &mut Collected) -> StopReason {
-        let (mut to, most) = match sample {
-            Sample::Fixed(n) => (n.max(1), n.max(1)),
-            Sample::Auto => (MIN_REPLICATIONS, MAX_REPLICATIONS),
-        };
-        // An interval that became narrow by luck tends to miss the truth, so a quarter of fresh
-        // replications must confirm it (`tests/suite/coverage.rs` measures what is left of this).
-        let mut confirming = false;
-        loop {
-            if !self.extend(into, scenario, Phase::Measure, to, most) {
-                return StopReason::Interrupted;
-            }
-            if sample != Sample::Auto {
-                return StopReason::Fixed;
-            }
-            let verdict = summary::stability(&into.records).verdict;
-            if verdict.is_some_and(Verdict::voids_latency) {
-                return StopReason::Unstable;
-            }
-            match summary::too_wide(scenario, &into.records) {
-                None if confirming || to == MIN_REPLICATIONS || to == most => {
-                    return StopReason::PrecisionReached;
-                }
-                None => (confirming, to) = (true, (to + to / 4).min(most)),
-                Some((_, widest)) if to == most => return StopReason::PrecisionNotReached(widest),
-                Some((factor, _)) => (confirming, to) = (false, next_look(to, factor).min(most)),
-            }
-        }
-    }
-
-    /// Runs replications until there are `to`; false when stopped before, with what was finished
-    /// without a gap kept.
-    fn extend(
-        &self,
-        into: &mut Collected,
-        scenario: &Scenario,
-        phase: Phase,
-        to: u32,
-        most: u32,
-    ) -> bool {
-        let done = |into: &Collected| into.records.len() as u32;
-        self.progress.batch(phase, to - done(into), most);
-        let one = |index: u32| {
-            let outcome = (self.runner)(scenario, self.seed, index)?;
-            self.progress.finished(phase);
-            Some(Record::of(outcome, scenario))
-        };
-        while done(into) < to {
-            let (from, upto) = (done(into), to.min(done(into) + AT_ONCE));
-            let finished: Vec<_> = (from..upto).into_par_iter().map(one).collect();
-            for (record, series) in finished.into_iter().map_while(|one| one) {
-                record::add_series(&mut into.series, &series);
-                into.records.push(record);
-            }
-            if done(into) < upto {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// At how many replications to look again when the widest interval of `n` is `factor` times too
-/// wide: where it should be narrow enough, a tenth added, since widths shrink with `√n`. Looking
-/// more often would stop too often at an interval that is narrow by luck and misses the truth.
-fn next_look(n: u32, factor: f64) -> u32 {
-    let needed = f64::from(n) * factor * factor * 1.1;
-    // The cast holds at the largest integer for an infinite factor.
-    (needed as u32).max(n.saturating_add(MIN_REPLICATIONS))
-}
-
-/// Replications finished so far.
-#[derive(Default)]
-struct Collected {
-    records: Vec<Record>,
-    series: Series,
+    let mut arms = Arms::new(&[scenario], plan, runner, progress)?;
+    arms.measure(plan.replications)?;
+    // One scenario, one arm.
+    arms.finish().map(|mut all| all.remove(0))
 }

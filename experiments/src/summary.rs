@@ -16,7 +16,7 @@ use crate::pooled::{
 };
 use crate::record::{ModelTimes, Record};
 use crate::replicate::{
-    Plan, Progress, ReplicateError, Replications, Runner, StopReason, replicate,
+    Halt, Plan, Progress, ReplicateError, Replications, Runner, StopReason, replicate,
 };
 use crate::result::{LatencyShares, ModelResult, PoolResult, RunResult, TaskCounts, TaskResult};
 use crate::revenue::Earners;
@@ -419,7 +419,10 @@ fn warnings<'a>(
         Some(Verdict::Stable) => {}
     }
     match &replications.stopped {
-        StopReason::Interrupted => all.push(Warning::Interrupted { finished: count }),
+        StopReason::Halted(Halt::Interrupted) => all.push(Warning::Interrupted { finished: count }),
+        StopReason::Halted(Halt::Limit(limit)) => {
+            all.push(Warning::LimitReached { finished: count, limit: limit.clone() });
+        }
         StopReason::PrecisionNotReached(widest) => {
             all.push(Warning::PrecisionNotReached { replications: count, widest: widest.clone() })
         }

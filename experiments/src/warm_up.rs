@@ -36,6 +36,18 @@ impl WarmUp {
             WarmUp::Found(cut) | WarmUp::AtBound(cut) => cut,
         }
     }
+
+    /// What two scenarios of one comparison both leave out, as doubtful as the more doubtful.
+    #[must_use]
+    pub(crate) fn longer(self, other: WarmUp) -> WarmUp {
+        let cut = self.cut().max(other.cut());
+        match (self, other) {
+            (WarmUp::Terminating, one) | (one, WarmUp::Terminating) => one,
+            (WarmUp::TooFewWindows, _) | (_, WarmUp::TooFewWindows) => WarmUp::TooFewWindows,
+            (WarmUp::AtBound(_), _) | (_, WarmUp::AtBound(_)) => WarmUp::AtBound(cut),
+            (WarmUp::Found(_), WarmUp::Found(_)) => WarmUp::Found(cut),
+        }
+    }
 }
 
 /// Finds the cut from a pilot's series, summed over its replications; windows beyond the horizon

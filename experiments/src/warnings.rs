@@ -26,6 +26,13 @@ pub enum Warning {
         /// Replications that count.
         finished: u32,
     },
+    /// A limit on what the work may take came first; the finished replications count.
+    LimitReached {
+        /// Replications that count.
+        finished: u32,
+        /// Which limit, as it was asked for.
+        limit: String,
+    },
     /// One replication has no interval.
     SingleReplication,
     /// A task never finished, so it has no latency.
@@ -91,6 +98,7 @@ impl Warning {
             Warning::StabilityNotJudged => "stability-not-judged",
             Warning::PrecisionNotReached { .. } => "precision-not-reached",
             Warning::Interrupted { .. } => "interrupted",
+            Warning::LimitReached { .. } => "limit-reached",
             Warning::SingleReplication => "single-replication",
             Warning::NothingFinished { .. } => "nothing-finished",
             Warning::QuantileNotSupported { .. } => "quantile-not-supported",
@@ -135,6 +143,9 @@ impl Warning {
             }
             Warning::Interrupted { finished } => {
                 format!("Interrupted: only the first {finished} replications count.")
+            }
+            Warning::LimitReached { finished, limit } => {
+                format!("Stopped at {limit}: only the first {finished} replications count.")
             }
             Warning::SingleReplication => {
                 "One replication says nothing about the spread: there are no intervals.".into()
@@ -186,7 +197,7 @@ impl Warning {
                  capacity is not known well enough to say."
                     .into()
             }
-            _ => "Interrupted while the error of the calibration was looked for: all replications \
+            _ => "Stopped while the error of the calibration was looked for: all replications \
                   count, but no number has an interval of calibration."
                 .into(),
         }
@@ -213,6 +224,9 @@ impl Warning {
                 "Accept the interval as it is, or make the horizon longer."
             }
             Warning::Interrupted { .. } => "Run again to the end before deciding on it.",
+            Warning::LimitReached { .. } => {
+                "Raise the limit, or ask for a shorter horizon or fewer replications."
+            }
             Warning::SingleReplication => "Ask for at least 10 replications.",
             Warning::NothingFinished { .. } => {
                 "Check its traffic, the queue limit, and whether its prompts fit."

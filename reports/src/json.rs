@@ -24,7 +24,8 @@ use crate::digest::result_sha256;
 use crate::report::Report;
 use crate::sections::turned_away;
 use experiments::{
-    Amplification, Distribution, Estimate, ObjectiveResult, Range, RunResult, StopReason, Verdict,
+    Amplification, Distribution, Estimate, Halt, ObjectiveResult, Range, RunResult, StopReason,
+    Verdict,
 };
 use money::{Margin, Spend, Tenants};
 use serde::{Serialize, Serializer};
@@ -180,7 +181,8 @@ fn stop_code(stopped: &StopReason) -> &'static str {
         StopReason::PrecisionReached => "precision-reached",
         StopReason::PrecisionNotReached(_) => "precision-not-reached",
         StopReason::Unstable => "unstable",
-        StopReason::Interrupted => "interrupted",
+        StopReason::Halted(Halt::Interrupted) => "interrupted",
+        StopReason::Halted(Halt::Limit(_)) => "limit-reached",
     }
 }
 

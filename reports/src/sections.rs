@@ -424,7 +424,7 @@ fn origin(report: &Report<'_>) -> Vec<String> {
         StopReason::PrecisionReached => "precision reached".into(),
         StopReason::PrecisionNotReached(widest) => format!("precision not reached, {widest}"),
         StopReason::Unstable => "stopped because unstable".into(),
-        StopReason::Interrupted => "interrupted".into(),
+        StopReason::Halted(halt) => halt.to_string(),
     };
     let digest = crate::digest::result_sha256(result);
     vec![

@@ -48,6 +48,9 @@ pub(crate) fn banners(report: &Report<'_>) -> Vec<String> {
             Warning::Interrupted { finished } => {
                 Some(format!("INTERRUPTED: partial results, replications finished: {finished}."))
             }
+            Warning::LimitReached { finished, limit } => Some(format!(
+                "STOPPED AT {limit}: partial results, replications finished: {finished}."
+            )),
             _ => None,
         }
         })

@@ -201,17 +201,17 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     /// Runs to the end.
     #[must_use]
     pub fn run(self) -> Outcome {
-        self.run_with(&|| false).0.unwrap_or_default()
+        self.run_with(&|_| false).0.unwrap_or_default()
     }
 
-    /// Runs to the end, or until `stop` says so (then there is no outcome), and hands the
-    /// recorder back.
-    pub fn run_with(mut self, stop: &dyn Fn() -> bool) -> (Option<Outcome>, R) {
+    /// Runs to the end, or until `stop`, which is told now and then how many events there were, says
+    /// so (then there is no outcome), and hands the recorder back.
+    pub fn run_with(mut self, stop: &dyn Fn(u64) -> bool) -> (Option<Outcome>, R) {
         let mut now = Time::ZERO;
         while let Some((at, event, timer)) = self.next_event() {
             now = at;
             self.handle(at, event, timer);
-            if self.outcome.events.is_multiple_of(STOP_CHECK) && stop() {
+            if self.outcome.events.is_multiple_of(STOP_CHECK) && stop(self.outcome.events) {
                 return (None, self.recorder);
             }
         }

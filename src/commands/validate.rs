@@ -1,12 +1,12 @@
 //! `surgeline validate`: is the file right, and what does it come to?
 
-use super::load;
+use super::blueprint;
 use crate::args::Validate;
 use crate::error::Error;
 use crate::output;
 
 pub(super) fn validate(args: &Validate) -> Result<u8, Error> {
-    let resolved = load(&args.source)?;
+    let resolved = blueprint(&args.source)?.resolve(&args.source.set)?;
     for warning in &resolved.warnings {
         crate::output::tell!("warning: {}: {}", warning.site.place, warning.message);
     }

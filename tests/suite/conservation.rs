@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 /// A run, call by call.
 pub(crate) fn record(scenario: &Scenario, seed: u64, replication: u32) -> (Outcome, KeepAll) {
     let simulation = Simulation::recording(scenario, seed, replication, KeepAll::default());
-    let (outcome, calls) = simulation.run_with(&|| false);
+    let (outcome, calls) = simulation.run_with(&|_| false);
     (outcome.expect("nobody stops it"), calls)
 }
 

@@ -218,14 +218,14 @@ proptest! {
     #[test]
     fn threads_do_not_change_a_result(scenario in swarm::scenarios(), seed in any::<u64>()) {
         let simulate = |scenario: &Scenario, seed: u64, replication: u32| {
-            Simulation::new(scenario, seed, replication).run_with(&|| false).0
+            Ok(Simulation::new(scenario, seed, replication).run())
         };
         let result = |threads: usize| {
             let plan = Plan {
                 seed,
                 replications: Sample::Fixed(9),
                 threads: Some(threads),
-                steady_state: false,
+                ..Plan::default()
             };
             experiments::run(&scenario, &plan, &[], &simulate, &NoProgress).expect("nobody stops it")
         };

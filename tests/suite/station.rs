@@ -367,7 +367,7 @@ impl Sample {
     ) -> Result<Sample, String> {
         let recorder = Presence { on: presence, stays: Vec::new() };
         let simulation = Simulation::recording(scenario, seed, replication, recorder);
-        let (outcome, Presence { stays, .. }) = simulation.run_with(&|| false);
+        let (outcome, Presence { stays, .. }) = simulation.run_with(&|_| false);
         let mut outcome = outcome.ok_or("stopped")?;
         let preempted = outcome.pools.iter().any(|pool| pool.whole_run.preemptions > 0);
         if !outcome.audit.is_empty() || preempted {

@@ -71,8 +71,8 @@ fn check(scenario: &Scenario, outcome: &Outcome, records: &[TaskRecord]) {
 /// What the cost of a successful task is made of, by either list, is all that was spent.
 fn check_bill(scenario: &Scenario, outcome: &Outcome) {
     let plan =
-        Plan { seed: 0, replications: Sample::Fixed(1), threads: Some(1), steady_state: false };
-    let again = |_: &Scenario, _: u64, _: u32| Some(outcome.clone());
+        Plan { seed: 0, replications: Sample::Fixed(1), threads: Some(1), ..Plan::default() };
+    let again = |_: &Scenario, _: u64, _: u32| Ok(outcome.clone());
     let result = experiments::run(scenario, &plan, &[], &again, &NoProgress).expect("it finished");
     let Some(drivers) = &result.cost_drivers else { return };
     for list in [&drivers.items, &drivers.causes] {

@@ -114,11 +114,11 @@ fn hour(calls: u64) -> Outcome {
 
 fn two_hours() -> RunResult {
     let plan =
-        Plan { seed: 1, replications: Sample::Fixed(2), threads: Some(1), steady_state: false };
+        Plan { seed: 1, replications: Sample::Fixed(2), threads: Some(1), ..Plan::default() };
     let runner = |_: &Scenario, _: u64, r: u32| {
         let mut outcome = hour(if r == 0 { 300 } else { 500 });
         outcome.audit = if r == 0 { Vec::new() } else { vec!["blocks leak".into()] };
-        Some(outcome)
+        Ok(outcome)
     };
     run(&one_model(), &plan, &[], &runner, &NoProgress).expect("it finishes")
 }

@@ -2,7 +2,7 @@
 
 use crate::world::{engine, fixed, source};
 use experiments::{
-    Comparison, Estimate, Metric, NoProgress, Objective, Plan, RunResult, Sample, StopReason,
+    Comparison, Estimate, Halt, Metric, NoProgress, Objective, Plan, RunResult, Sample, StopReason,
     Uncertain, UncertainPool, Warning, run_calibrated,
 };
 use sim::dist::LengthsSpec;
@@ -61,14 +61,10 @@ fn uncertain() -> Vec<Uncertain> {
 }
 
 fn found(per_second: f64, threads: usize, objectives: &[Objective]) -> RunResult {
-    let plan = Plan {
-        seed: 3,
-        replications: Sample::Fixed(5),
-        threads: Some(threads),
-        steady_state: false,
-    };
+    let plan =
+        Plan { seed: 3, replications: Sample::Fixed(5), threads: Some(threads), ..Plan::default() };
     let runner = |scenario: &Scenario, seed, replication| {
-        Some(Simulation::new(scenario, seed, replication).run())
+        Ok(Simulation::new(scenario, seed, replication).run())
     };
     let scenario = scenario(per_second);
     run_calibrated(&scenario, &uncertain(), &plan, objectives, &runner, &NoProgress)
@@ -139,16 +135,18 @@ fn an_objective_on_both_sides_of_its_target_is_warned_of() {
 #[test]
 fn what_is_stopped_on_the_way_keeps_its_replications() {
     let plan =
-        Plan { seed: 3, replications: Sample::Fixed(4), threads: Some(1), steady_state: false };
+        Plan { seed: 3, replications: Sample::Fixed(4), threads: Some(1), ..Plan::default() };
     let left = AtomicU32::new(5);
     let runner = |scenario: &Scenario, seed, replication| {
         let goes_on = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        goes_on.ok().map(|_| Simulation::new(scenario, seed, replication).run())
+        goes_on
+            .map(|_| Simulation::new(scenario, seed, replication).run())
+            .map_err(|_| Halt::Interrupted)
     };
     let scenario = scenario(1.0);
     let result = run_calibrated(&scenario, &uncertain(), &plan, &[], &runner, &NoProgress);
     let result = result.expect("four are finished");
-    assert_eq!((result.replications, &result.stopped), (4, &StopReason::Interrupted));
+    assert_eq!((result.replications, &result.stopped), (4, &StopReason::Halted(Halt::Interrupted)));
     assert!(result.tasks[0].latency.p95.value.is_some());
     assert_eq!(result.tasks[0].latency.p95.calibration, None);
     assert!(result.warnings.contains(&Warning::CalibrationInterrupted), "{:?}", result.warnings);
@@ -165,9 +163,9 @@ fn first_tokens_are_as_uncertain_as_they_were_measured_to_be() {
     let mut stated = uncertain();
     stated[0].pools[0].host_is_stated = true;
     let plan =
-        Plan { seed: 3, replications: Sample::Fixed(5), threads: Some(1), steady_state: false };
+        Plan { seed: 3, replications: Sample::Fixed(5), threads: Some(1), ..Plan::default() };
     let runner = |scenario: &Scenario, seed, replication| {
-        Some(Simulation::new(scenario, seed, replication).run())
+        Ok(Simulation::new(scenario, seed, replication).run())
     };
     let scenario = scenario(0.05);
     let result = run_calibrated(&scenario, &stated, &plan, &[], &runner, &NoProgress);

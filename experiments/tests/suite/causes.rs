@@ -3,7 +3,7 @@
 
 use crate::support::dollars;
 use crate::world;
-use experiments::{CostPart, NoProgress, Plan, RunResult, Sample, Warning, run};
+use experiments::{CostPart, Halt, NoProgress, Plan, RunResult, Sample, Warning, run};
 use sim::backends::{Meter, PromptCache, RemotePrice, RemoteSpec};
 use sim::cache::{Eviction, ExactCacheSpec, QuerySpec};
 use sim::dist::{DurationDist, LengthsSpec};
@@ -14,12 +14,12 @@ use sim::units::{Money, Span};
 use sim::workload::{Arrivals, Gaps, PrefixSpec, RateCurve, SessionSpec, SourceSpec};
 use sim::{Outcome, Scenario, Simulation};
 
-fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Option<Outcome> {
-    Some(Simulation::new(scenario, seed, replication).run())
+fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
+    Ok(Simulation::new(scenario, seed, replication).run())
 }
 
 fn result(scenario: &Scenario) -> RunResult {
-    let plan = Plan { seed: 3, replications: Sample::Fixed(1), threads: None, steady_state: false };
+    let plan = Plan { seed: 3, replications: Sample::Fixed(1), ..Plan::default() };
     let result = run(scenario, &plan, &[], &simulate, &NoProgress).expect("it finishes");
     let audited = |warning: &Warning| !matches!(warning, Warning::AuditFailed { .. });
     assert!(result.warnings.iter().all(audited), "{:?}", result.warnings);

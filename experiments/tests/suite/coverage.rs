@@ -17,8 +17,8 @@ fn covered(load: f64, queue: Queue, horizon: u64, replications: Sample) -> (u32,
     };
     let (mut p95_covered, mut mean_covered, mut spent) = (0, 0, 0);
     for seed in 0..300 {
-        let plan = Plan { seed, replications, threads: None, steady_state: false };
-        let runner = |s: &sim::Scenario, seed, r| Some(queue.run(s, seed, r));
+        let plan = Plan { seed, replications, ..Plan::default() };
+        let runner = |s: &sim::Scenario, seed, r| Ok(queue.run(s, seed, r));
         let result = run(&scenario, &plan, &[], &runner, &NoProgress).expect("it finishes");
         p95_covered += covers(&result.tasks[0].latency.p95, p95);
         mean_covered += covers(&result.tasks[0].latency.mean, mean);

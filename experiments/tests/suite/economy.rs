@@ -1,7 +1,7 @@
 //! The bill of a whole scenario: every list of parts sums to the same total, to the pico-dollar.
 
 use crate::world;
-use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Verdict, Warning, run};
+use experiments::{Estimate, Halt, NoProgress, Plan, RunResult, Sample, Verdict, Warning, run};
 use sim::backends::{Bucket, Limits};
 use sim::units::Money;
 use sim::{Outcome, Scenario, Simulation};
@@ -10,13 +10,12 @@ const RUNS: u32 = 4;
 /// Most tokens that a client lets be written.
 const CAP: u32 = 250;
 
-fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Option<Outcome> {
-    Some(Simulation::new(scenario, seed, replication).run())
+fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
+    Ok(Simulation::new(scenario, seed, replication).run())
 }
 
 fn result(scenario: &Scenario) -> RunResult {
-    let plan =
-        Plan { seed: 5, replications: Sample::Fixed(RUNS), threads: None, steady_state: false };
+    let plan = Plan { seed: 5, replications: Sample::Fixed(RUNS), ..Plan::default() };
     let result = run(scenario, &plan, &[], &simulate, &NoProgress).expect("it finishes");
     let audited = |warning: &Warning| !matches!(warning, Warning::AuditFailed { .. });
     assert!(result.warnings.iter().all(audited), "{:?}", result.warnings);
@@ -37,7 +36,7 @@ fn every_way_to_take_the_bill_apart_gives_the_same_total() {
     let found = result(&scenario);
     // A second way: what the simulator booked to tasks as things ended, and what is rented.
     let rented: i128 = 1_100 * (4 * 2_999_999_999_999 + 2 * 7 * Money::PICO_PER_DOLLAR) / 3_600;
-    let outcomes: Vec<Outcome> = (0..RUNS).filter_map(|r| simulate(&scenario, 5, r)).collect();
+    let outcomes: Vec<Outcome> = (0..RUNS).flat_map(|r| simulate(&scenario, 5, r)).collect();
     let booked: i128 = outcomes.iter().flat_map(|o| &o.tasks).map(|t| t.spend.0).sum();
     let wasted: i128 = outcomes.iter().flat_map(|o| &o.tasks).map(|t| t.wasted.0).sum();
     assert_eq!(wasted / i128::from(RUNS), found.spend.wasted.0);

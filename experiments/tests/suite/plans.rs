@@ -2,19 +2,19 @@
 
 use crate::support::{Queue, dollars, scenario};
 use experiments::{
-    Comparison, ExitStatus, Metric, NoProgress, Objective, Plan, ReplicateError, RunResult, Sample,
-    StopReason, Verdict, WarmUp, Warning, replicate, run,
+    Comparison, ExitStatus, Halt, Metric, NoProgress, Objective, Plan, ReplicateError, RunResult,
+    Sample, StopReason, Verdict, WarmUp, Warning, replicate, run,
 };
 use sim::units::Span;
 use sim::{Outcome, Scenario};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 fn plan(replications: Sample) -> Plan {
-    Plan { seed: 42, replications, threads: Some(2), steady_state: false }
+    Plan { seed: 42, replications, threads: Some(2), ..Plan::default() }
 }
 
 fn result(queue: Queue, scenario: &Scenario, plan: &Plan, objectives: &[Objective]) -> RunResult {
-    let runner = |s: &Scenario, seed, r| Some(queue.run(s, seed, r));
+    let runner = |s: &Scenario, seed, r| Ok(queue.run(s, seed, r));
     run(scenario, plan, objectives, &runner, &NoProgress).expect("it finishes")
 }
 
@@ -64,19 +64,21 @@ fn a_precision_that_is_not_reached_is_said() {
 #[test]
 fn an_interruption_keeps_the_finished_prefix() {
     let (scenario, queue) = (scenario(500, 0), Queue::poisson(|_| 0.5));
-    let runner = |s: &Scenario, seed, r: u32| (r != 6).then(|| queue.run(s, seed, r));
+    let runner = |s: &Scenario, seed, r: u32| {
+        if r == 6 { Err(Halt::Interrupted) } else { Ok(queue.run(s, seed, r)) }
+    };
     let plan = plan(Sample::Fixed(12));
     let found = run(&scenario, &plan, &[], &runner, &NoProgress).expect("six are finished");
-    assert_eq!((found.replications, &found.stopped), (6, &StopReason::Interrupted));
+    assert_eq!((found.replications, &found.stopped), (6, &StopReason::Halted(Halt::Interrupted)));
     assert!(found.warnings.contains(&Warning::Interrupted { finished: 6 }));
     let whole = result(queue, &scenario, &Plan { replications: Sample::Fixed(6), ..plan }, &[]);
     assert_eq!((found.tasks, found.spend), (whole.tasks, whole.spend));
 
-    let nothing = |_: &Scenario, _: u64, _: u32| None::<Outcome>;
+    let nothing = |_: &Scenario, _: u64, _: u32| Err::<Outcome, _>(Halt::Interrupted);
     for steady_state in [false, true] {
         let plan = Plan { steady_state, ..plan };
         let stopped = replicate(&scenario, &plan, &nothing, &NoProgress);
-        assert!(matches!(stopped, Err(ReplicateError::NothingFinished)));
+        assert!(matches!(stopped, Err(ReplicateError::NothingFinished(_))));
     }
 }
 
@@ -98,7 +100,7 @@ fn the_start_up_is_removed_when_the_steady_state_is_asked_for() {
     assert!(p95.low <= Some(truth) && Some(truth) <= p95.high, "{p95:?} beside {truth}");
 
     let short = scenario_with_few_windows();
-    let runner = |s: &Scenario, seed, r| Some(queue.run(s, seed, r));
+    let runner = |s: &Scenario, seed, r| Ok(queue.run(s, seed, r));
     let found = replicate(&short, &plan, &runner, &NoProgress).expect("it finishes");
     assert_eq!(found.warm_up, WarmUp::TooFewWindows);
 }
@@ -238,7 +240,7 @@ fn every_batch_is_announced_and_every_replication_counted() {
         }
     }
     let (count, queue) = (Count::default(), Queue::poisson(|_| 0.5));
-    let runner = |s: &Scenario, seed, r| Some(queue.run(s, seed, r));
+    let runner = |s: &Scenario, seed, r| Ok(queue.run(s, seed, r));
     let plan = Plan { steady_state: true, ..plan(Sample::Fixed(12)) };
     replicate(&scenario(600, 0), &plan, &runner, &count).expect("it finishes");
     assert_eq!((count.0.into_inner(), count.1.into_inner()), (22, 22));

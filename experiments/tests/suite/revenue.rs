@@ -3,7 +3,7 @@
 
 use crate::support::dollars;
 use crate::world;
-use experiments::{Estimate, NoProgress, Plan, RunResult, Sample, Warning, run};
+use experiments::{Estimate, Halt, NoProgress, Plan, RunResult, Sample, Warning, run};
 use sim::backends::{Answering, Meter, RemotePrice, RemoteSpec};
 use sim::dist::DurationDist;
 use sim::ids::{Backend, PlanId, RemoteId};
@@ -16,12 +16,12 @@ use sim::{Outcome, Scenario, Simulation};
 
 const CENT: Money = Money(Money::PICO_PER_DOLLAR / 100);
 
-fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Option<Outcome> {
-    Some(Simulation::new(scenario, seed, replication).run())
+fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
+    Ok(Simulation::new(scenario, seed, replication).run())
 }
 
 fn result(scenario: &Scenario) -> RunResult {
-    let plan = Plan { seed: 3, replications: Sample::Fixed(2), threads: None, steady_state: false };
+    let plan = Plan { seed: 3, replications: Sample::Fixed(2), ..Plan::default() };
     let result = run(scenario, &plan, &[], &simulate, &NoProgress).expect("it finishes");
     let audited = |warning: &Warning| !matches!(warning, Warning::AuditFailed { .. });
     assert!(result.warnings.iter().all(audited), "{:?}", result.warnings);

@@ -2,9 +2,9 @@
 
 use crate::tasks;
 use experiments::{
-    Comparison, Distribution, Estimate, LatencyShares, Margin, Metric, ModelResult, Objective,
-    ObjectiveResult, PoolResult, Quantile, Range, Revenue, RunResult, SpendBy, SpendResult,
-    Stability, StopReason, TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
+    Comparison, Distribution, Estimate, Halt, LatencyShares, Margin, Metric, ModelResult,
+    Objective, ObjectiveResult, PoolResult, Quantile, Range, Revenue, RunResult, SpendBy,
+    SpendResult, Stability, StopReason, TaskCounts, TaskMoney, TaskResult, Verdict, Warning,
 };
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use sim::ids::TaskId;
@@ -228,7 +228,7 @@ pub(crate) fn sparse() -> RunResult {
     };
     let mut result = stable();
     result.replications = 1;
-    result.stopped = StopReason::Interrupted;
+    result.stopped = StopReason::Halted(Halt::Interrupted);
     result.log_hashes.truncate(1);
     for task in &mut result.tasks {
         let d = &mut task.latency;

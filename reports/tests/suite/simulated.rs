@@ -86,12 +86,12 @@ fn simulate(per_second: f64, threads: usize) -> RunResult {
         seed: 42,
         replications: Sample::Fixed(10),
         threads: Some(threads),
-        steady_state: false,
+        ..Plan::default()
     };
     let runner = |scenario: &Scenario, seed, replication| {
         let outcome = Simulation::new(scenario, seed, replication).run();
         assert_eq!(outcome.audit, Vec::<String>::new(), "the audit found something");
-        Some(outcome)
+        Ok(outcome)
     };
     run(&scenario(per_second), &plan, &[], &runner, &NoProgress).expect("ten replications")
 }

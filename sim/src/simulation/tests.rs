@@ -153,7 +153,7 @@ fn run(scenario: &Scenario) -> Outcome {
 /// A run and what it tells of each call and task, in the order they ended.
 fn records(scenario: &Scenario) -> (Outcome, KeepAll) {
     let simulation = Simulation::recording(scenario, 1, 0, KeepAll::default());
-    let (outcome, kept) = simulation.run_with(&|| false);
+    let (outcome, kept) = simulation.run_with(&|_| false);
     let outcome = outcome.expect("nobody stops it");
     assert_eq!(outcome.audit, Vec::<String>::new());
     (outcome, kept)

@@ -162,7 +162,7 @@ pub(super) fn lru(params: &Params, metrics: &[&str]) -> Answers {
         .into_par_iter()
         .map(|replication| {
             let simulation = Simulation::recording(&scenario, 3, replication, KeepAll::default());
-            let (outcome, KeepAll { calls, .. }) = simulation.run_with(&|| false);
+            let (outcome, KeepAll { calls, .. }) = simulation.run_with(&|_| false);
             let outcome = outcome.ok_or("stopped")?;
             let hits = calls.iter().filter(|call| call.hit_tokens > 0).count() as u64;
             // Every miss brings an item in; all but `capacity` of them were evicted.

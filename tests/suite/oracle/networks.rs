@@ -42,7 +42,7 @@ fn replicate<R: Recorder>(
     recorder: R,
 ) -> Result<(sim::Outcome, R), String> {
     let simulation = Simulation::recording(scenario, SEED, replication, recorder);
-    let (outcome, recorder) = simulation.run_with(&|| false);
+    let (outcome, recorder) = simulation.run_with(&|_| false);
     let outcome = outcome.ok_or("stopped")?;
     if outcome.audit.is_empty() { Ok((outcome, recorder)) } else { Err(outcome.audit.join("; ")) }
 }

@@ -145,9 +145,9 @@ fn with_idle_limits(mut scenario: Scenario) -> Scenario {
 /// The digest of two replications.
 fn digest(scenario: &Scenario, seed: u64) -> String {
     let simulate = |scenario: &Scenario, seed, replication| {
-        Simulation::new(scenario, seed, replication).run_with(&|| false).0
+        Ok(Simulation::new(scenario, seed, replication).run())
     };
-    let plan = Plan { seed, replications: Sample::Fixed(2), threads: Some(1), steady_state: false };
+    let plan = Plan { seed, replications: Sample::Fixed(2), threads: Some(1), ..Plan::default() };
     let result = experiments::run(scenario, &plan, &[], &simulate, &NoProgress);
     reports::digest::result_sha256(&result.expect("nobody stops it"))
 }

@@ -68,7 +68,7 @@ fn replay(rows: &[(u64, u32, u32)], step_time: StepTime, replicas: u32) -> Scena
 /// The calls in the order they arrived; of calls that arrived together, as they ended.
 fn calls(scenario: &Scenario) -> Vec<CallRecord> {
     let (outcome, mut kept) =
-        Simulation::recording(scenario, 1, 0, KeepAll::default()).run_with(&|| false);
+        Simulation::recording(scenario, 1, 0, KeepAll::default()).run_with(&|_| false);
     assert_eq!(outcome.expect("runs to its end").audit, Vec::<String>::new());
     kept.calls.sort_by_key(|call| call.arrived);
     kept.calls

@@ -120,7 +120,7 @@ fn light_load_is_spread_over_all_replicas() {
     for strategy in [Strategy::RoundRobin, Strategy::LeastOutstanding, Strategy::KvAware] {
         let scenario = service(0.05, 4, 1_500, strategy, 20_000);
         let (_, kept) =
-            Simulation::recording(&scenario, 1, 0, KeepAll::default()).run_with(&|| false);
+            Simulation::recording(&scenario, 1, 0, KeepAll::default()).run_with(&|_| false);
         let mut served = [0_usize; 4];
         kept.calls.iter().for_each(|call| served[call.replica as usize] += 1);
         let fair = kept.calls.len() / 4;

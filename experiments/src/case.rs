@@ -1,16 +1,81 @@
-//! From what a file promises to what an experiment judges.
+//! A scenario ready to be run and judged: what a file says, in the terms of experiments.
+//!
+//! Deliberately absent: reading files (see `scenarios`), and results.
 
-use experiments::{CallTime, Comparison, Metric, Objective, Quantile};
-use scenarios::resolved::{self, Limit, Subject, TaskTime};
+use crate::calibration::{Uncertain, UncertainPool};
+use crate::metric::{CallTime, Metric, Quantile};
+use crate::objectives::{Comparison, Objective};
+use crate::replicate::{Plan, Sample};
+use scenarios::Resolved;
+use scenarios::resolved::{self, Limit, Replications, Subject, TaskTime, TimeSpread};
 use sim::Scenario;
-use sim::ids::TaskId;
+use sim::ids::{PoolId, TaskId};
+use std::collections::BTreeMap;
+
+/// A resolved scenario with its objectives and what is uncertain about its times.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What the file comes to.
+    pub resolved: Resolved,
+    /// What is judged, in the order of the file.
+    pub objectives: Vec<Objective>,
+    /// Pools whose times rest on one calibration.
+    pub uncertain: Vec<Uncertain>,
+}
+
+impl Case {
+    /// Prepares a scenario.
+    ///
+    /// # Errors
+    /// An objective that no number of the results stands for, in words.
+    pub fn new(resolved: Resolved) -> Result<Case, String> {
+        let objectives = objectives(&resolved.scenario, &resolved.objectives)?;
+        let uncertain = uncertain(&resolved);
+        Ok(Case { resolved, objectives, uncertain })
+    }
+
+    /// The simulator's inputs.
+    #[must_use]
+    pub fn scenario(&self) -> &Scenario {
+        &self.resolved.scenario
+    }
+
+    /// What the file asks to be run.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let resolved::Plan { replications, seed, steady_state } = self.resolved.plan;
+        let replications = match replications {
+            Replications::Fixed(n) => Sample::Fixed(n),
+            Replications::Auto => Sample::Auto,
+        };
+        Plan { seed, replications, steady_state, ..Plan::default() }
+    }
+}
+
+/// Pools whose times rest on one calibration, and how far these may be off.
+fn uncertain(resolved: &Resolved) -> Vec<Uncertain> {
+    let mut groups: BTreeMap<&str, Vec<UncertainPool>> = BTreeMap::new();
+    for (at, pool) in resolved.calibration.iter().enumerate() {
+        let Some(TimeSpread { group, iteration, first_token, host_is_stated }) = &pool.spread
+        else {
+            continue;
+        };
+        groups.entry(group).or_default().push(UncertainPool {
+            pool: PoolId(at as u32),
+            iteration: *iteration,
+            first_token: *first_token,
+            host_is_stated: *host_is_stated,
+        });
+    }
+    groups.into_values().map(|pools| Uncertain { pools }).collect()
+}
 
 /// The objectives of a scenario in the experiments' terms.
 ///
 /// # Errors
 /// An objective about a task's own TTFT or TPOT when other tasks call the same model: those times
 /// are kept per model.
-pub(super) fn translate(
+pub fn objectives(
     scenario: &Scenario,
     stated: &[resolved::Objective],
 ) -> Result<Vec<Objective>, String> {
@@ -116,7 +181,7 @@ mod tests {
             let set = [format!("objectives{owner}.{name}=<= {limit}")];
             let resolved = scenarios::load_library(starter, None, &set)
                 .unwrap_or_else(|problems| panic!("{path}: {problems}"));
-            let judged = translate(&resolved.scenario, &resolved.objectives).expect("translated");
+            let judged = objectives(&resolved.scenario, &resolved.objectives).expect("translated");
             let stated = judged.iter().find(|objective| objective.name == path);
             let stated = stated.unwrap_or_else(|| panic!("{path} is not judged"));
             assert_eq!(stated.metric, metric, "{path}");
