@@ -88,7 +88,11 @@ pub fn summarise(
 }
 
 /// A result of all tasks, judged, without those that are mere parts of others.
-fn judged(mut result: RunResult, scenario: &Scenario, objectives: &[Objective]) -> RunResult {
+pub(crate) fn judged(
+    mut result: RunResult,
+    scenario: &Scenario,
+    objectives: &[Objective],
+) -> RunResult {
     result.objectives = objectives.iter().map(|objective| objective.judge(&result)).collect();
     let doubtful = result.objectives.iter().filter(|judged| judged.calibration_decides());
     let names: Vec<String> = doubtful.map(|judged| judged.objective.name.clone()).collect();
