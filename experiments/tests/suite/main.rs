@@ -5,6 +5,7 @@ mod calibration;
 mod causes;
 mod coverage;
 mod economy;
+mod gates;
 mod plans;
 mod revenue;
 mod stability;

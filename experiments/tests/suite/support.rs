@@ -94,14 +94,15 @@ pub(crate) fn scenario(horizon: u64, warm_up: u64) -> Scenario {
     }
 }
 
-struct Log {
-    width: f64,
-    windows: Vec<Window>,
+/// Windows as a simulator fills them.
+pub(crate) struct Log {
+    pub(crate) width: f64,
+    pub(crate) windows: Vec<Window>,
 }
 
 impl Log {
     /// A job in the system from `from` until `to`, served from `begins`.
-    fn visit(&mut self, from: f64, begins: f64, to: f64) {
+    pub(crate) fn visit(&mut self, from: f64, begins: f64, to: f64) {
         let window = |at: f64| (at / self.width) as usize;
         let (first, served, last) = (window(from), window(begins), window(to));
         if self.windows.len() <= last {
