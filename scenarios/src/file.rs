@@ -10,6 +10,7 @@
 
 mod backends;
 mod fleet;
+mod gates;
 mod lengths;
 mod people;
 mod plans;
@@ -22,6 +23,7 @@ pub(crate) use backends::{
     StationFile, ToolFile,
 };
 pub(crate) use fleet::{EngineArgs, PoolFile, StepTimeFile};
+pub(crate) use gates::{CheckSettingsFile, GATES_KEYS};
 pub(crate) use lengths::{CV, Lengths};
 pub(crate) use people::{AttributeFile, AttributeLawFile, IntentFile, PeopleFile, SessionsFile};
 pub(crate) use plans::PlanFile;
@@ -58,6 +60,9 @@ pub(crate) struct ScenarioFile {
     pub(crate) attributes: Vec<(At<String>, AttributeFile)>,
     pub(crate) policy: PolicyFile,
     pub(crate) objectives: Vec<ObjectiveFile>,
+    /// `None` where `[gates]` is not written.
+    pub(crate) gates: Option<Vec<ObjectiveFile>>,
+    pub(crate) check: Option<CheckSettingsFile>,
 }
 
 /// `[scenario]`.
@@ -120,6 +125,8 @@ pub(crate) fn scenario(r: &mut Reader<'_>) -> ScenarioFile {
         plans: r.named("plans", "What tenants pay.", plans::plan),
         policy: policy::policy(r),
         objectives: policy::objectives(r),
+        gates: gates::gates(r),
+        check: r.table_or_empty("check", "How `check` compares two runs.", gates::check),
     }
 }
 

@@ -5,7 +5,7 @@
 //! the caller says when the caller does.
 
 use crate::document::{self, NewName, Node, Value};
-use crate::file::{self, POLICY_KEYS, PolicyFile, ScenarioFile};
+use crate::file::{self, GATES_KEYS, POLICY_KEYS, PolicyFile, ScenarioFile};
 use crate::library::{self, Shipped};
 use crate::problem::{Problem, ProblemKind, Problems, Site, did_you_mean, nearest};
 use crate::reader::{Context, Reader, read_table};
@@ -35,6 +35,8 @@ pub struct Blueprint {
     text: String,
     /// Name and text of the policy that replaces the scenario's own.
     policy: Option<(String, String)>,
+    /// Name and text of a file of gates, which goes before the scenario's own.
+    gates: Option<(String, String)>,
     files: SourceFiles,
 }
 
@@ -53,7 +55,8 @@ impl Blueprint {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => ".".into(),
         };
-        Ok(Blueprint { name, text, policy, files: SourceFiles { folder: Some(folder) } })
+        let files = SourceFiles { folder: Some(folder) };
+        Ok(Blueprint { name, text, policy, gates: None, files })
     }
 
     /// A shipped scenario; a `policy` as in [`Blueprint::read`].
@@ -63,14 +66,15 @@ impl Blueprint {
     pub fn shipped(shipped: &Shipped, policy: Option<&Path>) -> Result<Blueprint, Problems> {
         let policy = policy.map(given_policy).transpose()?;
         let files = SourceFiles::default();
-        Ok(Blueprint { name: shipped.file_name(), text: shipped.text.to_owned(), policy, files })
+        let (name, text) = (shipped.file_name(), shipped.text.to_owned());
+        Ok(Blueprint { name, text, policy, gates: None, files })
     }
 
     /// A text; it may use shipped data but no files.
     #[must_use]
     pub fn of_text(name: &str, text: &str) -> Blueprint {
         let (name, text) = (name.to_owned(), text.to_owned());
-        Blueprint { name, text, policy: None, files: SourceFiles::default() }
+        Blueprint { name, text, policy: None, gates: None, files: SourceFiles::default() }
     }
 
     /// The same scenario under another policy, a file or a shipped one.
@@ -81,12 +85,23 @@ impl Blueprint {
         Ok(Blueprint { policy: Some(given_policy(policy)?), ..self.clone() })
     }
 
+    /// The same scenario with the gates of a file: its `[gates]` replaces the scenario's, and so
+    /// does each key of its `[check]`.
+    ///
+    /// # Errors
+    /// A file that cannot be read; what it holds is looked at when the scenario is resolved.
+    pub fn with_gates(&self, gates: &Path) -> Result<Blueprint, Problems> {
+        let name = gates.display().to_string();
+        let text = read_text(gates, &document::start_of(&name))?;
+        Ok(Blueprint { gates: Some((name, text)), ..self.clone() })
+    }
+
     /// Resolves it with some values changed: `KEY=VALUE` each.
     ///
     /// # Errors
     /// Every problem, with file, line and column.
     pub fn resolve(&self, overrides: &[String]) -> Result<Resolved, Problems> {
-        load(&self.name, &self.text, self.policy.clone(), overrides, &self.files)
+        load(self, overrides)
     }
 }
 
@@ -159,13 +174,8 @@ pub(crate) fn read_text(path: &Path, site: &Site) -> Result<String, Problem> {
     document::text_of(&path.display().to_string(), &bytes).map(str::to_owned)
 }
 
-fn load(
-    name: &str,
-    text: &str,
-    policy: Option<(String, String)>,
-    overrides: &[String],
-    files: &SourceFiles,
-) -> Result<Resolved, Problems> {
+fn load(blueprint: &Blueprint, overrides: &[String]) -> Result<Resolved, Problems> {
+    let Blueprint { name, text, policy, gates, files } = blueprint;
     let mut hash = Sha256::new();
     let mut hash_in = |text: &str| {
         // The length keeps two different splits of the same bytes apart.
@@ -181,11 +191,15 @@ fn load(
     for text in overrides.iter().filter(|text| key_of(text) == "policy") {
         document::set(&mut root, text, &context.sink);
     }
-    let policy = policy.or_else(|| named_policy(&root, files, &context));
+    let policy = policy.clone().or_else(|| named_policy(&root, files, &context));
     let mut policy_root = None;
     if let Some((policy_name, policy_text)) = &policy {
         hash_in(policy_text);
         policy_root = Some(document::parse(policy_name, policy_text)?);
+    }
+    if let Some((gates_name, gates_text)) = gates {
+        hash_in(gates_text);
+        replace_gates(&mut root, document::parse(gates_name, gates_text)?, &context);
     }
     let mut added = Vec::new();
     for text in overrides {
@@ -266,6 +280,36 @@ fn named_policy(root: &Node, files: &SourceFiles, context: &Context) -> Option<(
         Err(problem) => {
             context.sink.push(problem);
             None
+        }
+    }
+}
+
+/// Puts the tables of a file of gates in the place of the scenario's: `[gates]` as a whole, of
+/// `[check]` the keys that the file has.
+fn replace_gates(root: &mut Node, gates: Node, context: &Context) {
+    let (Value::Table(root), Value::Table(gates)) = (&mut root.value, gates.value) else { return };
+    for entry in gates.entries {
+        if !GATES_KEYS.contains(&entry.key.as_str()) {
+            let site = Site { place: entry.place, key: entry.key.clone() };
+            context.sink.push_with(|| Problem::unknown_key(&site, "", &entry.key, &GATES_KEYS));
+            continue;
+        }
+        let known = root.entries.iter_mut().find(|known| known.key == entry.key);
+        match known {
+            Some(known) if entry.key == "check" => {
+                match (&mut known.node.value, entry.node.value) {
+                    (Value::Table(old), Value::Table(new)) => {
+                        old.entries.retain(|old| new.get(&old.key).is_none());
+                        old.entries.extend(new.entries);
+                    }
+                    (old, new) => {
+                        *old = new;
+                        known.node.place = entry.node.place;
+                    }
+                }
+            }
+            Some(known) => *known = entry,
+            None => root.entries.push(entry),
         }
     }
 }

@@ -229,6 +229,21 @@ impl<'a> Reader<'a> {
         read_table(self.context, node, site, read)
     }
 
+    /// A table whose keys have defaults, which hold where it is absent too.
+    pub(crate) fn table_or_empty<T>(
+        &mut self,
+        key: &'static str,
+        doc: &str,
+        read: ReadTable<T>,
+    ) -> Option<T> {
+        if matches!(self.source, Source::Nothing) || self.has(key) {
+            return self.table(key, doc, read);
+        }
+        let place = self.site.place.clone();
+        let empty = Node { value: Value::Table(Table::default()), place, plain: false };
+        read_table(self.context, &empty, self.site.child(key), read)
+    }
+
     /// A table that has to be there.
     pub(crate) fn need_table<T>(
         &mut self,

@@ -11,6 +11,7 @@ mod calibration;
 mod engine;
 mod engine_args;
 mod fleet;
+mod gates;
 mod graph;
 mod idle;
 mod inert;
@@ -154,6 +155,8 @@ pub(crate) fn resolve(
     let assumed = horizon.unwrap_or(Span::from_secs(86_400));
     let sources = resolver.sources(assumed, &traces);
     let objectives = resolver.objectives();
+    let gates = resolver.gates(&objectives);
+    let check = resolver.check_settings();
     resolver.check_use(&sources, assumed);
     let offered_load = resolver.offered_load(&sources, assumed);
 
@@ -193,6 +196,8 @@ pub(crate) fn resolve(
         },
         plan: plan?,
         objectives,
+        gates,
+        check: check?,
         provenance: context.provenance.take(),
         warnings: resolver.warnings.into_inner(),
         offered_load,

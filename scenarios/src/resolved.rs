@@ -21,6 +21,10 @@ pub struct Resolved {
     pub plan: Plan,
     /// What `run` judges, in the order of the file.
     pub objectives: Vec<Objective>,
+    /// What `check` judges: the gates in the order of the file, then the objectives.
+    pub gates: Vec<Gate>,
+    /// How `check` compares.
+    pub check: CheckSettings,
     /// Where each value comes from, in reading order.
     pub provenance: Vec<Provenance>,
     /// What a reader of the results should know.
@@ -91,6 +95,74 @@ pub struct Objective {
     pub limit: Limit,
     /// Where it was written.
     pub site: Site,
+}
+
+/// What a change has to keep: how one number may move, and where it has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// Name in files and reports, `support_reply.p95_latency`.
+    pub name: String,
+    /// The gate as written, `<= +2% or +20ms, <= 6s, else warn`.
+    pub text: String,
+    /// Which number.
+    pub subject: Subject,
+    /// How far it may move against the baseline.
+    pub change: Option<Change>,
+    /// On which side of what it has to be. A gate has a change, a limit or both.
+    pub limit: Option<(Comparison, Limit)>,
+    /// What breaking it does.
+    pub level: Level,
+    /// Written in `[gates]`, a default, or derived from an objective.
+    pub origin: Origin,
+    /// Where it was written; of a default, the table it would stand in.
+    pub site: Site,
+}
+
+/// How far a number may move against the baseline: the looser of the tolerances counts, and there
+/// is at least one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// On which side of the tolerance the change has to be.
+    pub comparison: Comparison,
+    /// The tolerance as a share of the baseline, signed: 0.02 is two per cent more.
+    pub relative: Option<f64>,
+    /// The tolerance in the number's own unit.
+    pub absolute: Option<Shift>,
+}
+
+/// A signed difference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shift {
+    /// Whether it is downwards.
+    pub down: bool,
+    /// How far.
+    pub by: Limit,
+}
+
+/// What a finding does to a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The check fails.
+    Fail,
+    /// The check says so, and passes.
+    Warn,
+}
+
+/// How `check` compares a candidate with its baseline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CheckSettings {
+    /// Pairs of runs to begin with, 10 to 1000.
+    pub pairs: u32,
+    /// Pairs after which a gate that is still undecided stays so; at least `pairs`.
+    pub most_pairs: u32,
+    /// Probability that a candidate which breaks no gate passes all of them.
+    pub confidence: f64,
+    /// Probability with which a break is found that is as large as the tolerance.
+    pub power: f64,
+    /// What a gate does that stays undecided.
+    pub inconclusive: Level,
+    /// How long a check may take.
+    pub time: Span,
 }
 
 /// The number an objective is about.

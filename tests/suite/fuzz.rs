@@ -59,6 +59,12 @@ h100 = { strategy = "power-of-two", signal_age = "50ms" }
 [objectives]
 "chat.success_rate" = ">= 97%"
 spend.per_day = "<= $900"
+[gates]
+p99 = "<= +2% or +20ms, <= 60s, else warn"
+chat.success_rate = ">= -0.5%"
+[check]
+pairs = 12
+time = "30s"
 "#;
 
 const TRACES: [(TraceFormat, &str); 5] = [

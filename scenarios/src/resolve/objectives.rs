@@ -7,14 +7,14 @@
 
 use super::Resolver;
 use crate::file::{ObjectiveFile, TrafficFile};
-use crate::problem::{Problem, ProblemKind, did_you_mean};
+use crate::problem::{Problem, ProblemKind, Site, did_you_mean};
 use crate::quantity;
 use crate::resolved::{CallTime, Comparison, Limit, Objective, Subject, TaskTime};
 use sim::ids::{ModelId, PoolId, TaskId};
 
 /// The unit a limit has to have.
-#[derive(Clone, Copy)]
-enum Unit {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unit {
     Time,
     Share,
     Rate,
@@ -22,7 +22,8 @@ enum Unit {
 }
 
 /// Quantiles by name, in thousandths.
-const QUANTILES: [(&str, u32); 4] = [("p50", 500), ("p90", 900), ("p95", 950), ("p99", 990)];
+pub(super) const QUANTILES: [(&str, u32); 4] =
+    [("p50", 500), ("p90", 900), ("p95", 950), ("p99", 990)];
 /// Times of a task by name.
 const TIMES: [(&str, TaskTime); 3] =
     [("latency", TaskTime::Latency), ("ttft", TaskTime::Ttft), ("tpot", TaskTime::Tpot)];
@@ -34,7 +35,7 @@ const CALL_TIMES: [(&str, CallTime); 4] = [
     ("queue", CallTime::Queue),
 ];
 /// Numbers of the whole scenario, by owner and name.
-const OF_ALL: [(&str, &str, Subject); 6] = [
+pub(super) const OF_ALL: [(&str, &str, Subject); 6] = [
     ("spend", "per_day", Subject::SpendPerDay),
     ("spend", "per_month", Subject::SpendPerMonth),
     ("spend", "per_successful_task", Subject::SpendPerSuccessfulTask),
@@ -45,7 +46,7 @@ const OF_ALL: [(&str, &str, Subject); 6] = [
 ];
 
 /// A number of the results: its name below its owner, what it is, and the unit of its limits.
-type Number = (String, Subject, Unit);
+pub(super) type Number = (String, Subject, Unit);
 
 impl Resolver<'_> {
     /// Stated objectives, then the implied ones.
@@ -79,7 +80,7 @@ impl Resolver<'_> {
     }
 
     fn objective(&self, file: &ObjectiveFile) -> Option<Objective> {
-        let (subject, unit) = self.subject(file)?;
+        let (subject, unit) = self.subject(&file.name, &file.target.site)?;
         let (comparison, limit) = self.target(file, unit)?;
         Some(Objective {
             name: file.name.clone(),
@@ -91,32 +92,32 @@ impl Resolver<'_> {
         })
     }
 
-    /// The number that a name such as `support_reply.p95_latency` stands for.
-    fn subject(&self, file: &ObjectiveFile) -> Option<(Subject, Unit)> {
-        let (owner, metric) = file.name.rsplit_once('.').unwrap_or(("", &file.name));
+    /// The number that a name such as `support_reply.p95_latency` at `site` stands for.
+    pub(super) fn subject(&self, name: &str, site: &Site) -> Option<(Subject, Unit)> {
+        let (owner, metric) = name.rsplit_once('.').unwrap_or(("", name));
         let numbers = self.numbers(owner);
         let found = numbers.iter().find(|(name, ..)| name == metric);
         let Some(&(_, subject, unit)) = found else {
             self.context.sink.push_with(|| {
-                let message = format!("`{}` is no number of the results", file.name);
+                let message = format!("`{name}` is no number of the results");
                 let known: Vec<&str> = numbers.iter().map(|(name, ..)| name.as_str()).collect();
                 let help = match (owner, known.as_slice()) {
                     ("", _) => self.whole_names(metric),
                     (_, []) => did_you_mean(owner, &self.owners()),
                     (_, known) => did_you_mean(metric, known),
                 };
-                Problem::new(ProblemKind::UnknownName, &file.target.site, message).help(help)
+                Problem::new(ProblemKind::UnknownName, site, message).help(help)
             });
             return None;
         };
         if let Some(message) = self.cannot_hold(subject) {
-            self.refuse(ProblemKind::Conflict, &file.target.site, message);
+            self.refuse(ProblemKind::Conflict, site, message);
         }
         Some((subject, unit))
     }
 
     /// Advice for a name without an owner: the numbers of the whole, or who has others.
-    fn whole_names(&self, given: &str) -> String {
+    pub(super) fn whole_names(&self, given: &str) -> String {
         let whole: Vec<&str> = OF_ALL.iter().map(|(.., name, _)| *name).collect();
         let near = crate::problem::nearest(given, whole.iter().copied());
         let full = OF_ALL.iter().find(|(.., name, _)| Some(*name) == near);
@@ -147,19 +148,7 @@ impl Resolver<'_> {
         let mut all: Vec<Number> =
             whole.map(|&(_, name, subject)| (name.to_owned(), subject, Unit::Money)).collect();
         if let Some(task) = position(&self.task_names, owner).map(TaskId) {
-            for (quantile, per_mille) in QUANTILES {
-                all.extend(TIMES.map(|(time, which)| {
-                    let subject = Subject::Quantile { task, time: which, per_mille };
-                    (format!("{quantile}_{time}"), subject, Unit::Time)
-                }));
-            }
-            all.extend([
-                ("success_rate".to_owned(), Subject::SuccessRate(task), Unit::Share),
-                ("slo_attainment".to_owned(), Subject::SloAttainment(task), Unit::Share),
-                ("goodput".to_owned(), Subject::Goodput(task), Unit::Rate),
-                ("cost_per_successful_task".to_owned(), Subject::TaskCost(task), Unit::Money),
-                ("margin_per_task".to_owned(), Subject::TaskMargin(task), Unit::Money),
-            ]);
+            all.extend(numbers_of_task(task));
         }
         if let Some(model) = position(&self.model_names, owner).map(ModelId) {
             for (time, which) in CALL_TIMES {
@@ -188,7 +177,7 @@ impl Resolver<'_> {
     }
 
     /// Why a number cannot have a value in this scenario, whatever happens.
-    fn cannot_hold(&self, subject: Subject) -> Option<&'static str> {
+    pub(super) fn cannot_hold(&self, subject: Subject) -> Option<&'static str> {
         match subject {
             Subject::SloAttainment(task) => self
                 .policy
@@ -217,17 +206,7 @@ impl Resolver<'_> {
             self.push(problem.help("write it like \"<= 6s\" or \">= 0.97\""));
             return None;
         };
-        let parsed = match unit {
-            Unit::Time => quantity::span(limit).map(Limit::Span).map_err(|e| (e.to_string(), "6s")),
-            Unit::Money => {
-                quantity::money(limit, "").map(Limit::Money).map_err(|e| (e.to_string(), "$900"))
-            }
-            Unit::Rate => {
-                quantity::rate(limit).map(Limit::Rate).map_err(|e| (e.to_string(), "5/s"))
-            }
-            Unit::Share => share(limit).map(Limit::Share).map_err(|e| (e, "0.97")),
-        };
-        match parsed {
+        match limit_of(limit, unit) {
             Ok(limit) => Some((comparison, limit)),
             Err((error, example)) => {
                 let message = format!("{limit:?}: {error}");
@@ -236,6 +215,37 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+}
+
+/// Every number of a kind of task.
+pub(super) fn numbers_of_task(task: TaskId) -> Vec<Number> {
+    let mut all = Vec::new();
+    for (quantile, per_mille) in QUANTILES {
+        all.extend(TIMES.map(|(time, which)| {
+            let subject = Subject::Quantile { task, time: which, per_mille };
+            (format!("{quantile}_{time}"), subject, Unit::Time)
+        }));
+    }
+    all.extend([
+        ("success_rate".to_owned(), Subject::SuccessRate(task), Unit::Share),
+        ("slo_attainment".to_owned(), Subject::SloAttainment(task), Unit::Share),
+        ("goodput".to_owned(), Subject::Goodput(task), Unit::Rate),
+        ("cost_per_successful_task".to_owned(), Subject::TaskCost(task), Unit::Money),
+        ("margin_per_task".to_owned(), Subject::TaskMargin(task), Unit::Money),
+    ]);
+    all
+}
+
+/// A limit in a number's unit; or what is wrong with it, and an example.
+pub(super) fn limit_of(text: &str, unit: Unit) -> Result<Limit, (String, &'static str)> {
+    match unit {
+        Unit::Time => quantity::span(text).map(Limit::Span).map_err(|e| (e.to_string(), "6s")),
+        Unit::Money => {
+            quantity::money(text, "").map(Limit::Money).map_err(|e| (e.to_string(), "$900"))
+        }
+        Unit::Rate => quantity::rate(text).map(Limit::Rate).map_err(|e| (e.to_string(), "5/s")),
+        Unit::Share => share(text).map(Limit::Share).map_err(|e| (e, "0.97")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What users and attackers write, and what comes out.
 
 mod files;
+mod gates;
 mod calibrations;
 mod engines;
 mod hostile;

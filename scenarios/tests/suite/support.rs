@@ -136,6 +136,15 @@ crm = { latency = { kind = "fixed", length = "100ms" }, concurrency = 4, queue_l
 mailer = { latency = { kind = "fixed", length = "20ms" } }
 filter = { kind = "safety_check", latency = { kind = "fixed", length = "30ms" } }
 desk = { kind = "human_review", latency = { kind = "exponential", mean = "30s" }, concurrency = 3, per_hour = "$40/h" }
+
+[gates]
+p99 = "<= +2% or +20ms, <= 60s, else warn"
+reply.success_rate = ">= -0.5%"
+spend = "<= +$5"
+
+[check]
+pairs = 12
+confidence = 0.9
 "#;
 
 /// Loads a text with overrides.
