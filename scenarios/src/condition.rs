@@ -29,9 +29,11 @@ mod tests;
 use crate::document::{Node, Value};
 use crate::kinds::{Kind, Refusal};
 use crate::problem::{At, Place, Problem, ProblemKind, Site};
+use lexer::Token;
 use names::Names;
 use serde_json::{Value as Json, json};
 use sim::predicate::{Predicate, Signal};
+use std::ops::Range;
 
 /// Characters of a condition.
 const LONGEST: usize = 2_000;
@@ -47,6 +49,13 @@ pub(crate) struct ConditionText {
     text: String,
     /// Whether its characters stand in the file one by one, right of an opening quote.
     plain: bool,
+}
+
+impl ConditionText {
+    /// The text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// The kind of a key that holds a condition.
@@ -117,6 +126,30 @@ fn faultless(text: &str, names: &mut Names<'_>) -> Result<Predicate, Vec<Fault>>
 /// Whether a condition asks for the confidence of an answer, so that it has to wait for one.
 pub(crate) fn reads_confidence(predicate: &Predicate) -> bool {
     predicate.reads(|signal| signal == Signal::Confidence)
+}
+
+/// The numbers below which a condition wants the confidence of an answer to be, and the bytes
+/// where they stand; of a text that is no condition, those before its fault.
+pub(crate) fn confidence_bounds(text: &str) -> Vec<(Range<usize>, f64)> {
+    let mut lexer = lexer::Lexer::new(text);
+    let mut tokens = Vec::new();
+    while let Ok((token, bytes)) = lexer.next() {
+        if token == Token::End {
+            break;
+        }
+        tokens.push((token, bytes));
+    }
+    let confidence = |token: &Token<'_>| *token == Token::Word("confidence");
+    let bound = |three: &[(Token<'_>, Range<usize>)]| match three {
+        [(word, _), (Token::Sign("<" | "<="), _), (Token::Number(number), bytes)]
+        | [(Token::Number(number), bytes), (Token::Sign(">" | ">="), _), (word, _)]
+            if confidence(word) =>
+        {
+            Some((bytes.clone(), *number))
+        }
+        _ => None,
+    };
+    tokens.windows(3).filter_map(bound).collect()
 }
 
 /// A fault where it stands in the file; where the file's syntax hides that, the string's start,

@@ -369,7 +369,7 @@ fn new_name(root: &Node, keys: &[String], place: &Place) -> Option<NewName> {
 }
 
 /// `a."b.c".d` as its keys.
-fn path_of(path: &str) -> Option<Vec<String>> {
+pub(crate) fn path_of(path: &str) -> Option<Vec<String>> {
     let mut keys = Vec::new();
     let mut rest = path.trim();
     loop {
@@ -388,6 +388,44 @@ fn path_of(path: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Keys as the path that [`path_of`] takes apart; none of them may hold a quote.
+pub(crate) fn path_text(keys: &[String]) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let key = |key: &String| match key.bytes().all(bare) && !key.is_empty() {
+        true => key.clone(),
+        false => format!("\"{key}\""),
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(".")
+}
+
+/// Whether a value could be put at `keys`.
+pub(crate) fn reaches(root: &Node, keys: &[String], site: &Site) -> Result<(), Problem> {
+    let mut node = root;
+    for key in keys {
+        node = match &node.value {
+            Value::List(items) => items.get(index(key, items.len(), site)?).unwrap_or(node),
+            Value::Table(table) => match table.get(key) {
+                Some(entry) => &entry.node,
+                None => return Ok(()),
+            },
+            other => return Err(no_keys(other, site)),
+        };
+    }
+    Ok(())
+}
+
+/// Which item of a list a key names.
+fn index(key: &str, count: usize, site: &Site) -> Result<usize, Problem> {
+    key.parse().ok().filter(|&at| at < count).ok_or_else(|| {
+        let message = format!("a list of {count} has no item `{key}`");
+        Problem::new(ProblemKind::UnknownKey, site, message).help("items count from 0")
+    })
+}
+
+fn no_keys(value: &Value, site: &Site) -> Problem {
+    Problem::new(ProblemKind::UnknownKey, site, format!("{} has no keys", value.kind()))
+}
+
 /// Replaces or adds the value at `keys`, which is not empty.
 fn put(root: &mut Node, keys: &[String], value: Node, site: &Site) -> Result<(), Problem> {
     let mut node = root;
@@ -401,14 +439,9 @@ fn put(root: &mut Node, keys: &[String], value: Node, site: &Site) -> Result<(),
 
 /// The value below `node`, made when absent.
 fn step<'a>(node: &'a mut Node, key: &str, site: &Site) -> Result<&'a mut Node, Problem> {
-    let unknown = |message: String| Problem::new(ProblemKind::UnknownKey, site, message);
     match &mut node.value {
         Value::List(items) => {
-            let count = items.len();
-            let at = key.parse::<usize>().ok().filter(|&at| at < count);
-            let at = at.ok_or_else(|| {
-                unknown(format!("a list of {count} has no item `{key}`")).help("items count from 0")
-            })?;
+            let at = index(key, items.len(), site)?;
             Ok(&mut items[at])
         }
         Value::Table(table) => {
@@ -424,7 +457,7 @@ fn step<'a>(node: &'a mut Node, key: &str, site: &Site) -> Result<&'a mut Node, 
             };
             Ok(&mut table.entries[at].node)
         }
-        other => Err(unknown(format!("{} has no keys", other.kind()))),
+        other => Err(no_keys(other, site)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) use plans::PlanFile;
 pub(crate) use policy::*;
 pub(crate) use tasks::{CallFile, CheckFile, QueryFile, StepFile, TIMES, TaskFile, WorkFile};
 pub(crate) use traffic::{
-    ArrivalsFile, ClientFile, MixFile, Spike, TraceFile, TrafficFile, WEIBULL_SHAPE,
+    ArrivalsFile, ClientFile, MixFile, Spike, TraceFile, TrafficFile, WEIBULL_SHAPE, how_name,
 };
 
 use crate::kinds::Count;
@@ -38,6 +38,7 @@ use crate::kinds::{
     Choice, DURATION, Duration, Flag, LENGTH_OF_TIME, LONGEST_RUN, NAME, Number, Or, SENTENCE,
     Whole,
 };
+use crate::levers::{Values, ValuesKind};
 use crate::problem::{At, Site};
 use crate::reader::Reader;
 use lengths::{duration_dist, lengths};
@@ -63,6 +64,8 @@ pub(crate) struct ScenarioFile {
     /// `None` where `[gates]` is not written.
     pub(crate) gates: Option<Vec<ObjectiveFile>>,
     pub(crate) check: Option<CheckSettingsFile>,
+    /// Key paths and their values.
+    pub(crate) levers: Vec<(Vec<String>, At<Values>)>,
 }
 
 /// `[scenario]`.
@@ -96,6 +99,10 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
 }
 
+/// What `[levers]` is for.
+const LEVERS_DOC: &str = "What `plan` may change: key paths into scenario and policy, and for each a \
+                          range, \"1..8\", \"1..9 step 2\", \"0.5..0.9 in 5\", or a list of values.";
+
 /// Reads a scenario's root.
 pub(crate) fn scenario(r: &mut Reader<'_>) -> ScenarioFile {
     let policy_doc = "A file beside this one that holds the policy, in place of inline tables.";
@@ -127,6 +134,7 @@ pub(crate) fn scenario(r: &mut Reader<'_>) -> ScenarioFile {
         objectives: policy::objectives(r),
         gates: gates::gates(r),
         check: r.table_or_empty("check", "How `check` compares two runs.", gates::check),
+        levers: r.paths("levers", ValuesKind, LEVERS_DOC),
     }
 }
 

@@ -214,6 +214,7 @@ fn load(blueprint: &Blueprint, overrides: &[String]) -> Result<Resolved, Problem
     let sha256 = hex(&hash.finalize());
 
     let resolved = read_scenario(&context, &root).and_then(|mut scenario| {
+        check_levers(&context, &scenario, &root, policy_root.as_ref());
         if let Some(node) = &policy_root {
             replace_policy(&context, &mut scenario, (&root, node), given);
         }
@@ -280,6 +281,17 @@ fn named_policy(root: &Node, files: &SourceFiles, context: &Context) -> Option<(
         Err(problem) => {
             context.sink.push(problem);
             None
+        }
+    }
+}
+
+/// Levers whose keys lead nowhere, in the scenario or in the policy beside it.
+fn check_levers(context: &Context, scenario: &ScenarioFile, root: &Node, policy: Option<&Node>) {
+    for (keys, values) in &scenario.levers {
+        let of_policy = |_: &&Node| keys.first().is_some_and(|k| POLICY_KEYS.contains(&k.as_str()));
+        let target = policy.filter(of_policy).unwrap_or(root);
+        if let Err(problem) = document::reaches(target, keys, &values.site) {
+            context.sink.push(problem);
         }
     }
 }

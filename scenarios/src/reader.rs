@@ -367,39 +367,14 @@ impl<'a> Reader<'a> {
         key: &'static str,
         kind: K,
         doc: &str,
-    ) -> Vec<(String, At<K::Value>)> {
+    ) -> Vec<(Vec<String>, At<K::Value>)> {
         let schema = || {
             let nested = json!({"type": "object", "additionalProperties": kind.schema()});
             json!({"type": "object",
                 "additionalProperties": {"anyOf": [kind.schema(), nested]}})
         };
         self.describe(key, schema, doc, None);
-        let Some((node, site)) = self.node(key) else { return Vec::new() };
-        let mut found = Vec::new();
-        self.collect_leaves(&kind, node, site, String::new(), &mut found);
-        found
-    }
-
-    fn collect_leaves<K: Kind>(
-        &self,
-        kind: &K,
-        node: &Node,
-        site: Site,
-        path: String,
-        found: &mut Vec<(String, At<K::Value>)>,
-    ) {
-        let Value::Table(table) = &node.value else {
-            found.extend(self.read(kind, node, site).map(|value| (path, value)));
-            return;
-        };
-        for entry in table.entries.iter().take(MOST_ITEMS) {
-            let below = match path.as_str() {
-                "" => entry.key.clone(),
-                path => format!("{path}.{}", entry.key),
-            };
-            let site = Site { place: entry.place.clone(), key: join(&site.key, &entry.key) };
-            self.collect_leaves(kind, &entry.node, site, below, found);
-        }
+        self.all_leaves(key, &kind)
     }
 
     /// A table whose `tag` decides what else it holds.

@@ -8,6 +8,7 @@
 
 mod backends;
 mod calibration;
+mod default_levers;
 mod engine;
 mod engine_args;
 mod fleet;
@@ -15,6 +16,7 @@ mod gates;
 mod graph;
 mod idle;
 mod inert;
+mod levers;
 mod load;
 mod models;
 mod names;
@@ -157,6 +159,8 @@ pub(crate) fn resolve(
     let objectives = resolver.objectives();
     let gates = resolver.gates(&objectives);
     let check = resolver.check_settings();
+    let levers = resolver.levers();
+    let traffic = resolver.traffic_factors();
     resolver.check_use(&sources, assumed);
     let offered_load = resolver.offered_load(&sources, assumed);
 
@@ -173,6 +177,7 @@ pub(crate) fn resolve(
         return None;
     }
     let (warm_up, window) = times?;
+    let default_levers = resolver.default_levers();
     let intents = resolver.intent_specs();
     let pools: Vec<fleet::Pool> = resolver.pools.into_iter().flatten().collect();
     Some(Resolved {
@@ -198,6 +203,9 @@ pub(crate) fn resolve(
         objectives,
         gates,
         check: check?,
+        levers,
+        default_levers,
+        traffic,
         provenance: context.provenance.take(),
         warnings: resolver.warnings.into_inner(),
         offered_load,

@@ -7,6 +7,7 @@ use crate::problem::{Place, Site};
 use sim::Scenario;
 use sim::ids::{ModelId, PoolId, TaskId};
 use sim::units::{Money, Span};
+use sim::workload::ScaleHow;
 
 /// A scenario with every number filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,12 @@ pub struct Resolved {
     pub gates: Vec<Gate>,
     /// How `check` compares.
     pub check: CheckSettings,
+    /// What `plan` may change, in the order of the file.
+    pub levers: Vec<Lever>,
+    /// What a repair may try where the file does not say.
+    pub default_levers: Vec<DefaultLever>,
+    /// One per `[traffic.NAME]`: the factor it has and where to write another.
+    pub traffic: Vec<Traffic>,
     /// Where each value comes from, in reading order.
     pub provenance: Vec<Provenance>,
     /// What a reader of the results should know.
@@ -165,8 +172,66 @@ pub struct CheckSettings {
     pub time: Span,
 }
 
+/// Something that may be changed, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lever {
+    /// Key path, `pools.h100.replicas`.
+    pub key: String,
+    /// At least one and at most 10,000 values: `KEY=VALUE` of each is an override.
+    pub values: Vec<String>,
+    /// Where it was written.
+    pub site: Site,
+}
+
+/// Something that a repair may change, though the file does not say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultLever {
+    /// What sort of repair it is.
+    pub kind: LeverKind,
+    /// Key path of what it changes.
+    pub key: String,
+    /// What is there now.
+    pub present: String,
+    /// From the smallest change to the largest: the overrides of each, which belong together.
+    pub candidates: Vec<Vec<String>>,
+}
+
+/// Sorts of repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeverKind {
+    /// More replicas of a pool, or units of rented capacity.
+    Replicas,
+    /// More GPUs for each replica.
+    TensorParallel,
+    /// A lower confidence below which a rule goes on to another model.
+    Threshold,
+    /// A cache of answers by similarity.
+    Cache,
+    /// A provider that has what a model's pools turn away.
+    Overflow,
+    /// How much a replica takes before it turns calls away to another backend.
+    Admission,
+    /// A larger rate limit of a provider.
+    RateLimit,
+}
+
+/// The traffic factor of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traffic {
+    /// Name of its table.
+    pub name: String,
+    /// The factor, 1 where none is written.
+    pub factor: f64,
+    /// What the factor means.
+    pub how: ScaleHow,
+    /// Key path under which the factor stands, or would have to be written.
+    pub key: String,
+    /// Likewise of what it means.
+    pub how_key: String,
+}
+
 /// The number an objective is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A quantile, in thousandths (950 is p95), of one of a task's times.
     Quantile {
@@ -209,7 +274,7 @@ pub enum Subject {
 }
 
 /// A time of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TaskTime {
     /// From arrival to the end of the task.
     Latency,
@@ -220,7 +285,7 @@ pub enum TaskTime {
 }
 
 /// A time of a model's call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallTime {
     /// Time to first token.
     Ttft,

@@ -65,6 +65,9 @@ chat.success_rate = ">= -0.5%"
 [check]
 pairs = 12
 time = "30s"
+[levers]
+pools.h100.replicas = "1..9 step 2"
+load_balancing.h100.strategy = ["random", "kv-aware"]
 "#;
 
 const TRACES: [(TraceFormat, &str); 5] = [

@@ -39,7 +39,8 @@ pub(super) fn gates(r: &mut Reader<'_>) -> Option<Vec<ObjectiveFile>> {
                objectives always.";
     let written = r.has("gates");
     let leaves = r.leaves("gates", Text { longest: 120 }, doc).into_iter();
-    let gates = leaves.map(|(name, target)| ObjectiveFile { name, target }).collect();
+    let gates =
+        leaves.map(|(keys, target)| ObjectiveFile { name: keys.join("."), target }).collect();
     written.then_some(gates)
 }
 

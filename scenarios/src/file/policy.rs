@@ -15,7 +15,7 @@ pub(crate) use guards::{
     AdmissionFile, BackoffFile, BreakerFile, ByModel, HedgingFile, RetriesFile, RetryBudgetFile,
     USUAL_FAILURES, WindowType,
 };
-pub(crate) use routing::{FallbackFile, RoutingFile, ShareFile};
+pub(crate) use routing::{FallbackFile, RoutingFile, RuleFile, ShareFile};
 
 use crate::kinds::{Choice, Count, DURATION, Flag, Text};
 use crate::problem::At;
@@ -153,7 +153,7 @@ pub(super) fn objectives(r: &mut Reader<'_>) -> Vec<ObjectiveFile> {
     let doc = "Targets that `run` judges: `\"task.p95_latency\" = \"<= 6s\"`.";
     r.leaves("objectives", Text { longest: 60 }, doc)
         .into_iter()
-        .map(|(name, target)| ObjectiveFile { name, target })
+        .map(|(keys, target)| ObjectiveFile { name: keys.join("."), target })
         .collect()
 }
 

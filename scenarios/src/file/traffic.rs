@@ -110,6 +110,11 @@ const HOW: Choice<ScaleHow> = Choice(&[
     ("burstier", ScaleHow::Burstier),
 ]);
 
+/// A way of taking a factor as files name it.
+pub(crate) fn how_name(how: ScaleHow) -> &'static str {
+    HOW.0.iter().find(|(_, known)| *known == how).map_or("", |(name, _)| name)
+}
+
 /// What [`HOW`] is for.
 const HOW_DOC: &str = "What the factor means. Default: more-users.";
 

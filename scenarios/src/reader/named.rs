@@ -64,6 +64,53 @@ impl<'a> Reader<'a> {
         items.into_iter().filter_map(item).collect()
     }
 
+    /// All `key.path = value` leaves of a table whose keys are free, however deep they stand.
+    pub(crate) fn paths<K: Kind>(
+        &mut self,
+        key: &'static str,
+        kind: K,
+        doc: &str,
+    ) -> Vec<(Vec<String>, At<K::Value>)> {
+        let schema = || {
+            let below = json!({"$ref": format!("#/properties/{key}")});
+            json!({"type": "object",
+                "additionalProperties": {"anyOf": [kind.schema(), below]}})
+        };
+        self.describe(key, schema, doc, None);
+        self.all_leaves(key, &kind)
+    }
+
+    /// The keys below `key` that lead to each value that is not a table, and the value.
+    pub(super) fn all_leaves<K: Kind>(
+        &mut self,
+        key: &'static str,
+        kind: &K,
+    ) -> Vec<(Vec<String>, At<K::Value>)> {
+        let Some((node, site)) = self.node(key) else { return Vec::new() };
+        let mut found = Vec::new();
+        self.collect_leaves(kind, node, site, &[], &mut found);
+        found
+    }
+
+    fn collect_leaves<K: Kind>(
+        &self,
+        kind: &K,
+        node: &Node,
+        site: Site,
+        path: &[String],
+        found: &mut Vec<(Vec<String>, At<K::Value>)>,
+    ) {
+        let Value::Table(table) = &node.value else {
+            found.extend(self.read(kind, node, site).map(|value| (path.to_vec(), value)));
+            return;
+        };
+        for entry in table.entries.iter().take(MOST_ITEMS) {
+            let below = [path, std::slice::from_ref(&entry.key)].concat();
+            let site = Site { place: entry.place.clone(), key: join(&site.key, &entry.key) };
+            self.collect_leaves(kind, &entry.node, site, &below, found);
+        }
+    }
+
     /// The entries of a table, whose keys have to be names.
     pub(super) fn names(&mut self, key: &'static str) -> Vec<(At<String>, &'a Node)> {
         let Some((node, site)) = self.node(key) else { return Vec::new() };

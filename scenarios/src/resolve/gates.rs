@@ -12,7 +12,7 @@ use super::names::number;
 use super::objectives::{Number, OF_ALL, QUANTILES, numbers_of_task};
 use crate::file::ObjectiveFile;
 use crate::problem::{At, Problem, ProblemKind, did_you_mean, nearest};
-use crate::resolved::{CheckSettings, Gate, Level, Objective, Origin, Subject};
+use crate::resolved::{CheckSettings, Comparison, Gate, Level, Objective, Origin, Subject};
 use clauses::Clauses;
 use sim::ids::TaskId;
 use std::collections::BTreeSet;
@@ -39,15 +39,11 @@ impl Resolver<'_> {
             Some(files) => self.written_gates(files),
             None => self.usual_gates(),
         };
-        for objective in objectives {
-            let kept = |gate: &Gate| {
-                gate.subject == objective.subject
-                    && gate.limit.is_some_and(|(side, _)| side == objective.comparison)
-            };
-            if !gates.iter().any(kept) {
-                gates.push(of_objective(objective));
-            }
-        }
+        let limit =
+            |gate: &Gate| gate.limit.map(|(side, _)| (gate.subject, side == Comparison::AtMost));
+        let kept: BTreeSet<(Subject, bool)> = gates.iter().filter_map(limit).collect();
+        let side = |of: &&Objective| (of.subject, of.comparison == Comparison::AtMost);
+        gates.extend(objectives.iter().filter(|of| !kept.contains(&side(of))).map(of_objective));
         gates
     }
 
@@ -55,20 +51,20 @@ impl Resolver<'_> {
         let expanded: Vec<Expanded<'_>> =
             files.iter().flat_map(|file| self.expanded_name(file)).collect();
         let mut gates = Vec::new();
-        let mut seen: Vec<(Subject, bool)> = Vec::new();
+        let mut seen: BTreeSet<(Subject, bool)> = BTreeSet::new();
         // A gate of one kind of task goes before one of all kinds.
-        let own: Vec<Subject> = expanded
+        let own: BTreeSet<Subject> = expanded
             .iter()
             .filter(|(.., all)| !all)
             .map(|(_, (_, subject, _), _)| *subject)
             .collect();
-        let mut refused: Vec<&str> = Vec::new();
+        let mut refused: BTreeSet<&str> = BTreeSet::new();
         for (file, (name, subject, unit), of_all) in expanded {
             if of_all && own.contains(&subject) {
                 continue;
             }
             let site = &file.target.site;
-            if seen.contains(&(subject, of_all)) {
+            if !seen.insert((subject, of_all)) {
                 let message = "another gate is about the same number";
                 self.push(
                     Problem::new(ProblemKind::Conflict, site, message)
@@ -76,7 +72,6 @@ impl Resolver<'_> {
                 );
                 continue;
             }
-            seen.push((subject, of_all));
             match clauses::parse(&file.target.value, unit) {
                 Ok(clauses) => {
                     let origin = Origin::Written(site.place.clone());
@@ -84,9 +79,9 @@ impl Resolver<'_> {
                     gates.push(gate(name, subject, text, clauses, origin));
                 }
                 // A name that stands for several numbers has one text, which is wrong once.
-                Err(_) if refused.contains(&file.name.as_str()) => {}
+                Err(_) if refused.contains(file.name.as_str()) => {}
                 Err(faults) => {
-                    refused.push(&file.name);
+                    refused.insert(&file.name);
                     faults.into_iter().for_each(|fault| self.push(Problem::refused(site, fault)));
                 }
             }
@@ -142,7 +137,7 @@ impl Resolver<'_> {
     }
 
     /// Kinds of task that traffic starts, in the order of the file.
-    fn started(&self) -> impl Iterator<Item = TaskId> {
+    pub(super) fn started(&self) -> impl Iterator<Item = TaskId> {
         let task = |task: &At<String>| self.task_names.get(task.value.as_str()).copied();
         let sources = self.file.traffic.iter().filter_map(|(_, traffic)| traffic.task.as_ref());
         let started: BTreeSet<usize> = sources.filter_map(task).collect();

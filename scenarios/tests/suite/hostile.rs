@@ -65,7 +65,19 @@ fn large_files_are_refused_in_bounded_work() {
     let parts = many(9_000, &|i| {
         format!("[tasks.p{i}]\nsteps = [{{ sub_task = \"p{}\" }}]\n", (i + 1) % 9_000)
     });
+    let ready = "price = \"$1/h\"\nengine_args = { num_gpu_blocks_override = 10000 }\n\
+                 step_time = { fixed = \"5ms\", per_token = \"20us\" }\n";
+    let fleet = many(3_000, &|i| format!("[pools.p{i}]\nreplicas = 2500\n{ready}"));
+    let names = many(3_000, &|i| format!("\"p{i}\","));
+    let hosted = many(2_000, &|i| format!("[providers.a{i}]\ncatalog = \"openai/gpt-4o\"\n"));
+    let all = SMALL.replace("served_by = [\"h100\"]", &format!("served_by = [\"h100\",{names}]"));
+    // It is a scenario, though nobody's; what may be tried with it stays bounded.
+    let resolved = load(&format!("{all}\n{fleet}{hosted}"), &[]).expect("a scenario");
+    let texts = resolved.default_levers.iter().flat_map(|lever| lever.candidates.iter().flatten());
+    assert!(texts.map(String::len).sum::<usize>() <= 10_000_000);
+    let gates = many(9_000, &|i| format!("t{i}.p95_latency = \"<= +{i}ms\"\n"));
     let worlds = [
+        format!("{traffic}{tasks}[gates]\np99 = \"<= 6\"\np50 = \"<= +1%\"\n{gates}"),
         format!("{models}{tasks}"),
         format!("{attributes}{own}{traffic}"),
         format!("{models}{intents}[tasks.t]\nsteps = [{calls}]\n"),

@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 
 /// Whether the schema admits a TOML value, as far as keys, choices and types go.
 fn admits(schema: &Value, value: &toml::Value) -> bool {
+    if schema.as_object().is_some_and(serde_json::Map::is_empty) {
+        return true;
+    }
+    if let Some(to) = schema["$ref"].as_str().and_then(|to| to.strip_prefix('#')) {
+        let whole = scenarios::schema(SchemaKind::Scenario);
+        return admits(whole.pointer(to).expect("it is there"), value);
+    }
     for list in ["oneOf", "anyOf"] {
         if let Some(variants) = schema[list].as_array() {
             return variants.iter().any(|variant| admits(variant, value));

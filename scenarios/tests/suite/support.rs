@@ -145,6 +145,11 @@ spend = "<= +$5"
 [check]
 pairs = 12
 confidence = 0.9
+
+[levers]
+pools.h100.replicas = "1..8 step 2"
+providers.mini.discount = "0.1..0.5 in 5"
+models.small.served_by = [["h100"], ["h100", "mini"]]
 "#;
 
 /// Loads a text with overrides.
