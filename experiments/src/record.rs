@@ -86,7 +86,8 @@ fn listed(histogram: &mut Histogram) -> BucketCounts {
     std::mem::take(histogram).to_counts()
 }
 
-/// Adds one replication's series to the sum, window by window; an empty sum takes its width.
+/// Adds one replication's series to the sum, window by window and part by part; an empty sum takes
+/// its width.
 pub(crate) fn add_series(sum: &mut Series, series: &Series) {
     if sum.windows.is_empty() {
         sum.width = series.width;
@@ -97,4 +98,5 @@ pub(crate) fn add_series(sum: &mut Series, series: &Series) {
     for (sum, window) in sum.windows.iter_mut().zip(&series.windows) {
         *sum += window;
     }
+    sum.parts.merge(&series.parts);
 }

@@ -94,7 +94,11 @@ mod tests {
             latency_sum: 10 * u128::from(Span::from_millis(latency_ms(at)).0),
             ..Window::default()
         };
-        Series { width: Span::from_secs(10), windows: (0..windows).map(window).collect() }
+        Series {
+            width: Span::from_secs(10),
+            windows: (0..windows).map(window).collect(),
+            ..Series::default()
+        }
     }
 
     /// Noise that repeats every seven windows, on top of a start-up of 30 windows.

@@ -7,6 +7,10 @@
 //!    called (`crate::json::acted` says what exactly is left out);
 //! 2. what the document leaves out: the filled buckets of every histogram, and the time series.
 //!
+//! The time series enter for the whole system. By part of the system ([`sim::metrics::Parts`]) they
+//! are left out: they count the same events once more, and they have a list for each policy and each
+//! place that the scenario has, acting or not.
+//!
 //! It leaves out provenance: the scenario's name, question and hash, origins of values, notes from
 //! loading, and versions. So it is equal on any number of threads, in any build and for any file
 //! that describes the same system; it changes with the seed. Reasons and warnings enter in their

@@ -5,8 +5,11 @@
 //! number in system equals the sum of the times spent in it), what is left after the run drained
 //! (no KV block, no place, no permit, nothing under way), tokens (those that engines and meters
 //! count against those of the attempts), money (pools priced again from the fleet; metered cost by
-//! task, by tenant and by what it paid for), causes of latency (they sum to it), utilisation ≤ 1.
+//! task, by tenant and by what it paid for), causes of latency (they sum to it), the series (by part
+//! against the whole and the totals), utilisation ≤ 1.
 //! A violation is a bug of this crate, never of the input.
+
+mod windows;
 
 use crate::backends::{MeterReading, Remote, RemotePrice, Tool};
 use crate::engine::{Ended, Replica};
@@ -201,6 +204,7 @@ impl Audit {
             }
         }
         found.extend(time_at_work(scenario, outcome));
+        found.extend(windows::findings(scenario, outcome));
         found
     }
 

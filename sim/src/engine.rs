@@ -154,6 +154,12 @@ impl Replica {
         (self.queue.len() as u32, self.live - self.lingering)
     }
 
+    /// Whether there is no place for one more sequence.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.live >= self.spec.max_num_seqs
+    }
+
     /// Prompt tokens of requests without a first token.
     #[must_use]
     pub fn queued_tokens(&self) -> u64 {

@@ -3,7 +3,7 @@
 use crate::backends::MeterReading;
 use crate::engine::EngineCounts;
 use crate::ledger::Ledger;
-use crate::metrics::{Histogram, Series};
+use crate::metrics::{self, Histogram, Series};
 use crate::price::{MONTH, Month};
 use crate::resilience::{FAILURES, Failure};
 use crate::tasks::DRIVERS;
@@ -28,7 +28,7 @@ pub struct Outcome {
     pub tenants: Vec<TenantOutcome>,
     /// Quantities to be priced, and their price so far.
     pub ledger: Ledger,
-    /// The whole system, window by window: the warm-up included, the drain left out.
+    /// The system, window by window: the warm-up included, the drain left out.
     pub series: Series,
     /// Events handled.
     pub events: u64,
@@ -217,13 +217,7 @@ impl Drivers {
     /// Band of a latency: 16 to a doubling, below 2²⁰ ps (a microsecond) all in one.
     #[must_use]
     pub fn band(latency: Span) -> usize {
-        const SHORTEST: u32 = 20;
-        let doublings = (latency.0 | 1).ilog2();
-        if doublings < SHORTEST {
-            return 0;
-        }
-        let sixteenth = (latency.0 >> (doublings - 4)) & 15;
-        ((doublings - SHORTEST) * 16) as usize + sixteenth as usize + 1
+        metrics::band(latency)
     }
 
     /// Adds another run's tasks.

@@ -15,6 +15,7 @@ mod timers;
 mod state;
 mod world;
 mod signals;
+mod parts;
 mod observe;
 mod books;
 mod calls;

@@ -105,7 +105,11 @@ fn hour(calls: u64) -> Outcome {
         tasks: vec![task],
         models: vec![model],
         pools: vec![pool],
-        series: Series { width: Span::from_secs(18), windows: vec![window; 200] },
+        series: Series {
+            width: Span::from_secs(18),
+            windows: vec![window; 200],
+            ..Series::default()
+        },
         events: 3 * calls,
         log_hash: calls,
         ..Outcome::default()

@@ -69,7 +69,7 @@ impl Queue {
             log_hash: random.0,
             tasks: vec![task],
             ledger: Ledger { gpu: vec![gpu] },
-            series: Series { width: scenario.window, windows: log.windows },
+            series: Series { width: scenario.window, windows: log.windows, ..Series::default() },
             ..Outcome::default()
         }
     }

@@ -173,6 +173,7 @@ pub(crate) fn stable() -> RunResult {
         series: Series {
             width: Span::from_secs(600),
             windows: vec![Window { arrived: 426, finished: 425, ..Window::default() }; 3],
+            ..Series::default()
         },
         events: 12_345_678,
         log_hashes: vec![0x0123_4567_89ab_cdef, u64::MAX],

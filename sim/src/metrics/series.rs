@@ -1,5 +1,6 @@
 //! What happened in each window of time, for charts, warm-up and stability.
 
+use super::Parts;
 use crate::units::Span;
 use std::ops::AddAssign;
 
@@ -10,9 +11,11 @@ pub struct Series {
     pub width: Span,
     /// The windows, without gaps; one that had not ended when the run was over is left out.
     pub windows: Vec<Window>,
+    /// The same by part of the system, unless there are very many windows.
+    pub parts: Parts,
 }
 
-/// One window of one pool (or of the whole system when summed).
+/// One window of the whole system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Window {
     /// Requests that arrived in it.

@@ -155,6 +155,7 @@ impl<R: Recorder> Simulation<'_, R> {
             task.endings.count(Ending::Failed(refusal));
             self.outcome.models[model.index()].attempts += u64::from(attempts);
         }
+        self.observer.task_ended(request.task, None, true);
         self.audit.leave(now, now);
         self.log(LOG_REJECTED, now, request.number);
         self.follow_up(request.source, request.origin, None, now.after(REFUSED_PAUSE));
@@ -191,6 +192,7 @@ impl<R: Recorder> Simulation<'_, R> {
         if spec.engine.max_num_queued_reqs.is_some_and(|most| inside >= most)
             || spec.engine.max_num_queued_tokens.is_some_and(|most| tokens >= most)
         {
+            self.observer.turned_away(pool);
             return Err(Failure::Overloaded);
         }
         self.routers[pool.index()].sent(chosen);
@@ -306,6 +308,7 @@ impl<R: Recorder> Simulation<'_, R> {
         self.audit.leave(now, call.born);
         self.log(LOG_ENDED, now, call.number ^ (end.first_token.0 << 1));
         self.observer.succeeded();
+        self.observer.task_ended(call.task, Some(latency), false);
         if self.is_measured(now) && now.0 <= self.scenario.horizon.0 {
             let task = &mut self.outcome.tasks[call.task.index()];
             task.completed += 1;

@@ -2,11 +2,12 @@
 //! which measuring begins and ends.
 
 use super::Simulation;
+use super::parts::{OpenParts, empty_parts};
 use crate::audit::Remains;
 use crate::backends::RemoteUsage;
 use crate::engine::EngineCounts;
 use crate::event::RANK_OBSERVE;
-use crate::ids::{Backend, PoolId};
+use crate::ids::{Backend, PoolId, TaskId};
 use crate::ledger::{GpuAccount, Ledger};
 use crate::metrics::{Series, Window};
 use crate::outcome::{
@@ -21,6 +22,7 @@ use crate::units::{Span, Time};
 #[derive(Clone, Debug)]
 pub(super) struct Observer {
     window: Window,
+    pub(super) parts: OpenParts,
     warm_up: Time,
     horizon: Time,
     passed: Mark,
@@ -42,6 +44,7 @@ impl Observer {
     pub(super) fn new(scenario: &Scenario) -> Observer {
         Observer {
             window: Window::default(),
+            parts: OpenParts::new(scenario),
             warm_up: Time(scenario.warm_up.0),
             horizon: Time(scenario.horizon.0),
             passed: Mark::None,
@@ -71,6 +74,16 @@ impl Observer {
         self.window.succeeded += 1;
     }
 
+    /// A task ended; it took so long if it succeeded.
+    pub(super) fn task_ended(&mut self, task: TaskId, latency: Option<Span>, rejected: bool) {
+        self.parts.task_ended(task, latency, rejected);
+    }
+
+    /// A pool refuses a request, because a queue is full.
+    pub(super) fn turned_away(&mut self, pool: PoolId) {
+        self.parts.turned_away(pool);
+    }
+
     /// An attempt is offered to a backend.
     pub(super) fn attempted(&mut self) {
         self.window.attempts += 1;
@@ -96,7 +109,11 @@ pub(super) fn empty_outcome(scenario: &Scenario) -> Outcome {
         pools: vec![PoolOutcome::default(); scenario.pools.len()],
         remotes: vec![RemoteOutcome::default(); scenario.remotes.len()],
         tools: vec![ToolOutcome::default(); scenario.tools.len()],
-        series: Series { width: scenario.window, windows: Vec::new() },
+        series: Series {
+            width: scenario.window,
+            windows: Vec::new(),
+            parts: empty_parts(scenario),
+        },
         ..Outcome::default()
     }
 }
@@ -132,19 +149,18 @@ impl<R: Recorder> Simulation<'_, R> {
     pub(super) fn end_window(&mut self, now: Time) {
         let measured = now > self.observer.warm_up && now <= self.observer.horizon;
         let mut window = std::mem::take(&mut self.observer.window);
-        for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
-            let (waiting, running) = replica.load();
-            let (used, usable) = (replica.used_blocks_at(now), replica.usable_blocks());
-            window.waiting += u64::from(waiting);
-            window.running += u64::from(running);
-            window.kv_blocks_used += u64::from(used);
-            window.kv_blocks += u64::from(usable);
+        let pools = self.read_pools(now);
+        for (number, pool) in pools.iter().enumerate() {
+            window.waiting += pool.waiting;
+            window.running += pool.running;
+            window.kv_blocks_used += pool.kv_blocks_used;
+            window.kv_blocks += pool.kv_blocks;
             if measured {
-                let pool = &mut self.outcome.pools[pool.index()];
-                pool.kv_used_samples += u64::from(used);
-                pool.kv_total_samples += u64::from(usable);
-                pool.running_samples += u64::from(running);
-                pool.samples += 1;
+                let samples = &mut self.outcome.pools[number];
+                samples.kv_used_samples += pool.kv_blocks_used;
+                samples.kv_total_samples += pool.kv_blocks;
+                samples.running_samples += pool.running;
+                samples.samples += u64::from(self.scenario.pools[number].replicas);
             }
         }
         for remote in &self.world.remotes {
@@ -160,6 +176,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let users = self.flow.roots.values().filter(|root| root.run == super::NOBODY);
         window.paused = (calls.count() + users.count()) as u64;
         self.outcome.series.windows.push(window);
+        self.end_window_of_parts(pools, now);
         // Nobody looks at the drain window by window, and it may last long.
         let over = now >= self.observer.horizon;
         let next = if over { Time::NEVER } else { now.after(self.scenario.window) };
@@ -212,6 +229,7 @@ impl<R: Recorder> Simulation<'_, R> {
             pool.gpu_time = account.gpu_time;
         }
         self.count_breakers();
+        self.close_limits();
         self.count_unfinished();
         self.count_plain_calls();
         for (outcome, remote) in self.outcome.remotes.iter_mut().zip(&self.world.remotes) {

@@ -109,7 +109,7 @@ impl<R: Recorder> Simulation<'_, R> {
             return Some(Ending::Refused);
         }
         for limit in &mut self.world.limits {
-            if !limit.is_reached(now, account) {
+            if !limit.acts(now, account) {
                 continue;
             }
             match limit.spec.then {
@@ -273,6 +273,7 @@ impl<R: Recorder> Simulation<'_, R> {
         if success {
             self.observer.succeeded();
         }
+        self.observer.task_ended(task, success.then_some(latency), refused);
         if measured {
             let counter = match ending {
                 Ending::Success => &mut outcome.succeeded,

@@ -93,9 +93,17 @@ pub(super) struct Limit {
     pub(super) spec: SpendLimit,
     period: u64,
     spent: Vec<Money>,
+    /// When nothing was left of it for the first time.
+    pub(super) used_up: Option<Time>,
+    /// Submissions in the window under way that it refused or sent to its smaller model.
+    pub(super) acted: u64,
 }
 
 impl Limit {
+    fn new(spec: SpendLimit) -> Limit {
+        Limit { spec, period: 0, spent: Vec::new(), used_up: None, acted: 0 }
+    }
+
     /// What was spent of it for an account in the period of `now`; `None` when the account's spend
     /// is none of its concern.
     fn spent(&mut self, now: Time, account: Account) -> Option<&mut Money> {
@@ -118,15 +126,25 @@ impl Limit {
 
     /// Books spend of an account, if it is one that the limit counts.
     pub(super) fn book(&mut self, now: Time, account: Account, amount: Money) {
+        let limit = self.spec.limit;
         if let Some(spent) = self.spent(now, account) {
             *spent += amount;
+            if *spent >= limit {
+                self.used_up.get_or_insert(now);
+            }
         }
     }
 
-    /// Whether nothing is left for an account.
-    pub(super) fn is_reached(&mut self, now: Time, account: Account) -> bool {
+    /// Whether it acts on a submission, because nothing is left for its account.
+    pub(super) fn acts(&mut self, now: Time, account: Account) -> bool {
         let limit = self.spec.limit;
-        self.spent(now, account).is_some_and(|spent| *spent >= limit)
+        let acts = self.spent(now, account).is_some_and(|spent| *spent >= limit);
+        if acts {
+            // A limit of nothing is used up without a booking.
+            self.used_up.get_or_insert(now);
+            self.acted += 1;
+        }
+        acts
     }
 }
 
@@ -156,11 +174,7 @@ impl World {
                 .exact_cache
                 .as_ref()
                 .map(|spec| ExactCache::new(spec, key(run_key, Purpose::Eviction))),
-            limits: scenario
-                .spend_limits
-                .iter()
-                .map(|&spec| Limit { spec, period: 0, spent: Vec::new() })
-                .collect(),
+            limits: scenario.spend_limits.iter().map(|&spec| Limit::new(spec)).collect(),
             intent_words: intent_words(&scenario.symbols, &scenario.intents),
             steps: scenario.tasks.iter().enumerate().map(kits).collect(),
             shapes: scenario.tasks.iter().map(|task| Shape::of(&task.graph)).collect(),

@@ -1,0 +1,106 @@
+//! The series against what was counted without it: kinds of task against the whole system in each
+//! window, and sums over windows against the totals of the measured time.
+//!
+//! Where the measured time begins or ends within a window, the total lies between the sum of the
+//! windows inside and that of all that overlap. What happens in the first instant of a run without
+//! warm-up is in its first window and, for backends, in no total.
+
+use crate::metrics::{PoolWindow, RemoteWindow, Series};
+use crate::outcome::{Outcome, PoolOutcome, RemoteOutcome};
+use crate::scenario::Scenario;
+use std::ops::Range;
+
+/// The windows of the measured time.
+struct Measured {
+    /// Those that lie in it.
+    inside: Range<usize>,
+    /// Those that overlap with it.
+    overlapping: Range<usize>,
+    /// Those that end in it.
+    ending: Range<usize>,
+    /// Whether the last of them had ended when the run was over.
+    all_there: bool,
+}
+
+impl Measured {
+    fn of(scenario: &Scenario, series: &Series) -> Measured {
+        let width = series.width.0.max(1);
+        let (from, to) = (scenario.warm_up.0, scenario.horizon.0);
+        let at = |window: u64| window.min(series.windows.len() as u64) as usize;
+        Measured {
+            inside: at(from.div_ceil(width).max(1))..at(to / width),
+            overlapping: at(from / width)..at(to.div_ceil(width)),
+            ending: at(from / width)..at(to / width),
+            all_there: to.div_ceil(width) <= series.windows.len() as u64,
+        }
+    }
+
+    /// Whether a total fits its windows, by a count of theirs.
+    fn fits<W>(&self, windows: &[W], total: u128, of: impl Fn(&W) -> u128) -> bool {
+        let sum = |range: &Range<usize>| {
+            windows.get(range.clone()).unwrap_or_default().iter().map(&of).sum::<u128>()
+        };
+        sum(&self.inside) <= total && (!self.all_there || total <= sum(&self.overlapping))
+    }
+}
+
+/// Everything that does not add up, in words.
+pub(super) fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
+    let series = &outcome.series;
+    let parts = &series.parts;
+    if parts.tasks.is_empty() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (number, window) in series.windows.iter().enumerate() {
+        let tasks = || parts.tasks.iter().filter_map(|windows| windows.get(number));
+        let ended: u64 = tasks().map(|task| task.ended - task.rejected).sum();
+        let succeeded: u64 = tasks().map(|task| task.latency.count()).sum();
+        if (ended, succeeded) != (window.finished, window.succeeded) {
+            found.push(format!(
+                "window {number}: {ended} tasks of all kinds ended, {succeeded} well, but {window:?}"
+            ));
+        }
+    }
+    let measured = Measured::of(scenario, series);
+    for ((spec, windows), task) in scenario.tasks.iter().zip(&parts.tasks).zip(&outcome.tasks) {
+        let inside = windows.get(measured.inside.clone()).unwrap_or_default();
+        if inside.iter().map(|w| w.latency.count()).sum::<u64>() > task.completed {
+            found.push(format!("{}: more successes in windows than in all", spec.name));
+        }
+    }
+    for ((spec, windows), pool) in scenario.pools.iter().zip(&parts.pools).zip(&outcome.pools) {
+        let most = u128::from(spec.replicas) * u128::from(series.width.0);
+        if !pool_adds_up(&measured, windows, pool) || windows.iter().any(|w| w.busy > most) {
+            found.push(format!("{}: windows do not add up to {pool:?}", spec.name));
+        }
+    }
+    let remotes = scenario.remotes.iter().zip(&parts.remotes).zip(&outcome.remotes);
+    for ((spec, windows), remote) in remotes {
+        if !remote_adds_up(&measured, windows, remote) {
+            found.push(format!("{}: windows do not add up to {remote:?}", spec.name));
+        }
+    }
+    found
+}
+
+fn pool_adds_up(measured: &Measured, windows: &[PoolWindow], pool: &PoolOutcome) -> bool {
+    let ending = || windows.get(measured.ending.clone()).unwrap_or_default().iter();
+    let samples = ending().fold((0, 0), |sum, w| (sum.0 + w.kv_blocks_used, sum.1 + w.running));
+    let opens: u64 = windows.iter().map(|w| w.breakers.opens).sum();
+    let counts = &pool.measured;
+    samples == (pool.kv_used_samples, pool.running_samples)
+        && measured.fits(windows, counts.busy.0.into(), |w| w.busy)
+        && measured.fits(windows, counts.preemptions.into(), |w| w.preemptions.into())
+        && opens <= pool.breaker_opens
+}
+
+fn remote_adds_up(measured: &Measured, windows: &[RemoteWindow], remote: &RemoteOutcome) -> bool {
+    let opens: u64 = windows.iter().map(|w| w.breakers.opens).sum();
+    let usage = &remote.measured;
+    let refused = |w: &RemoteWindow| w.rate_limited + w.overloaded + w.too_long + w.not_eligible;
+    measured.fits(windows, usage.begun.into(), |w| w.begun.into())
+        && measured.fits(windows, usage.failed.into(), |w| w.failed.into())
+        && measured.fits(windows, usage.refused.iter().sum::<u64>().into(), |w| refused(w).into())
+        && opens <= remote.breaker_opens
+}

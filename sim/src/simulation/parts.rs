@@ -1,0 +1,223 @@
+//! The series by part of the system: what is counted while a window is under way, and what is read
+//! off the backends when it ends.
+//!
+//! Backends count from the start of the run; a window is the difference of two readings. Only ends
+//! of tasks and requests that find a full queue are counted here, as they happen.
+//!
+//! Deliberately absent: anything that the whole system's window needs, which is kept when this is
+//! not (see [`MOST_CELLS`]).
+
+use super::Simulation;
+use super::world::World;
+use crate::backends::{Remote, Tool};
+use crate::engine::Replica;
+use crate::ids::{Backend, PoolId, TaskId};
+use crate::metrics::{
+    BANDS, BandCounts, BreakerWindow, LimitSeries, MOST_CELLS, Parts, PoolWindow, RemoteWindow,
+    TaskWindow, ToolWindow, band,
+};
+use crate::record::Recorder;
+use crate::resilience::{Breaker, BreakerState, Failure};
+use crate::scenario::Scenario;
+use crate::units::{Span, Time};
+
+/// The window under way of each part.
+#[derive(Clone, Debug)]
+pub(super) struct OpenParts {
+    kept: bool,
+    /// Requests that pools refused because a queue was full, from the start of the run.
+    overloaded: Vec<u64>,
+    /// Empty when no window is kept.
+    tasks: Vec<OpenTask>,
+    /// Readings of the whole run up to the start of the window.
+    pools: Vec<PoolWindow>,
+    remotes: Vec<RemoteWindow>,
+    tools: Vec<ToolWindow>,
+}
+
+/// The window under way of one kind of task.
+#[derive(Clone, Debug)]
+struct OpenTask {
+    ended: u64,
+    rejected: u64,
+    latency: Box<[u32; BANDS]>,
+}
+
+impl OpenTask {
+    fn new() -> OpenTask {
+        OpenTask { ended: 0, rejected: 0, latency: Box::new([0; BANDS]) }
+    }
+
+    /// What happened in the window, which is over.
+    fn close(&mut self) -> TaskWindow {
+        let latency = BandCounts::of(&self.latency);
+        self.latency.fill(0);
+        let (ended, rejected) =
+            (std::mem::take(&mut self.ended), std::mem::take(&mut self.rejected));
+        TaskWindow { ended, rejected, latency }
+    }
+}
+
+impl OpenParts {
+    pub(super) fn new(scenario: &Scenario) -> OpenParts {
+        let Scenario { pools, remotes, tools, tasks, .. } = scenario;
+        let kept = is_kept(scenario);
+        let counted = if kept { tasks.len() } else { 0 };
+        OpenParts {
+            kept,
+            overloaded: vec![0; pools.len()],
+            tasks: (0..counted).map(|_| OpenTask::new()).collect(),
+            pools: vec![PoolWindow::default(); pools.len()],
+            remotes: vec![RemoteWindow::default(); remotes.len()],
+            tools: vec![ToolWindow::default(); tools.len()],
+        }
+    }
+
+    /// A pool refuses a request, because a queue is full.
+    pub(super) fn turned_away(&mut self, pool: PoolId) {
+        self.overloaded[pool.index()] += 1;
+    }
+
+    /// A task ended; it took so long if it succeeded.
+    pub(super) fn task_ended(&mut self, task: TaskId, latency: Option<Span>, rejected: bool) {
+        let Some(open) = self.tasks.get_mut(task.index()) else { return };
+        open.ended += 1;
+        open.rejected += u64::from(rejected);
+        if let Some(latency) = latency {
+            open.latency[band(latency)] += 1;
+        }
+    }
+}
+
+/// Whether the series is kept by part.
+fn is_kept(scenario: &Scenario) -> bool {
+    let Scenario { pools, remotes, tools, tasks, spend_limits, .. } = scenario;
+    let parts = pools.len() + remotes.len() + tools.len() + tasks.len() + spend_limits.len();
+    let windows = scenario.horizon.0.div_ceil(scenario.window.0.max(1));
+    windows.saturating_mul(parts as u64) <= MOST_CELLS
+}
+
+/// Places for the windows of every part.
+pub(super) fn empty_parts(scenario: &Scenario) -> Parts {
+    let limits = vec![LimitSeries::default(); scenario.spend_limits.len()];
+    if !is_kept(scenario) {
+        return Parts { limits, ..Parts::default() };
+    }
+    Parts {
+        pools: vec![Vec::new(); scenario.pools.len()],
+        remotes: vec![Vec::new(); scenario.remotes.len()],
+        tools: vec![Vec::new(); scenario.tools.len()],
+        tasks: vec![Vec::new(); scenario.tasks.len()],
+        limits,
+    }
+}
+
+impl<R: Recorder> Simulation<'_, R> {
+    /// Readings of all pools.
+    pub(super) fn read_pools(&self, now: Time) -> Vec<PoolWindow> {
+        let overloaded = self.observer.parts.overloaded.iter();
+        let mut pools: Vec<PoolWindow> = overloaded
+            .map(|&overloaded| PoolWindow { overloaded, ..PoolWindow::default() })
+            .collect();
+        for (replica, &pool) in self.replicas.iter().zip(&self.pool_of) {
+            pools[pool.index()] += &read_replica(replica, now);
+        }
+        for (backend, breaker) in breakers(&self.world) {
+            if let Backend::Pool(pool) = backend {
+                pools[pool.index()].breakers += &breaker;
+            }
+        }
+        pools
+    }
+
+    /// A window ends: what its parts did in it is appended to the series.
+    pub(super) fn end_window_of_parts(&mut self, pools: Vec<PoolWindow>, now: Time) {
+        if !self.observer.parts.kept {
+            return;
+        }
+        let mut remotes: Vec<RemoteWindow> =
+            self.world.remotes.iter().map(|remote| read_remote(remote, now)).collect();
+        for (backend, breaker) in breakers(&self.world) {
+            if let Backend::Remote(remote) = backend {
+                remotes[remote.index()].breakers += &breaker;
+            }
+        }
+        let tools: Vec<ToolWindow> =
+            self.world.tools.iter().map(|tool| read_tool(tool, now)).collect();
+        let open = &mut self.observer.parts;
+        let parts = &mut self.outcome.series.parts;
+        append(&mut parts.pools, &pools, &open.pools, PoolWindow::since);
+        append(&mut parts.remotes, &remotes, &open.remotes, RemoteWindow::since);
+        append(&mut parts.tools, &tools, &open.tools, ToolWindow::since);
+        (open.pools, open.remotes, open.tools) = (pools, remotes, tools);
+        for (windows, task) in parts.tasks.iter_mut().zip(&mut open.tasks) {
+            windows.push(task.close());
+        }
+        for (series, limit) in parts.limits.iter_mut().zip(&mut self.world.limits) {
+            series.acted.push(std::mem::take(&mut limit.acted));
+        }
+    }
+
+    /// The run is over: when its spend limits were used up.
+    pub(super) fn close_limits(&mut self) {
+        let limits = self.outcome.series.parts.limits.iter_mut().zip(&self.world.limits);
+        limits.for_each(|(series, limit)| series.used_up.push(limit.used_up));
+    }
+}
+
+/// Appends a window to the series of each part, from the readings at its end and its start.
+fn append<W>(series: &mut [Vec<W>], now: &[W], before: &[W], since: fn(&W, &W) -> W) {
+    for (windows, (now, before)) in series.iter_mut().zip(now.iter().zip(before)) {
+        windows.push(since(now, before));
+    }
+}
+
+fn read_replica(replica: &Replica, now: Time) -> PoolWindow {
+    let (waiting, running) = replica.load();
+    let counts = replica.counts_at(now);
+    PoolWindow {
+        waiting: u64::from(waiting),
+        running: u64::from(running),
+        full_replicas: u64::from(replica.is_full()),
+        kv_blocks_used: u64::from(replica.used_blocks_at(now)),
+        kv_blocks: u64::from(replica.usable_blocks()),
+        preemptions: counts.preemptions,
+        busy: u128::from(counts.busy.0),
+        ..PoolWindow::default()
+    }
+}
+
+fn read_remote(remote: &Remote, now: Time) -> RemoteWindow {
+    let usage = remote.usage(now);
+    let refused = |failure: Failure| usage.refused[failure as usize];
+    RemoteWindow {
+        waiting: remote.waiting() as u64,
+        running: u64::from(remote.in_flight()),
+        begun: usage.begun,
+        failed: usage.failed,
+        rate_limited: refused(Failure::RateLimited),
+        overloaded: refused(Failure::Overloaded),
+        too_long: refused(Failure::TooLong),
+        not_eligible: refused(Failure::NotEligible),
+        breakers: BreakerWindow::default(),
+    }
+}
+
+fn read_tool(tool: &Tool, now: Time) -> ToolWindow {
+    ToolWindow {
+        waiting: tool.waiting() as u64,
+        running: u64::from(tool.in_flight()),
+        overloaded: tool.usage(now).refused,
+    }
+}
+
+/// Readings of all circuit breakers, each with the backend behind it.
+fn breakers(world: &World) -> impl Iterator<Item = (Backend, BreakerWindow)> + '_ {
+    let read = |breaker: &Breaker| BreakerWindow {
+        not_closed: u64::from(breaker.state() != BreakerState::Closed),
+        opens: breaker.opens(),
+        refused: breaker.rejected(),
+    };
+    let all = world.guards.iter().flat_map(|guards| &guards.breakers);
+    all.filter_map(move |(backend, breaker)| Some((*backend, read(breaker.as_ref()?))))
+}
