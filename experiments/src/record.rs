@@ -100,3 +100,34 @@ pub(crate) fn add_series(sum: &mut Series, series: &Series) {
     }
     sum.parts.merge(&series.parts);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim::metrics::{BANDS, BandCounts, Parts, TaskWindow, Window, band};
+    use sim::units::Span;
+
+    /// A replication with tasks of these lengths in milliseconds, window by window.
+    fn series(windows: &[&[u64]]) -> Series {
+        let of_task = |latencies: &&[u64]| {
+            let mut counts = [0; BANDS];
+            latencies.iter().for_each(|&ms| counts[band(Span::from_millis(ms))] += 1);
+            let ended = latencies.len() as u64;
+            TaskWindow { ended, rejected: 0, latency: BandCounts::of(&counts) }
+        };
+        Series {
+            width: Span::from_secs(1),
+            windows: vec![Window::default(); windows.len()],
+            parts: Parts { tasks: vec![windows.iter().map(of_task).collect()], ..Parts::default() },
+        }
+    }
+
+    #[test]
+    fn a_window_has_the_latencies_of_all_replications() {
+        let mut sum = Series::default();
+        for one in [series(&[&[10, 30]]), series(&[&[20], &[40]]), series(&[&[10, 10, 10], &[]])] {
+            add_series(&mut sum, &one);
+        }
+        assert_eq!(sum, series(&[&[10, 10, 10, 10, 20, 30], &[40]]));
+    }
+}

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use sim::engine::EngineCounts;
 use sim::fleet::PoolSpec;
 use sim::ids::{PoolId, SourceId};
-use sim::metrics::Histogram;
+use sim::metrics::{Histogram, TaskWindow};
 use sim::outcome::{ModelOutcome, Outcome};
 use sim::record::{CallRecord, KeepAll};
 use sim::units::{PS_PER_SEC, Span, Time};
@@ -160,6 +160,11 @@ impl Run<'_> {
             assert_eq!(window.finished, ended.len() as u64, "window {number}");
             let latency = ended.iter().map(|c| u128::from((c.ended - c.arrived).0)).sum::<u128>();
             assert_eq!(window.latency_sum, latency, "window {number}");
+            for task in 0..self.scenario.tasks.len() {
+                let of_task = ended.iter().filter(|call| call.task.index() == task);
+                let latencies = of_task.map(|call| (call.ended - call.arrived).0).collect();
+                check_window_of_task(&self.outcome.series.parts.tasks[task][number], latencies);
+            }
         }
     }
 
@@ -187,6 +192,24 @@ impl Run<'_> {
                 assert!(task.arrived >= begun, "{} of {begun} beginnings arrived", task.arrived);
             }
         }
+    }
+}
+
+/// Number and quantiles of what ended in a window, by type 7 of Hyndman and Fan; a band is at most a
+/// sixteenth of what it holds wide.
+fn check_window_of_task(window: &TaskWindow, mut latencies: Vec<u64>) {
+    assert_eq!(window.ended - window.rejected, latencies.len() as u64);
+    assert_eq!(window.latency.count(), latencies.len() as u64);
+    latencies.sort_unstable();
+    for p in [0.0, 0.5, 0.95, 1.0] {
+        let rank = latencies.len().saturating_sub(1) as f64 * p;
+        let at = |rank: f64| latencies.get(rank as usize).map(|&latency| latency as f64);
+        let exact = at(rank.floor()).zip(at(rank.ceil()));
+        let exact = exact.map(|(low, high)| (low + (high - low) * rank.fract()) / 1e12);
+        let coarse = window.latency.quantile_secs(p);
+        assert_eq!(coarse.is_some(), exact.is_some());
+        let off = |(coarse, exact): (f64, f64)| (coarse - exact).abs() / exact.max(1e-6);
+        assert!(coarse.zip(exact).is_none_or(|both| off(both) < 1.0 / 16.0 + 1e-9));
     }
 }
 

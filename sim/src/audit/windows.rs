@@ -2,8 +2,7 @@
 //! window, and sums over windows against the totals of the measured time.
 //!
 //! Where the measured time begins or ends within a window, the total lies between the sum of the
-//! windows inside and that of all that overlap. What happens in the first instant of a run without
-//! warm-up is in its first window and, for backends, in no total.
+//! windows inside and that of all that overlap; otherwise it is that sum.
 
 use crate::metrics::{PoolWindow, RemoteWindow, Series};
 use crate::outcome::{Outcome, PoolOutcome, RemoteOutcome};
@@ -28,7 +27,7 @@ impl Measured {
         let (from, to) = (scenario.warm_up.0, scenario.horizon.0);
         let at = |window: u64| window.min(series.windows.len() as u64) as usize;
         Measured {
-            inside: at(from.div_ceil(width).max(1))..at(to / width),
+            inside: at(from.div_ceil(width))..at(to / width),
             overlapping: at(from / width)..at(to.div_ceil(width)),
             ending: at(from / width)..at(to / width),
             all_there: to.div_ceil(width) <= series.windows.len() as u64,

@@ -6,6 +6,9 @@
 //! happened in it; summed over replications both are sums. Divide a state by the number of
 //! replications; a ratio of two sums needs no dividing.
 //!
+//! As everywhere at one instant, what ends in an engine at the very end of a window is in it, and what
+//! else happens then is in the next one ([`crate::event`]).
+//!
 //! A series of very many windows or parts ([`MOST_CELLS`]) is kept of the whole system alone: all
 //! lists but that of the limits are empty then, and no limit has windows.
 //!

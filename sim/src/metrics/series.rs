@@ -38,7 +38,7 @@ pub struct Window {
     pub kv_blocks_used: u64,
     /// KV blocks there are, null blocks left out, over all replicas.
     pub kv_blocks: u64,
-    /// Preemptions in it.
+    /// Preemptions of the calls that ended in it.
     pub preemptions: u64,
 }
 

@@ -11,6 +11,7 @@ mod checks;
 mod conditions;
 mod hosts;
 mod in_hand;
+mod parts;
 mod routes;
 
 use super::*;
