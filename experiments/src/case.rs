@@ -3,10 +3,12 @@
 //! Deliberately absent: reading files (see `scenarios`), and results.
 
 use crate::calibration::{Uncertain, UncertainPool};
+use crate::gate::{Gate, Level, Rule, Tolerance};
 use crate::metric::{CallTime, Metric, Quantile};
 use crate::objectives::{Comparison, Objective};
 use crate::replicate::{Plan, Sample};
 use scenarios::Resolved;
+use scenarios::problem::Site;
 use scenarios::resolved::{self, Limit, Replications, Subject, TaskTime, TimeSpread};
 use sim::Scenario;
 use sim::ids::{PoolId, TaskId};
@@ -19,6 +21,8 @@ pub struct Case {
     pub resolved: Resolved,
     /// What is judged, in the order of the file.
     pub objectives: Vec<Objective>,
+    /// What a check judges, in the order of the file, with the objectives at the end.
+    pub gates: Vec<Gate>,
     /// Pools whose times rest on one calibration.
     pub uncertain: Vec<Uncertain>,
 }
@@ -27,11 +31,12 @@ impl Case {
     /// Prepares a scenario.
     ///
     /// # Errors
-    /// An objective that no number of the results stands for, in words.
+    /// An objective or a gate that no number of the results stands for, in words.
     pub fn new(resolved: Resolved) -> Result<Case, String> {
         let objectives = objectives(&resolved.scenario, &resolved.objectives)?;
+        let gates = gates(&resolved.scenario, &resolved.gates)?;
         let uncertain = uncertain(&resolved);
-        Ok(Case { resolved, objectives, uncertain })
+        Ok(Case { resolved, objectives, gates, uncertain })
     }
 
     /// The simulator's inputs.
@@ -79,17 +84,68 @@ pub fn objectives(
     scenario: &Scenario,
     stated: &[resolved::Objective],
 ) -> Result<Vec<Objective>, String> {
-    stated.iter().map(|objective| one(scenario, objective)).collect()
+    let one = |stated: &resolved::Objective| {
+        Ok(Objective {
+            name: stated.name.clone(),
+            metric: metric(
+                scenario,
+                stated.subject,
+                &Said { name: &stated.name, site: &stated.site },
+            )?,
+            comparison: comparison(stated.comparison),
+            target: value(stated.limit),
+            text: stated.target.clone(),
+        })
+    };
+    stated.iter().map(one).collect()
 }
 
-fn one(scenario: &Scenario, stated: &resolved::Objective) -> Result<Objective, String> {
-    let metric = match stated.subject {
+/// The gates of a scenario in the experiments' terms; one that states a change and a limit becomes
+/// two.
+///
+/// # Errors
+/// As those of [`objectives`].
+pub fn gates(scenario: &Scenario, stated: &[resolved::Gate]) -> Result<Vec<Gate>, String> {
+    let mut all = Vec::new();
+    for stated in stated {
+        let said = Said { name: &stated.name, site: &stated.site };
+        let metric = metric(scenario, stated.subject, &said)?;
+        let change = stated.change.map(|change| {
+            Rule::Change(Tolerance {
+                comparison: comparison(change.comparison),
+                relative: change.relative,
+                absolute: change
+                    .absolute
+                    .map(|by| if by.down { -value(by.by) } else { value(by.by) }),
+            })
+        });
+        let limit = stated.limit.map(|(side, limit)| Rule::Limit(comparison(side), value(limit)));
+        let gate = |rule: Rule| Gate {
+            name: stated.name.clone(),
+            text: stated.text.clone(),
+            metric,
+            rule,
+            level: level(stated.level),
+        };
+        all.extend([change, limit].into_iter().flatten().map(gate));
+    }
+    Ok(all)
+}
+
+/// What is said of a number, and where.
+struct Said<'a> {
+    name: &'a str,
+    site: &'a Site,
+}
+
+fn metric(scenario: &Scenario, subject: Subject, said: &Said<'_>) -> Result<Metric, String> {
+    Ok(match subject {
         Subject::Quantile { task, time, per_mille } => {
             let quantile = quantile(per_mille);
             match time {
                 TaskTime::Latency => Metric::TaskLatency(task, quantile),
-                TaskTime::Ttft => call(scenario, task, CallTime::Ttft, quantile, stated)?,
-                TaskTime::Tpot => call(scenario, task, CallTime::Tpot, quantile, stated)?,
+                TaskTime::Ttft => call(scenario, task, CallTime::Ttft, quantile, said)?,
+                TaskTime::Tpot => call(scenario, task, CallTime::Tpot, quantile, said)?,
             }
         }
         Subject::SuccessRate(task) => Metric::SuccessRate(task),
@@ -105,18 +161,30 @@ fn one(scenario: &Scenario, stated: &resolved::Objective) -> Result<Objective, S
         Subject::SpendPerSuccessfulTask => Metric::CostPerSuccessfulTask,
         Subject::MarginPerTask => Metric::MarginPerTask,
         Subject::Utilisation(pool) => Metric::Utilisation(pool),
-    };
-    let target = match stated.limit {
+    })
+}
+
+/// A limit in its number's unit: seconds, dollars, per second, or a share.
+fn value(limit: Limit) -> f64 {
+    match limit {
         Limit::Span(span) => span.as_secs_f64(),
         Limit::Share(number) | Limit::Rate(number) => number,
         Limit::Money(money) => money.as_dollars_f64(),
-    };
-    let comparison = match stated.comparison {
+    }
+}
+
+fn comparison(of: resolved::Comparison) -> Comparison {
+    match of {
         resolved::Comparison::AtMost => Comparison::AtMost,
         resolved::Comparison::AtLeast => Comparison::AtLeast,
-    };
-    let (name, text) = (stated.name.clone(), stated.target.clone());
-    Ok(Objective { name, metric, comparison, target, text })
+    }
+}
+
+fn level(of: resolved::Level) -> Level {
+    match of {
+        resolved::Level::Fail => Level::Fail,
+        resolved::Level::Warn => Level::Warn,
+    }
 }
 
 /// A time that is kept per model stands for the task when nobody else calls that model.
@@ -125,17 +193,17 @@ fn call(
     task: TaskId,
     time: CallTime,
     quantile: Quantile,
-    stated: &resolved::Objective,
+    said: &Said<'_>,
 ) -> Result<Metric, String> {
+    let (name, place) = (said.name, &said.site.place);
     let Some(model) = scenario.tasks[task.index()].request_model() else {
-        return Err(format!("{}: {}: the task calls no model", stated.site.place, stated.name));
+        return Err(format!("{place}: {name}: the task calls no model"));
     };
     if scenario.tasks.iter().filter(|other| other.request_model() == Some(model)).count() > 1 {
-        let name = &scenario.models[model.index()].name;
+        let model = &scenario.models[model.index()].name;
         return Err(format!(
-            "{}: {}: several tasks call the model {name}, and this time is kept per model; \
-             give the task a model name of its own",
-            stated.site.place, stated.name
+            "{place}: {name}: several tasks call the model {model}, and this time is kept per \
+             model; give the task a model name of its own"
         ));
     }
     Ok(Metric::Call(model, time, quantile))

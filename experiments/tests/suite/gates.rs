@@ -56,7 +56,7 @@ fn run(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt
         measured: scenario.horizon,
         events: 2 * task.arrived,
         tasks: vec![task],
-        series: Series { width: scenario.window, windows: log.windows },
+        series: Series { width: scenario.window, windows: log.windows, ..Series::default() },
         ..Outcome::default()
     })
 }
