@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: locales. Thousands are set off by commas, decimals by a point.
 
-use experiments::Estimate;
+use experiments::{Estimate, Metric};
 use sim::units::{Money, Span};
 
 /// What a number measures, and so how it is written.
@@ -38,6 +38,17 @@ const EXTRA: usize = 3;
 const MOST: usize = 9;
 
 impl Unit {
+    /// How the values of a metric are written.
+    #[must_use]
+    pub fn of(metric: Metric) -> Unit {
+        match metric.unit() {
+            "s" => Unit::Seconds,
+            "USD" => Unit::Dollars,
+            "1/s" => Unit::PerSecond,
+            _ => Unit::Share,
+        }
+    }
+
     /// The scale that fits `value`.
     fn scale(self, value: f64) -> Scale {
         let size = value.abs();

@@ -5,23 +5,33 @@
 //!
 //! Deliberately absent: images, and any number that [`crate::text`] does not show.
 
-use crate::report::Report;
+use crate::report::{ProvenanceRow, Report};
 use crate::sections::{Sections, Table};
 use std::fmt::Write;
 
 /// The document.
 #[must_use]
 pub fn render(report: &Report<'_>) -> String {
-    let sections = Sections::of(report);
+    page(&Sections::of(report), &report.provenance)
+}
+
+/// Sections as Markdown.
+pub(crate) fn page(sections: &Sections, inputs: &[ProvenanceRow]) -> String {
     let mut out = String::new();
-    opening(&mut out, &sections);
-    headlines(&mut out, &sections);
-    objectives(&mut out, &sections);
-    advice(&mut out, &sections);
-    line(&mut out, &format!("**Stability** {}", escaped(&sections.stability)));
-    fold(&mut out, "Details", |out| sections.tables.iter().for_each(|table| details(out, table)));
-    if !report.provenance.is_empty() {
-        fold(&mut out, "Where the inputs come from", |out| provenance(out, report));
+    opening(&mut out, sections);
+    headlines(&mut out, sections);
+    objectives(&mut out, sections);
+    sections.open.iter().for_each(|table| details(&mut out, table));
+    advice(&mut out, sections);
+    if let Some(stability) = &sections.stability {
+        line(&mut out, &format!("**Stability** {}", escaped(stability)));
+    }
+    if !sections.tables.is_empty() {
+        let all = |out: &mut String| sections.tables.iter().for_each(|table| details(out, table));
+        fold(&mut out, "Details", all);
+    }
+    if !inputs.is_empty() {
+        fold(&mut out, "Where the inputs come from", |out| provenance(out, inputs));
     }
     let origin: Vec<String> = sections.origin.iter().map(|line| escaped(line)).collect();
     line(&mut out, &origin.join(".<br>\n"));
@@ -48,6 +58,9 @@ fn opening(out: &mut String, sections: &Sections) {
 }
 
 fn headlines(out: &mut String, sections: &Sections) {
+    if sections.headlines.is_empty() {
+        return;
+    }
     let rows = sections.headlines.iter().map(|headline| {
         let label = match &headline.of {
             Some(of) => format!("{}, {}", headline.label, escaped(of)),
@@ -99,9 +112,8 @@ fn details(out: &mut String, table: &Table) {
     table.notes.iter().for_each(|note| line(out, &format!("_{}_", escaped(note))));
 }
 
-fn provenance(out: &mut String, report: &Report<'_>) {
-    let rows = report
-        .provenance
+fn provenance(out: &mut String, inputs: &[ProvenanceRow]) {
+    let rows = inputs
         .iter()
         .map(|row| [&row.key, &row.value, &row.origin].map(|text| escaped(text)).into());
     grid(out, &["input", "value", "from"], rows);

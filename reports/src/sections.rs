@@ -60,10 +60,10 @@ impl Judgement {
     }
 }
 
-/// Everything a report for people shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything a report for people shows. What is empty is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Sections {
-    /// Name of the scenario.
+    /// What the report is about: the name of the scenario, or more.
     pub name: String,
     /// Its question.
     pub question: Option<String>,
@@ -77,9 +77,11 @@ pub struct Sections {
     pub calibration: Vec<String>,
     /// Objectives in the scenario's order.
     pub objectives: Vec<Judgement>,
+    /// Tables that nobody should have to open.
+    pub open: Vec<Table>,
     /// Whether the backlog stays bounded, and the numbers behind that.
-    pub stability: String,
-    /// All tables, in order.
+    pub stability: Option<String>,
+    /// All other tables, in order.
     pub tables: Vec<Table>,
     /// Warnings, then notes from loading.
     pub advice: Vec<Advice>,
@@ -100,7 +102,8 @@ impl Sections {
             headlines: headlines(report),
             calibration: calibration(report),
             objectives,
-            stability: stability(report),
+            open: Vec::new(),
+            stability: Some(stability(report)),
             tables: tables(report).into_iter().filter(|table| !table.rows.is_empty()).collect(),
             advice: crate::warnings::list(report),
             origin: origin(report),
@@ -207,12 +210,7 @@ fn calibration(report: &Report<'_>) -> Vec<String> {
 
 fn judgement(judged: &ObjectiveResult) -> Judgement {
     let (objective, estimate) = (&judged.objective, &judged.estimate);
-    let unit = match objective.metric.unit() {
-        "s" => Unit::Seconds,
-        "USD" => Unit::Dollars,
-        "1/s" => Unit::PerSecond,
-        _ => Unit::Share,
-    };
+    let unit = Unit::of(objective.metric);
     let straddles = || judged.met.is_none().then(|| "the interval straddles the target".into());
     Judgement {
         met: judged.met,

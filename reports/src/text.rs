@@ -28,14 +28,21 @@ const GAP: usize = 2;
 /// The summary, at most `width` columns wide, with ANSI colours if `color`.
 #[must_use]
 pub fn render(report: &Report<'_>, color: bool, width: usize) -> String {
-    let sections = Sections::of(report);
+    page(&Sections::of(report), color, width)
+}
+
+/// Sections as a terminal shows them, at most `width` columns wide, with ANSI colours if `color`.
+pub(crate) fn page(sections: &Sections, color: bool, width: usize) -> String {
     let mut page = Page { out: String::new(), color, width: width.max(LEAST_WIDTH) };
-    page.opening(&sections);
+    page.opening(sections);
     page.objectives(&sections.objectives);
-    page.title("Stability");
-    page.wrapped("  ", &sections.stability);
+    sections.open.iter().for_each(|table| page.table(table));
+    if let Some(stability) = &sections.stability {
+        page.title("Stability");
+        page.wrapped("  ", stability);
+    }
     sections.tables.iter().for_each(|table| page.table(table));
-    page.advice(&sections);
+    page.advice(sections);
     page.line("");
     sections.origin.iter().for_each(|line| page.wrapped("", line));
     page.out
