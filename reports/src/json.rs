@@ -17,6 +17,9 @@
 //! covers them).
 
 mod acted;
+pub mod check;
+pub mod compare;
+mod contrast;
 mod money;
 mod work;
 

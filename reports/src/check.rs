@@ -1,0 +1,370 @@
+//! What a check found, for people: one headline sentence, the gates in sight, the reasons folded.
+//!
+//! Invariants: the headline names the verdict and, where it is not a pass, the gate that decides and
+//! what moved it; where nothing changes nothing but that is said.
+//!
+//! Deliberately absent: JSON (see [`crate::json`]), JUnit and annotations (see [`crate::ci`]).
+
+use crate::contrast::{self, GATE, change_cell, main_cause, moved, signed};
+use crate::format::{Unit, number};
+use crate::report::{ProvenanceRow, ScenarioInfo};
+use crate::sections::{Advice, Sections};
+use crate::table::{Cell, Table};
+use crate::{markdown, text};
+use experiments::check::CheckResult;
+use experiments::examples::Example;
+use experiments::gate::{Judged, Level, Rule, Test, Verdict};
+use experiments::{Estimate, StopReason};
+
+/// What a document of a check is made from.
+#[derive(Clone, Debug)]
+pub struct CheckReport<'a> {
+    /// What was found.
+    pub result: &'a CheckResult,
+    /// Tasks that got worse.
+    pub examples: &'a [Example],
+    /// The scenario, under the baseline.
+    pub scenario: ScenarioInfo,
+    /// What the arms are, and their hashes.
+    pub baseline: ArmInfo,
+    /// Likewise.
+    pub candidate: ArmInfo,
+    /// What an inconclusive check does.
+    pub inconclusive: Level,
+    /// What was noticed while loading the input, each a sentence or two.
+    pub notes: Vec<String>,
+    /// Where each input of the candidate comes from.
+    pub provenance: Vec<ProvenanceRow>,
+    /// Version of surgeline.
+    pub version: &'a str,
+}
+
+/// One arm of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArmInfo {
+    /// Its policy, as it was named.
+    pub policy: String,
+    /// SHA-256 of scenario, policy and overrides, in hexadecimal.
+    pub sha256: String,
+}
+
+/// For a terminal.
+#[must_use]
+pub fn text(report: &CheckReport<'_>, color: bool, width: usize) -> String {
+    text::page(&sections(report), color, width)
+}
+
+/// For a pull request.
+#[must_use]
+pub fn markdown(report: &CheckReport<'_>) -> String {
+    markdown::page(&sections(report), &report.provenance)
+}
+
+/// The verdict as a word.
+#[must_use]
+pub fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Fail => "fail",
+    }
+}
+
+/// The headline: the verdict, and why.
+#[must_use]
+pub fn sentence(report: &CheckReport<'_>) -> String {
+    let result = report.result;
+    if let StopReason::Halted(halt) = &result.stopped {
+        return format!("INCONCLUSIVE: {halt} after {} pairs.", result.pairs);
+    }
+    let binding = |judged: &&Judged| judged.gate.level == Level::Fail;
+    let with = |verdict: Verdict| -> Vec<&Judged> {
+        result.gates.iter().filter(binding).filter(|judged| judged.verdict == verdict).collect()
+    };
+    let worst = with(result.verdict);
+    match (result.verdict, worst.first()) {
+        (Verdict::Pass, _) if is_unchanged(result) => {
+            "PASS: the candidate changes nothing.".to_owned()
+        }
+        (Verdict::Pass, _) => format!("PASS: {}.", passing(result)),
+        (verdict, Some(first)) => {
+            let further = match worst.len() - 1 {
+                0 => String::new(),
+                1 => ", and one more gate".to_owned(),
+                more => format!(", and {more} more gates"),
+            };
+            let word = word(verdict).to_uppercase();
+            format!("{word}: {}{further}.", finding(first, result))
+        }
+        (_, None) => "INCONCLUSIVE.".to_owned(),
+    }
+}
+
+/// What a passing check may say of the change: the cost, which a reviewer asks for first.
+fn passing(result: &CheckResult) -> String {
+    let count = result.gates.len();
+    let mut all = format!("all {count} gates hold");
+    if count == 1 {
+        "the gate holds".clone_into(&mut all);
+    }
+    let warned = result
+        .gates
+        .iter()
+        .filter(|judged| judged.gate.level == Level::Warn && judged.verdict != Verdict::Pass);
+    match warned.count() {
+        0 => {}
+        1 => all = "all gates that bind hold, one warns".to_owned(),
+        more => all = format!("all gates that bind hold, {more} warn"),
+    }
+    let cost = result.contrast.number("cost_per_successful_task");
+    match cost.filter(|cost| cost.change.is_certain()).and_then(|cost| moved(&cost.change)) {
+        Some(moved) => format!("{all}; the cost per successful task {moved}"),
+        None => all,
+    }
+}
+
+/// What a gate found, in words, with what moved it.
+#[must_use]
+pub fn finding(judged: &Judged, result: &CheckResult) -> String {
+    let gate = &judged.gate;
+    let unit = Unit::of(gate.metric);
+    let name = &gate.name;
+    let because = || {
+        let of = name.split('.').next().unwrap_or_default();
+        let is_of_latency = name.ends_with("_latency");
+        let shift = result.contrast.latency.iter().find(|shift| shift.task == of);
+        let cause = shift.filter(|_| is_of_latency).and_then(main_cause);
+        cause.map_or_else(String::new, |cause| format!(", mainly {cause}"))
+    };
+    match (&judged.test, gate.rule, &judged.reason) {
+        (Some(test), ..) => {
+            let (unit, scale) = if test.is_relative { (Unit::Share, "") } else { (unit, "") };
+            let found = signed(test.change, unit);
+            let tolerated = signed(test.tolerance, unit);
+            let range = format!("{} to {}", signed(test.low, unit), signed(test.high, unit));
+            match judged.verdict {
+                Verdict::Inconclusive => format!(
+                    "{name} changes by {found}{scale} ({range}), and {tolerated} is tolerated: more \
+                     pairs than {} would be needed",
+                    result.pairs
+                ),
+                _ => format!(
+                    "{name} changes by {found}{scale} ({range}), tolerated {tolerated}{}",
+                    because()
+                ),
+            }
+        }
+        (None, Rule::Limit(..), reason) => {
+            let found = Cell::of(&judged.change.after, unit).inline();
+            let too = match was_missed_before(judged) {
+                true => "; the baseline misses it, too",
+                false => "",
+            };
+            let why = reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            format!("{name} is {found}, and has to be {}{too}{why}", limit_text(judged))
+        }
+        (None, Rule::Change(_), reason) => {
+            format!("{name}: {}", reason.as_deref().unwrap_or("there is no number to judge"))
+        }
+    }
+}
+
+/// Whether the baseline's whole interval is on the wrong side, too.
+fn was_missed_before(judged: &Judged) -> bool {
+    let Rule::Limit(comparison, limit) = judged.gate.rule else { return false };
+    let before = &judged.change.before;
+    let ends = before.low.zip(before.high);
+    ends.is_some_and(|(low, high)| !comparison.holds(low, limit) && !comparison.holds(high, limit))
+}
+
+fn limit_text(judged: &Judged) -> String {
+    match judged.gate.rule {
+        Rule::Limit(comparison, limit) => {
+            format!("{} {}", comparison.symbol(), number(limit, Unit::of(judged.gate.metric)))
+        }
+        Rule::Change(_) => judged.gate.text.clone(),
+    }
+}
+
+/// Whether both arms agree to the last digit in everything that is compared.
+fn is_unchanged(result: &CheckResult) -> bool {
+    let numbers = &result.contrast.numbers;
+    let same = |estimate: &Estimate| estimate.value == Some(0.0) || estimate.value.is_none();
+    numbers.iter().all(|number| {
+        same(&number.change.difference) && number.change.before.value == number.change.after.value
+    })
+}
+
+fn sections(report: &CheckReport<'_>) -> Sections {
+    let result = report.result;
+    let quiet = result.verdict == Verdict::Pass && is_unchanged(result);
+    let mut tables = Vec::new();
+    if !quiet {
+        tables.extend(contrast::numbers(&result.contrast, GATE));
+        tables.extend(contrast::drivers(&result.contrast, GATE));
+        tables.extend(contrast::examples(report.examples, GATE));
+    }
+    tables.retain(|table| !table.rows.is_empty());
+    let name = &report.scenario.name;
+    Sections {
+        name: format!(
+            "check of {name}: {} against {}",
+            report.candidate.policy, report.baseline.policy
+        ),
+        question: None,
+        sentence: sentence(report),
+        banners: banners(report),
+        open: vec![gates(result)],
+        tables,
+        advice: advice(report),
+        origin: origin(report),
+        ..Sections::default()
+    }
+}
+
+fn banners(report: &CheckReport<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    if !report.result.repeats {
+        all.push(
+            "SELF-TEST FAILED: the baseline run twice differs from itself; no verdict counts."
+                .to_owned(),
+        );
+    }
+    all
+}
+
+/// All gates, those that matter most first.
+fn gates(result: &CheckResult) -> Table {
+    let headers = ["baseline", "candidate", "change", "tolerated", "verdict"];
+    let mut table = Table::new("Gates", &headers);
+    let mut order: Vec<&Judged> = result.gates.iter().collect();
+    order.sort_by_key(|judged| {
+        (judged.gate.level == Level::Warn, std::cmp::Reverse(judged.verdict))
+    });
+    for judged in order {
+        let unit = Unit::of(judged.gate.metric);
+        let change = match &judged.test {
+            Some(test) => tested(test, unit),
+            None => change_cell(&judged.change.difference, unit),
+        };
+        let tolerated = match &judged.test {
+            Some(test) => {
+                let unit = if test.is_relative { Unit::Share } else { unit };
+                signed(test.tolerance, unit)
+            }
+            None => limit_text(judged),
+        };
+        let cells = vec![
+            Cell::of(&judged.change.before, unit),
+            Cell::of(&judged.change.after, unit),
+            change,
+            Cell::plain(tolerated),
+            Cell::plain(verdict_cell(judged)),
+        ];
+        if let Some(reason) = &judged.reason {
+            let note = format!("{}: {reason}", judged.gate.name);
+            if !table.notes.contains(&note) {
+                table.notes.push(note);
+            }
+        }
+        table.row(judged.gate.name.as_str(), cells);
+    }
+    table.notes.extend(power(result));
+    table
+}
+
+fn verdict_cell(judged: &Judged) -> String {
+    match (judged.verdict, judged.gate.level) {
+        (Verdict::Pass, _) => "✓ pass".to_owned(),
+        (Verdict::Fail, Level::Fail) => "✗ FAIL".to_owned(),
+        (Verdict::Fail, Level::Warn) => "! warns".to_owned(),
+        (Verdict::Inconclusive, Level::Fail) => "? unsure".to_owned(),
+        (Verdict::Inconclusive, Level::Warn) => "? unsure, warns".to_owned(),
+    }
+}
+
+/// The change as it was judged, with its interval.
+fn tested(test: &Test, unit: Unit) -> Cell {
+    let unit = if test.is_relative { Unit::Share } else { unit };
+    let (low, high) = (test.low, test.high);
+    change_cell(&Estimate::with_interval(test.change, low, high), unit)
+}
+
+/// What the gates would have noticed.
+fn power(result: &CheckResult) -> Option<String> {
+    let of_gate = |judged: &Judged| {
+        let test = judged.test?;
+        let unit = if test.is_relative { Unit::Share } else { Unit::of(judged.gate.metric) };
+        Some(format!("{} {}", judged.gate.name, signed(test.detectable, unit)))
+    };
+    let all: Vec<String> = result.gates.iter().filter_map(of_gate).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "with {} pairs these changes would be found to be beyond tolerance in {:.0} of 100 \
+             cases: {}",
+            result.pairs,
+            result.assurance.power * 100.0,
+            all.join(", ")
+        )
+    })
+}
+
+fn advice(report: &CheckReport<'_>) -> Vec<Advice> {
+    let mut all: Vec<Advice> = Vec::new();
+    let open = report.result.verdict == Verdict::Inconclusive;
+    if open && !matches!(report.result.stopped, StopReason::Halted(_)) {
+        all.push(Advice {
+            message: format!("After {} pairs a gate cannot tell.", report.result.pairs),
+            advice: Some(
+                "Raise `most_pairs` of [check], make the horizon longer, or tolerate more.".into(),
+            ),
+        });
+    }
+    if let StopReason::Halted(halt) = &report.result.stopped {
+        all.push(Advice {
+            message: format!("The check was not finished: {halt}."),
+            advice: Some("Raise the limit (`time` of [check]), or shorten the horizon.".into()),
+        });
+    }
+    all.extend(report.notes.iter().map(|note| Advice { message: note.clone(), advice: None }));
+    all
+}
+
+fn origin(report: &CheckReport<'_>) -> Vec<String> {
+    let result = report.result;
+    let looks = match result.assurance.looks {
+        1 => "one look".to_owned(),
+        n => format!("at most {n} looks at the data"),
+    };
+    let ratio = result
+        .contrast
+        .numbers
+        .iter()
+        .find(|number| number.path.ends_with(".p95_latency"))
+        .and_then(|number| number.change.variance_ratio);
+    let mut lines = vec![
+        format!(
+            "{} pairs of replications (at most {}), seed {}; both arms see the same requests; \
+             intervals of changes are one-sided, {:.0} % for the whole check by Holm's rule, {looks}",
+            result.pairs,
+            result.most_pairs,
+            result.baseline.seed,
+            result.assurance.confidence * 100.0,
+        ),
+        match result.repeats {
+            true => {
+                "self-test: the baseline as its own candidate changes by exactly nothing".into()
+            }
+            false => "self-test: FAILED".into(),
+        },
+    ];
+    if let Some(ratio) = ratio {
+        lines.push(format!(
+            "common random numbers: the change of the p95 varies {} times less than with \
+             independent ones",
+            number(ratio, Unit::Plain)
+        ));
+    }
+    lines.push(format!("surgeline {}", report.version));
+    lines
+}
