@@ -74,7 +74,7 @@ pub use result::{
 pub use stability::{Stability, Verdict};
 pub use storm::{Amplification, RetryLoad};
 pub use summary::{run, run_calibrated, summarise};
-pub use tenants::{HEAVIEST, Heaviest, TenantGroup};
+pub use tenants::{HEAVIEST, Heaviest, TenantGroup, TenantsId};
 pub use warm_up::WarmUp;
 pub use warnings::Warning;
 pub use work::{BreakerCounts, ModelWork, RemoteResult, TaskWork, ToolResult};

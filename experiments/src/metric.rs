@@ -7,6 +7,7 @@
 
 use crate::estimate::{Distribution, Estimate};
 use crate::result::RunResult;
+use crate::tenants::{TenantGroup, TenantsId};
 use sim::Scenario;
 use sim::ids::{ModelId, PoolId, TaskId};
 
@@ -61,6 +62,17 @@ pub enum Metric {
     CostPerSuccessfulTask,
     /// `margin_per_task`, dollars.
     MarginPerTask,
+    /// `margin.per_day`, dollars.
+    MarginPerDay,
+    /// `margin.per_month`, dollars.
+    MarginPerMonth,
+    /// `<tenants>.margin_per_tenant`, dollars per tenant and month.
+    MarginPerTenant(TenantsId),
+    /// `<tenants>.losing_tenants`, the ratio of those who cost more than they pay.
+    LosingTenants(TenantsId),
+    /// `<tenants>.margin_per_heaviest_tenant`, dollars per tenant and month of the most expensive
+    /// hundredth.
+    MarginPerHeaviestTenant(TenantsId),
     /// `<pool>.utilisation`, a ratio.
     Utilisation(PoolId),
 }
@@ -125,6 +137,14 @@ impl Metric {
         // The same two as files name them.
         all.push(("spend.per_successful_task".into(), Metric::CostPerSuccessfulTask));
         all.push(("margin.per_task".into(), Metric::MarginPerTask));
+        all.push(("margin.per_day".into(), Metric::MarginPerDay));
+        all.push(("margin.per_month".into(), Metric::MarginPerMonth));
+        for (name, id) in TenantsId::all(scenario) {
+            all.push((format!("{name}.margin_per_tenant"), Metric::MarginPerTenant(id)));
+            all.push((format!("{name}.losing_tenants"), Metric::LosingTenants(id)));
+            let heaviest = Metric::MarginPerHeaviestTenant(id);
+            all.push((format!("{name}.margin_per_heaviest_tenant"), heaviest));
+        }
         all
     }
 
@@ -148,7 +168,10 @@ impl Metric {
         match self {
             Metric::TaskLatency(..) | Metric::Call(..) => "s",
             Metric::Goodput(_) => "1/s",
-            Metric::SuccessRate(_) | Metric::SloAttainment(_) | Metric::Utilisation(_) => "",
+            Metric::SuccessRate(_)
+            | Metric::SloAttainment(_)
+            | Metric::Utilisation(_)
+            | Metric::LosingTenants(_) => "",
             _ => "USD",
         }
     }
@@ -195,10 +218,23 @@ impl Metric {
             Metric::SpendPerMonth => Some(&result.spend.per_month_usd),
             Metric::CostPerSuccessfulTask => Some(&result.spend.per_successful_task_usd),
             Metric::MarginPerTask => Some(&result.margin.per_task_usd),
+            Metric::MarginPerDay => Some(&result.margin.per_day_usd),
+            Metric::MarginPerMonth => Some(&result.margin.per_month_usd),
+            Metric::MarginPerTenant(id) => {
+                tenants(result, id).map(|group| &group.margin_per_tenant_month_usd)
+            }
+            Metric::LosingTenants(id) => tenants(result, id).map(|group| &group.losing),
+            Metric::MarginPerHeaviestTenant(id) => tenants(result, id)
+                .and_then(|group| group.heaviest.first())
+                .map(|heaviest| &heaviest.margin_per_tenant_month_usd),
             Metric::Utilisation(pool) => result.pools.get(pool.index()).map(|p| &p.utilisation),
         };
         found.cloned().unwrap_or_else(|| Estimate::absent("not part of this result"))
     }
+}
+
+fn tenants(result: &RunResult, TenantsId(at): TenantsId) -> Option<&TenantGroup> {
+    result.tenants.get(at as usize)
 }
 
 impl Distribution {

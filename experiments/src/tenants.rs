@@ -20,6 +20,7 @@ use crate::money::{dollars, scaled};
 use crate::pooled::{Part, ratio};
 use crate::record::Record;
 use crate::warnings::Warning;
+use sim::ids::SourceId;
 use sim::outcome::TenantOutcome;
 use sim::price::{Beyond, MONTH, Month, PlanSpec};
 use sim::units::{Money, PS_PER_SEC, Span, Time};
@@ -39,6 +40,25 @@ const DAY: Span = Span::from_secs(86_400);
 
 /// Reason for a missing margin.
 const NO_PLAN: &str = "the tenants pay under no plan";
+
+/// Position in `RunResult::tenants`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantsId(pub u32);
+
+impl TenantsId {
+    /// The group whose tenants a source brings; `None` where it has none.
+    #[must_use]
+    pub fn of(scenario: &Scenario, source: SourceId) -> Option<TenantsId> {
+        let tenants = scenario.sources.get(source.index())?.people.tenants?;
+        let at = groups(scenario).iter().position(|group| group.tenants == tenants)?;
+        u32::try_from(at).ok().map(TenantsId)
+    }
+
+    /// Every group of a scenario, with its name.
+    pub(crate) fn all(scenario: &Scenario) -> impl Iterator<Item = (String, TenantsId)> {
+        groups(scenario).into_iter().zip(0..).map(|(group, at)| (group.name, TenantsId(at)))
+    }
+}
 
 /// Tenants that the same sources bring.
 #[derive(Clone, Debug, PartialEq, Default)]

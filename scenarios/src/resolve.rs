@@ -83,6 +83,8 @@ struct Resolver<'a> {
     /// Kinds of task that could be resolved.
     tasks: Vec<Option<tasks::Task>>,
     policy: policy::Policy,
+    /// By the name of their traffic; known once the sources are.
+    tenants: BTreeMap<&'a str, people::Tenants>,
     warnings: RefCell<Vec<Warning>>,
     /// Knots, spikes and histogram entries of all sources so far.
     expanded: Cell<usize>,
@@ -117,6 +119,7 @@ impl<'a> Resolver<'a> {
             models: Vec::new(),
             tasks: Vec::new(),
             policy: policy::Policy::default(),
+            tenants: BTreeMap::new(),
             warnings: RefCell::default(),
             expanded: Cell::new(0),
         };
@@ -148,7 +151,7 @@ pub(crate) fn resolve(
     file_name: &str,
     sha256: String,
 ) -> Option<Resolved> {
-    let resolver = Resolver::new(context, files, file);
+    let mut resolver = Resolver::new(context, files, file);
 
     let traces = resolver.traces();
     let settings = file.settings.as_ref();
@@ -156,6 +159,7 @@ pub(crate) fn resolve(
     // Without a horizon the sources can still be checked, against a day.
     let assumed = horizon.unwrap_or(Span::from_secs(86_400));
     let sources = resolver.sources(assumed, &traces);
+    resolver.tenants = resolver.tenants(&sources);
     let objectives = resolver.objectives();
     let gates = resolver.gates(&objectives);
     let check = resolver.check_settings();

@@ -5,7 +5,7 @@
 
 use crate::problem::{Place, Site};
 use sim::Scenario;
-use sim::ids::{ModelId, PoolId, TaskId};
+use sim::ids::{ModelId, PoolId, SourceId, TaskId};
 use sim::units::{Money, Span};
 use sim::workload::ScaleHow;
 
@@ -269,6 +269,17 @@ pub enum Subject {
     SpendPerSuccessfulTask,
     /// Value earned less spend, per successful task.
     MarginPerTask,
+    /// Value earned less spend, per day.
+    MarginPerDay,
+    /// Value earned less spend, per month of 30.4375 days.
+    MarginPerMonth,
+    /// What the tenants whom a source brings pay less what they cost, per tenant and month. The
+    /// source is the first of its `[traffic.NAME]`, as in the two numbers below.
+    MarginPerTenant(SourceId),
+    /// Share of those tenants who cost more than they pay.
+    LosingTenants(SourceId),
+    /// Likewise per tenant and month, of the most expensive hundredth of them.
+    MarginPerHeaviestTenant(SourceId),
     /// Mean busy share of a pool's replicas.
     Utilisation(PoolId),
 }

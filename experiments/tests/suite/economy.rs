@@ -1,8 +1,11 @@
 //! The bill of a whole scenario: every list of parts sums to the same total, to the pico-dollar.
 
 use crate::world;
-use experiments::{Estimate, Halt, NoProgress, Plan, RunResult, Sample, Verdict, Warning, run};
+use experiments::{
+    Estimate, Halt, Metric, NoProgress, Plan, RunResult, Sample, TenantsId, Verdict, Warning, run,
+};
 use sim::backends::{Bucket, Limits};
+use sim::ids::SourceId;
 use sim::units::Money;
 use sim::{Outcome, Scenario, Simulation};
 
@@ -95,6 +98,36 @@ fn tasks_and_tenants_bear_all_cost_between_them() {
     assert_eq!(heavy, [1, 5]);
     let shares: Vec<f64> = group.heaviest.iter().filter_map(|h| h.cost_share.value).collect();
     assert!(shares[0] > 0.1 && shares[1] > shares[0] && shares[1] < 1.0, "{shares:?}");
+}
+
+#[test]
+fn margins_of_days_and_tenants_are_metrics() {
+    let scenario = world::scenario();
+    let found = result(&scenario);
+    let group = &found.tenants[0];
+    let of = |path: &str| {
+        let metric = Metric::parse(path, &scenario).unwrap_or_else(|error| panic!("{error}"));
+        (metric.estimate(&found), metric.unit())
+    };
+    let own = |number: &str| of(&format!("{}.{number}", group.name));
+    let heaviest = &group.heaviest[0].margin_per_tenant_month_usd;
+    for ((estimate, unit), expected, expected_unit) in [
+        (of("margin.per_day"), &found.margin.per_day_usd, "USD"),
+        (of("margin.per_month"), &found.margin.per_month_usd, "USD"),
+        (own("margin_per_tenant"), &group.margin_per_tenant_month_usd, "USD"),
+        (own("losing_tenants"), &group.losing, ""),
+        (own("margin_per_heaviest_tenant"), heaviest, "USD"),
+    ] {
+        assert_eq!((&estimate, unit), (expected, expected_unit));
+        assert!(estimate.value.is_some() || estimate.reason.is_some());
+    }
+    let bringing = |source: u32| TenantsId::of(&scenario, SourceId(source));
+    let with: Vec<u32> = (0..u32::try_from(scenario.sources.len()).expect("few"))
+        .filter(|source| bringing(*source).is_some())
+        .collect();
+    assert!(!with.is_empty() && with.len() < scenario.sources.len());
+    assert!(with.iter().all(|source| bringing(*source) == Some(TenantsId(0))));
+    assert_eq!(bringing(u32::MAX), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! Deliberately absent: judging (see `experiments`).
 
 use super::Resolver;
+use super::people::Tenants;
 use crate::file::{ObjectiveFile, TrafficFile};
 use crate::problem::{Problem, ProblemKind, Site, did_you_mean};
 use crate::quantity;
@@ -35,12 +36,14 @@ const CALL_TIMES: [(&str, CallTime); 4] = [
     ("queue", CallTime::Queue),
 ];
 /// Numbers of the whole scenario, by owner and name.
-pub(super) const OF_ALL: [(&str, &str, Subject); 6] = [
+pub(super) const OF_ALL: [(&str, &str, Subject); 8] = [
     ("spend", "per_day", Subject::SpendPerDay),
     ("spend", "per_month", Subject::SpendPerMonth),
     ("spend", "per_successful_task", Subject::SpendPerSuccessfulTask),
     ("margin", "per_task", Subject::MarginPerTask),
-    // The same two as reports name them.
+    ("margin", "per_day", Subject::MarginPerDay),
+    ("margin", "per_month", Subject::MarginPerMonth),
+    // Two of them as reports name them.
     ("", "cost_per_successful_task", Subject::SpendPerSuccessfulTask),
     ("", "margin_per_task", Subject::MarginPerTask),
 ];
@@ -137,12 +140,13 @@ impl Resolver<'_> {
         names
             .into_iter()
             .flat_map(|names| names.keys().copied())
+            .chain(self.tenants.keys().copied())
             .chain(["spend", "margin"])
             .collect()
     }
 
-    /// Every number of an owner. A task, a model and a pool may share a name; none of their
-    /// numbers do.
+    /// Every number of an owner. A task, a model, a pool and a source of traffic may share a name;
+    /// none of their numbers do.
     fn numbers(&self, owner: &str) -> Vec<Number> {
         let whole = OF_ALL.iter().filter(|(of, ..)| *of == owner);
         let mut all: Vec<Number> =
@@ -160,6 +164,14 @@ impl Resolver<'_> {
         }
         if let Some(pool) = position(&self.pool_names, owner).map(PoolId) {
             all.push(("utilisation".to_owned(), Subject::Utilisation(pool), Unit::Share));
+        }
+        if let Some(Tenants { source, .. }) = self.tenants.get(owner).copied() {
+            let heaviest = Subject::MarginPerHeaviestTenant(source);
+            all.extend([
+                ("margin_per_tenant".to_owned(), Subject::MarginPerTenant(source), Unit::Money),
+                ("losing_tenants".to_owned(), Subject::LosingTenants(source), Unit::Share),
+                ("margin_per_heaviest_tenant".to_owned(), heaviest, Unit::Money),
+            ]);
         }
         all
     }
@@ -189,6 +201,13 @@ impl Resolver<'_> {
                 const WORTHLESS: &str =
                     "the task has no `value` and no plan pays for it, so it has no margin";
                 (!self.earns(task)).then_some(WORTHLESS)
+            }
+            Subject::MarginPerTenant(source)
+            | Subject::LosingTenants(source)
+            | Subject::MarginPerHeaviestTenant(source) => {
+                let tenants = self.tenants.values().find(|tenants| tenants.source == source);
+                const NO_PLAN: &str = "its tenants pay under no plan, so they have no margin";
+                tenants.is_some_and(|tenants| !tenants.on_a_plan).then_some(NO_PLAN)
             }
             _ => None,
         }

@@ -6,18 +6,55 @@
 //! Deliberately absent: plans, which the policy side knows.
 
 use super::names::{MOST_ATTRIBUTES, Names, number};
-use super::traffic::stream_key;
+use super::traffic::{Source, stream_key};
 use super::{Resolver, names};
 use crate::file::{AttributeFile, AttributeLawFile, PeopleFile, TrafficFile};
 use crate::problem::{At, Problem, ProblemKind};
-use sim::ids::{PlanId, SymbolId};
+use sim::ids::{PlanId, SourceId, SymbolId};
 use sim::tasks::IntentSpec;
 use sim::workload::{AttributeLaw, AttributeSpec, ClientSpec, People, ResubmitSpec, TenantSpec};
+use std::collections::BTreeMap;
 
 /// Tenants of all traffic together.
 const MOST_TENANTS: u32 = 1_000_000;
 /// How much the confidence of an undeclared intent would know; its answers are always right.
 const UNDECLARED: f64 = 0.0;
+
+/// Tenants of a `[traffic.NAME]`.
+#[derive(Clone, Copy)]
+pub(super) struct Tenants {
+    /// The first of the sources that bring them.
+    pub(super) source: SourceId,
+    pub(super) on_a_plan: bool,
+}
+
+impl<'a> Resolver<'a> {
+    /// The tenants of each `[traffic.NAME]` that has some; where its sources could not be resolved,
+    /// of a source that is none.
+    pub(super) fn tenants(&self, sources: &[Source]) -> BTreeMap<&'a str, Tenants> {
+        let mut first = Vec::new();
+        let mut before = None;
+        // All sources of one table have the same tenants, and no two tables do.
+        for (at, source) in sources.iter().enumerate() {
+            let tenants = source.spec.people.tenants;
+            if tenants.is_some() && tenants != before {
+                first.push(SourceId(number(at)));
+            }
+            before = tenants;
+        }
+        let of = |(name, file): &'a (At<String>, TrafficFile)| {
+            Some((name.value.as_str(), file.people.tenants.as_ref()?.plan.is_some()))
+        };
+        let tables: Vec<(&'a str, bool)> = self.file.traffic.iter().filter_map(of).collect();
+        let all = first.len() == tables.len();
+        let source = |at: usize| first.get(at).copied().filter(|_| all);
+        let tenants = |(at, (name, on_a_plan)): (usize, (&'a str, bool))| {
+            let source = source(at).unwrap_or(SourceId(u32::MAX));
+            (name, Tenants { source, on_a_plan: on_a_plan || !all })
+        };
+        tables.into_iter().enumerate().map(tenants).collect()
+    }
+}
 
 impl Resolver<'_> {
     /// What calls are for, in the order of the ids.

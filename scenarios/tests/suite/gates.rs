@@ -2,7 +2,7 @@
 
 use crate::support::{DESK, Folder, SMALL, load, small};
 use scenarios::resolved::{Comparison, Gate, Level, Limit, Origin, Subject, TaskTime};
-use scenarios::{Blueprint, ProblemKind, Resolved};
+use scenarios::{Blueprint, ProblemKind, Resolved, library, load_library};
 use sim::ids::TaskId;
 use sim::units::Span;
 
@@ -140,6 +140,84 @@ fn what_is_wrong_with_gates_comes_at_once_with_its_place() {
     let problems =
         load(&format!("{worthless}\n[gates]\nslo_attainment = \">= 0.9\""), &[]).expect_err("none");
     assert!(problems.to_string().contains("no p95_latency_slo"), "{problems}");
+}
+
+#[test]
+fn margins_of_days_and_of_tenants_can_be_stated() {
+    let shipped = library::find("flat-pricing-heavy-users").expect("it is shipped");
+    let table: toml::Value = toml::from_str(shipped.text).expect("TOML");
+    let traffic = table["traffic"].as_table().expect("a table").keys().next().expect("a source");
+    let numbers = ["margin_per_tenant", "losing_tenants", "margin_per_heaviest_tenant"];
+    let set = [
+        format!("objectives.{traffic}.{}=>= $1", numbers[0]),
+        format!("objectives.{traffic}.{}=<= 20%", numbers[1]),
+        "objectives.margin.per_day=>= $1".to_owned(),
+        format!("gates.{traffic}.{}=>= -$2 or -5%", numbers[2]),
+        "gates.margin.per_month=>= -1%".to_owned(),
+    ];
+    let resolved = load_library(shipped, None, &set).unwrap_or_else(|e| panic!("{e}"));
+    let of = |number: &str| {
+        let name = if number.contains('.') { number.into() } else { format!("{traffic}.{number}") };
+        named(&resolved, &name).first().unwrap_or_else(|| panic!("{name}")).subject
+    };
+    let first = |subject| match subject {
+        Subject::MarginPerTenant(source)
+        | Subject::LosingTenants(source)
+        | Subject::MarginPerHeaviestTenant(source) => source,
+        other => panic!("{other:?}"),
+    };
+    for number in numbers {
+        let source = &resolved.scenario.sources[first(of(number)).index()];
+        assert!(source.people.tenants.is_some());
+        assert_eq!(source.name.split('/').next(), Some(traffic.as_str()));
+    }
+    assert_eq!(of("margin.per_day"), Subject::MarginPerDay);
+    assert_eq!(of("margin.per_month"), Subject::MarginPerMonth);
+}
+
+/// Sources of several tables, some with clients, some without tenants.
+#[test]
+fn tenants_are_those_of_the_named_traffic() {
+    let tenants = "tenants = { count = 5, plan = \"flat\" }\n";
+    let more = SMALL.replace(
+        "[tasks.chat]",
+        &format!(
+            "[traffic.alone]\ntask = \"chat\"\narrivals = {{ kind = \"poisson\", rate = \"1/s\" }}\n\
+             [traffic.both]\n{tenants}task = \"chat\"\n\
+             arrivals = {{ kind = \"poisson\", rate = \"1/s\" }}\n\
+             clients = [{{ name = \"a\", share = 1 }}, {{ name = \"b\", share = 1 }}]\n\
+             [traffic.free]\ntenants = {{ count = 9 }}\ntask = \"chat\"\n\
+             arrivals = {{ kind = \"poisson\", rate = \"1/s\" }}\n\
+             [traffic.last]\n{tenants}task = \"chat\"\n\
+             arrivals = {{ kind = \"poisson\", rate = \"1/s\" }}\n\
+             [plans.flat]\nper_month = \"$20\"\n[tasks.chat]"
+        ),
+    );
+    let gates = "[gates]\nboth.losing_tenants = \"<= 5%\"\nlast.losing_tenants = \"<= 5%\"\n";
+    let resolved = load(&format!("{more}\n{gates}"), &[]).unwrap_or_else(|e| panic!("{e}"));
+    let source = |gate: &Gate| match gate.subject {
+        Subject::LosingTenants(source) => resolved.scenario.sources[source.index()].name.clone(),
+        other => panic!("{other:?}"),
+    };
+    let sources: Vec<String> = resolved.gates[..2].iter().map(source).collect();
+    assert_eq!(sources, ["both/a", "last"]);
+    for (gate, message) in [
+        ("free.losing_tenants", "pay under no plan"),
+        ("alone.losing_tenants", "is no number of the results"),
+        ("both.losing_tenant", "did you mean `losing_tenants`?"),
+        ("bothh.losing_tenants", "did you mean `both`?"),
+    ] {
+        let problems = load(&format!("{more}\n[gates]\n{gate} = \"<= 5%\""), &[]);
+        let problems = problems.expect_err(gate).to_string();
+        assert!(problems.contains(message), "{problems}");
+    }
+    // Where the traffic itself is wrong, nothing is said of its tenants.
+    let wrong = more.replace("[traffic.last]", "[traffic.last]\npriority = 0.5");
+    let problems = load(&format!("{wrong}\n{gates}"), &[]).expect_err("wrong").to_string();
+    assert!(
+        problems.contains("traffic.last.priority") && !problems.contains("gates"),
+        "{problems}"
+    );
 }
 
 #[test]
