@@ -161,10 +161,8 @@ pub(crate) fn resolve(
     let sources = resolver.sources(assumed, &traces);
     resolver.tenants = resolver.tenants(&sources);
     let objectives = resolver.objectives();
-    let gates = resolver.gates(&objectives);
-    let check = resolver.check_settings();
+    let (gates, check) = (resolver.gates(&objectives), resolver.check_settings());
     let levers = resolver.levers();
-    let traffic = resolver.traffic_factors();
     resolver.check_use(&sources, assumed);
     let offered_load = resolver.offered_load(&sources, assumed);
 
@@ -181,7 +179,7 @@ pub(crate) fn resolve(
         return None;
     }
     let (warm_up, window) = times?;
-    let default_levers = resolver.default_levers();
+    let (default_levers, traffic) = (resolver.default_levers(), resolver.traffic_factors());
     let intents = resolver.intent_specs();
     let pools: Vec<fleet::Pool> = resolver.pools.into_iter().flatten().collect();
     Some(Resolved {
