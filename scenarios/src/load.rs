@@ -26,7 +26,7 @@ const READ_AT_MOST: u64 = 10_000_001;
 ///
 /// let shipped = library::find("starter").expect("it is shipped");
 /// let blueprint = Blueprint::shipped(shipped, None).expect("no policy to be read");
-/// let doubled = blueprint.resolve(&["traffic.chat.scale=2x".to_owned()]);
+/// let doubled = blueprint.resolve(&["traffic.web.scale=2x".to_owned()]);
 /// assert!(doubled.is_ok());
 /// ```
 #[derive(Clone, Debug)]
