@@ -162,9 +162,9 @@ pub struct CheckSettings {
     pub pairs: u32,
     /// Pairs after which a gate that is still undecided stays so; at least `pairs`.
     pub most_pairs: u32,
-    /// Probability that a candidate which breaks no gate passes all of them.
+    /// Confidence of the bounds that decide a gate.
     pub confidence: f64,
-    /// Probability with which a break is found that is as large as the tolerance.
+    /// Power with which the change is found that a gate is said to detect.
     pub power: f64,
     /// What a gate does that stays undecided.
     pub inconclusive: Level,

@@ -57,13 +57,13 @@ pub(super) fn check(r: &mut Reader<'_>) -> CheckSettingsFile {
             "confidence",
             SURENESS,
             "0.95",
-            "Probability that a candidate which breaks no gate passes all of them.",
+            "Confidence of the bounds that decide a gate.",
         ),
         power: r.or(
             "power",
             SURENESS,
             "0.9",
-            "Probability with which a break is found that is as large as the tolerance.",
+            "Power with which the change is found that a gate is said to detect.",
         ),
         inconclusive: r.or("inconclusive", LEVEL, "fail", "What a gate does that stays undecided."),
         time: r.or(
