@@ -1,6 +1,8 @@
 //! What can be asked for on the command line.
 
 use crate::commands::calibrate::Calibrate;
+use crate::commands::check::Check;
+use crate::commands::compare::Compare;
 use crate::commands::trace::Trace;
 use crate::limits::Limits;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
@@ -8,7 +10,7 @@ use std::path::PathBuf;
 
 /// Simulation and capacity planning for LLM inference.
 ///
-/// Exit codes: 0 fine · 1 an objective is missed · 2 usage or input error · 3 an objective is
+/// Exit codes: 0 fine · 1 an objective is missed or a gate failed · 2 usage or input error · 3 an objective is
 /// undecided (its interval straddles the target) · 4 stopped at a resource limit, what was finished
 /// is reported · 101 a bug of surgeline · 130 interrupted, what was finished is reported.
 #[derive(Debug, Parser)]
@@ -22,7 +24,9 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Simulate a scenario: cost, latency and their intervals, objectives judged.
     Run(Run),
-    /// Check a scenario file; with --resolved, print every value and where it comes from.
+    Compare(Compare),
+    Check(Check),
+    /// Look a scenario file over; with --resolved, print every value and where it comes from.
     Validate(Validate),
     /// Print the JSON Schema (draft-07) of a kind of file, for editors.
     Schema {

@@ -1,6 +1,8 @@
 //! One file per command; each takes its arguments and returns an exit code.
 
 pub(crate) mod calibrate;
+pub(crate) mod check;
+pub(crate) mod compare;
 mod list;
 mod run;
 mod simulate;
@@ -17,6 +19,8 @@ use scenarios::{Blueprint, SchemaKind, library};
 pub(crate) fn execute(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::List { what } => list::list(what),
         Command::Schema { kind } => {

@@ -96,7 +96,8 @@ impl Watch {
         }
     }
 
-    fn must_stop(&self) -> bool {
+    /// Whether the work has to end now.
+    pub(crate) fn must_stop(&self) -> bool {
         if self.stop.load(Ordering::Relaxed) || self.is_over.load(Ordering::Relaxed) {
             return true;
         }

@@ -7,11 +7,12 @@ use crate::gate::{Gate, Level, Rule, Tolerance};
 use crate::metric::{CallTime, Metric, Quantile};
 use crate::objectives::{Comparison, Objective};
 use crate::replicate::{Plan, Sample};
+use crate::tenants::TenantsId;
 use scenarios::Resolved;
 use scenarios::problem::Site;
 use scenarios::resolved::{self, Limit, Replications, Subject, TaskTime, TimeSpread};
 use sim::Scenario;
-use sim::ids::{PoolId, TaskId};
+use sim::ids::{PoolId, SourceId, TaskId};
 use std::collections::BTreeMap;
 
 /// A resolved scenario with its objectives and what is uncertain about its times.
@@ -160,8 +161,23 @@ fn metric(scenario: &Scenario, subject: Subject, said: &Said<'_>) -> Result<Metr
         Subject::SpendPerMonth => Metric::SpendPerMonth,
         Subject::SpendPerSuccessfulTask => Metric::CostPerSuccessfulTask,
         Subject::MarginPerTask => Metric::MarginPerTask,
+        Subject::MarginPerDay => Metric::MarginPerDay,
+        Subject::MarginPerMonth => Metric::MarginPerMonth,
+        Subject::MarginPerTenant(source) => {
+            Metric::MarginPerTenant(tenants(scenario, source, said)?)
+        }
+        Subject::LosingTenants(source) => Metric::LosingTenants(tenants(scenario, source, said)?),
+        Subject::MarginPerHeaviestTenant(source) => {
+            Metric::MarginPerHeaviestTenant(tenants(scenario, source, said)?)
+        }
         Subject::Utilisation(pool) => Metric::Utilisation(pool),
     })
+}
+
+/// The tenants whom a source brings.
+fn tenants(scenario: &Scenario, source: SourceId, said: &Said<'_>) -> Result<TenantsId, String> {
+    let none = || format!("{}: {}: this traffic has no tenants", said.site.place, said.name);
+    TenantsId::of(scenario, source).ok_or_else(none)
 }
 
 /// A limit in its number's unit: seconds, dollars, per second, or a share.

@@ -113,7 +113,8 @@ pub fn check(
         summary::summarise(scenario, how.plan.seed, replications, objectives)
     };
     Ok(CheckResult {
-        verdict: gate::verdict(&found.gates),
+        // What was stopped in the middle depends on how fast it went: no verdict.
+        verdict: if halted { Verdict::Inconclusive } else { gate::verdict(&found.gates) },
         gates: found.gates,
         pairs: first.records.len() as u32,
         most_pairs: most,

@@ -147,9 +147,10 @@ impl Recorder for Brief<'_> {
     }
 }
 
-/// The tasks to be told: first one that is lost, then those that take the most time longer.
+/// The tasks to be told: first one that is lost, then those that take the most time longer, then
+/// further lost ones.
 fn choose(before: &[Short], after: &[Short], most: usize) -> Vec<Key> {
-    let mut lost: Option<Key> = None;
+    let mut lost: Vec<Key> = Vec::new();
     let mut slower: Vec<(Span, Key)> = Vec::new();
     for first in before.iter().filter(|first| first.succeeded) {
         let second = after.binary_search_by_key(&first.key, |short| short.key);
@@ -161,11 +162,17 @@ fn choose(before: &[Short], after: &[Short], most: usize) -> Vec<Key> {
             Some(second) if second.succeeded => {}
             // What was not recorded was turned away, unless there was no more room to record.
             None if after.len() == MOST_TASKS => {}
-            _ => lost = lost.or(Some(first.key)),
+            _ if lost.len() < most => lost.push(first.key),
+            _ => {}
         }
     }
     slower.sort_unstable_by_key(|&(span, key)| (std::cmp::Reverse(span), key));
-    lost.into_iter().chain(slower.into_iter().map(|(_, key)| key)).take(most).collect()
+    let further = lost.split_off(lost.len().min(1));
+    lost.into_iter()
+        .chain(slower.into_iter().map(|(_, key)| key))
+        .chain(further)
+        .take(most)
+        .collect()
 }
 
 /// Everything about a few tasks.

@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: JSON (see [`crate::json`]), JUnit and annotations (see [`crate::ci`]).
 
-use crate::contrast::{self, GATE, change_cell, main_cause, moved, signed};
+use crate::contrast::{self, GATE, change_cell, main_cause, moved, signed, value};
 use crate::format::{Unit, number};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
@@ -138,18 +138,18 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
     };
     match (&judged.test, gate.rule, &judged.reason) {
         (Some(test), ..) => {
-            let (unit, scale) = if test.is_relative { (Unit::Share, "") } else { (unit, "") };
+            let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
             let found = signed(test.change, unit);
             let tolerated = signed(test.tolerance, unit);
             let range = format!("{} to {}", signed(test.low, unit), signed(test.high, unit));
             match judged.verdict {
                 Verdict::Inconclusive => format!(
-                    "{name} changes by {found}{scale} ({range}), and {tolerated} is tolerated: more \
+                    "{name} changes by {found} ({range}), and {tolerated} is tolerated: more \
                      pairs than {} would be needed",
                     result.pairs
                 ),
                 _ => format!(
-                    "{name} changes by {found}{scale} ({range}), tolerated {tolerated}{}",
+                    "{name} changes by {found} ({range}), tolerated {tolerated}{}",
                     because()
                 ),
             }
@@ -214,9 +214,10 @@ fn sections(report: &CheckReport<'_>) -> Sections {
         question: None,
         sentence: sentence(report),
         banners: banners(report),
-        open: vec![gates(result)],
+        // No change, no noise.
+        open: if quiet { Vec::new() } else { vec![gates(result)] },
         tables,
-        advice: advice(report),
+        advice: if quiet { Vec::new() } else { advice(report) },
         origin: origin(report),
         ..Sections::default()
     }
@@ -245,18 +246,18 @@ fn gates(result: &CheckResult) -> Table {
         let unit = Unit::of(judged.gate.metric);
         let change = match &judged.test {
             Some(test) => tested(test, unit),
-            None => change_cell(&judged.change.difference, unit),
+            None => change_cell(&judged.change.difference, unit.of_changes()),
         };
         let tolerated = match &judged.test {
             Some(test) => {
-                let unit = if test.is_relative { Unit::Share } else { unit };
+                let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
                 signed(test.tolerance, unit)
             }
             None => limit_text(judged),
         };
         let cells = vec![
-            Cell::of(&judged.change.before, unit),
-            Cell::of(&judged.change.after, unit),
+            value(&judged.change.before, unit),
+            value(&judged.change.after, unit),
             change,
             Cell::plain(tolerated),
             Cell::plain(verdict_cell(judged)),
@@ -285,7 +286,7 @@ fn verdict_cell(judged: &Judged) -> String {
 
 /// The change as it was judged, with its interval.
 fn tested(test: &Test, unit: Unit) -> Cell {
-    let unit = if test.is_relative { Unit::Share } else { unit };
+    let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
     let (low, high) = (test.low, test.high);
     change_cell(&Estimate::with_interval(test.change, low, high), unit)
 }

@@ -32,6 +32,8 @@ pub const FILES: Arms = Arms { before: "first", after: "second" };
 /// The same system before and after something changes.
 pub const DAYS: Arms = Arms { before: "today", after: "tomorrow" };
 
+/// Further numbers that are shown.
+const MOST_MOVED: usize = 10;
 /// Seconds below which a part of a latency is not worth a row.
 const SLIGHT: f64 = 0.0005;
 
@@ -60,6 +62,11 @@ pub(crate) fn change_cell(estimate: &Estimate, unit: Unit) -> Cell {
     Cell { value: format!("{sign}{value}"), interval }
 }
 
+/// A number of one arm. Its own interval says nothing of the change, which has one.
+pub(crate) fn value(estimate: &Estimate, unit: Unit) -> Cell {
+    Cell { interval: None, ..Cell::of(estimate, unit) }
+}
+
 fn split_ends(interval: &str) -> Vec<&str> {
     match interval.split_once(" to ") {
         Some((low, high)) => vec![low, high],
@@ -70,11 +77,16 @@ fn split_ends(interval: &str) -> Vec<&str> {
 /// The numbers that matter to everybody: spend, cost, margin, success and the p95 of each task; then
 /// those that surely moved.
 pub(crate) fn numbers(contrast: &Contrast, arms: Arms) -> [Table; 2] {
-    let (matters, others): (Vec<&Compared>, Vec<&Compared>) =
+    let (few, others): (Vec<&Compared>, Vec<&Compared>) =
         contrast.numbers.iter().partition(|number| is_of_the_few(&number.path));
-    let moved: Vec<&Compared> =
-        others.into_iter().filter(|number| number.change.is_certain()).collect();
-    [changes("What changes", arms, &matters), changes("What else surely moved", arms, &moved)]
+    let size = |number: &Compared| number.change.relative.value.unwrap_or_default().abs();
+    // The only task's numbers are those of all tasks.
+    let is_new = |number: &&Compared| few.iter().all(|known| known.change != number.change);
+    let certain = others.into_iter().filter(|number| number.change.is_certain());
+    let mut moved: Vec<&Compared> = certain.filter(is_new).collect();
+    moved.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    moved.truncate(MOST_MOVED);
+    [changes("What changes", arms, &few), changes("What else moves most", arms, &moved)]
 }
 
 fn is_of_the_few(path: &str) -> bool {
@@ -90,9 +102,9 @@ fn changes(title: &str, arms: Arms, numbers: &[&Compared]) -> Table {
         let unit = Unit::of(number.metric);
         let change = &number.change;
         let cells = vec![
-            Cell::of(&change.before, unit),
-            Cell::of(&change.after, unit),
-            change_cell(&change.difference, unit),
+            value(&change.before, unit),
+            value(&change.after, unit),
+            Cell { interval: None, ..change_cell(&change.difference, unit.of_changes()) },
             change_cell(&change.relative, Unit::Share),
         ];
         table.explain(&change.difference);
@@ -121,7 +133,7 @@ fn latency(shift: &LatencyShift, arms: Arms) -> Table {
     if rows.is_empty() {
         return table;
     }
-    let whole = [&total.before, &total.after].map(|estimate| Cell::of(estimate, Unit::Seconds));
+    let whole = [&total.before, &total.after].map(|estimate| value(estimate, Unit::Seconds));
     let [before, after] = whole;
     table.row(what, vec![before, after, change_cell(&total.difference, Unit::Seconds)]);
     for &(driver, before, after) in rows.iter().filter(|row| row.1.max(row.2) >= SLIGHT) {
@@ -140,8 +152,8 @@ fn costs(title: &str, shifts: &[CostShift], arms: Arms) -> Table {
     let mut table = Table::new(title, &[arms.before, arms.after, "change"]);
     for CostShift { key, change } in shifts {
         let cells = vec![
-            Cell::of(&change.before, Unit::Dollars),
-            Cell::of(&change.after, Unit::Dollars),
+            value(&change.before, Unit::Dollars),
+            value(&change.after, Unit::Dollars),
             change_cell(&change.difference, Unit::Dollars),
         ];
         table.row(spend_words(key), cells);

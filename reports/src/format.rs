@@ -18,6 +18,8 @@ pub enum Unit {
     Dollars,
     /// A ratio between 0 and 1, written in percent.
     Share,
+    /// A difference of such ratios, in percentage points.
+    Points,
     /// Events per second.
     PerSecond,
     /// A number whose header names its unit.
@@ -49,6 +51,12 @@ impl Unit {
         }
     }
 
+    /// How differences of such values are written.
+    #[must_use]
+    pub fn of_changes(self) -> Unit {
+        if self == Unit::Share { Unit::Points } else { self }
+    }
+
     /// The scale that fits `value`.
     fn scale(self, value: f64) -> Scale {
         let size = value.abs();
@@ -62,12 +70,13 @@ impl Unit {
             Unit::Seconds => (1.0 / 3_600.0, "", " h"),
             Unit::Dollars => (1.0, "$", ""),
             Unit::Share => (100.0, "", " %"),
+            Unit::Points => (100.0, "", " points"),
             Unit::PerSecond => (1.0, "", "/s"),
             Unit::Plain => (1.0, "", ""),
         };
         let scaled = value * factor;
         let decimals = match self {
-            Unit::Share => share_decimals(scaled),
+            Unit::Share | Unit::Points => share_decimals(scaled),
             Unit::Dollars => three_digits(scaled).max(2),
             _ => three_digits(scaled),
         };

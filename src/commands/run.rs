@@ -77,21 +77,27 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
 
 /// A result and where it comes from.
 pub(super) fn report<'a>(resolved: &Resolved, result: &'a RunResult) -> Report<'a> {
-    let notes = resolved.warnings.iter();
     Report {
         result,
-        scenario: ScenarioInfo {
-            name: resolved.name.clone(),
-            question: resolved.question.clone(),
-            sha256: resolved.sha256.clone(),
-        },
+        scenario: info(resolved),
         provenance: provenance(resolved),
-        notes: notes
-            .map(|note| format!("{}: {}", note.site.place, note.message))
-            .chain(redrawn(&resolved.scenario, result))
-            .collect(),
+        notes: notes(resolved).chain(redrawn(&resolved.scenario, result)).collect(),
         version: env!("CARGO_PKG_VERSION"),
     }
+}
+
+/// Which scenario.
+pub(super) fn info(resolved: &Resolved) -> ScenarioInfo {
+    ScenarioInfo {
+        name: resolved.name.clone(),
+        question: resolved.question.clone(),
+        sha256: resolved.sha256.clone(),
+    }
+}
+
+/// What loading noticed.
+pub(super) fn notes(resolved: &Resolved) -> impl Iterator<Item = String> {
+    resolved.warnings.iter().map(|note| format!("{}: {}", note.site.place, note.message))
 }
 
 /// What the replications of a recording are, and so what their intervals cover.
@@ -105,7 +111,7 @@ fn redrawn(scenario: &Scenario, result: &RunResult) -> Option<String> {
 }
 
 /// Where each input comes from; first how far the step times of each pool can be trusted.
-fn provenance(resolved: &Resolved) -> Vec<ProvenanceRow> {
+pub(super) fn provenance(resolved: &Resolved) -> Vec<ProvenanceRow> {
     let pools = resolved.scenario.pools.iter().zip(&resolved.calibration);
     let trust = pools.map(|(pool, calibration)| ProvenanceRow {
         key: format!("pools.{}.calibration", pool.name),

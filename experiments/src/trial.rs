@@ -1,0 +1,222 @@
+//! Variants of a scenario tried one after another, each at most once.
+//!
+//! A search asks for many variants, most of them to be thrown away, so it begins with few
+//! replications of each and looks closer only where that is worth it. All variants see the same
+//! random numbers, so that they can be told apart with few.
+//!
+//! Invariants: the same changes with the same replications and seed are run once; a search ends when
+//! the events it may take are used up, which does not depend on the number of threads.
+//!
+//! Deliberately absent: which variants to try (see `headroom`, `repair` and `planner`).
+
+use crate::arms::Arms;
+use crate::case::Case;
+use crate::estimate::Estimate;
+use crate::objectives::{Comparison, ObjectiveResult};
+use crate::replicate::{
+    Halt, Phase, Plan, Progress, ReplicateError, Runner, Sample, StopReason,
+};
+use crate::stability::Verdict;
+use crate::summary;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Resolves a variant: the scenario with these overrides.
+pub type Resolve<'a> = dyn Fn(&[String]) -> Result<Case, String> + 'a;
+
+/// Tries variants and remembers what came of them.
+pub struct Trials<'a> {
+    resolve: &'a Resolve<'a>,
+    plan: Plan,
+    runner: &'a Runner<'a>,
+    progress: &'a dyn Progress,
+    known: BTreeMap<Key, Rc<Trial>>,
+    /// Events that may still be spent.
+    events_left: u64,
+    /// Simulations run: replications of variants.
+    runs: u64,
+}
+
+/// Changes, replications and seed.
+type Key = (Vec<String>, u32, u64);
+
+/// What came of a variant.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The overrides that make it.
+    pub changes: Vec<String>,
+    /// Its objectives, judged.
+    pub objectives: Vec<ObjectiveResult>,
+    /// Dollars per month.
+    pub spend_per_month: Estimate,
+    /// p95 latency of each task, seconds, in the order of the scenario; parts of others left out.
+    pub p95: Vec<(String, Estimate)>,
+    /// Whether it is overloaded or stuck.
+    pub is_void: bool,
+    /// Replications run.
+    pub replications: u32,
+}
+
+/// Why there is no trial.
+#[derive(Debug)]
+pub enum Untried {
+    /// The scenario does not take these changes, in words.
+    Refused(String),
+    /// The search has used up what it may.
+    UsedUp,
+    /// Stopped from outside.
+    Halted(Halt),
+    /// The threads could not be started.
+    Failed(ReplicateError),
+}
+
+/// How far an objective lies from its target, as a part of it; negative where it is missed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slack {
+    /// At the estimate.
+    pub value: f64,
+    /// At the end of the interval that is worse.
+    pub worse: f64,
+    /// At the end that is better.
+    pub better: f64,
+}
+
+impl<'a> Trials<'a> {
+    /// A search that may take so many events.
+    pub fn new(
+        resolve: &'a Resolve<'a>,
+        plan: Plan,
+        events: u64,
+        (runner, progress): (&'a Runner<'a>, &'a dyn Progress),
+    ) -> Trials<'a> {
+        let known = BTreeMap::new();
+        Trials { resolve, plan, runner, progress, known, events_left: events, runs: 0 }
+    }
+
+    /// Simulations run so far: replications of all variants.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// The seed of the search.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.plan.seed
+    }
+
+    /// Runs a variant, or says what came of it before.
+    ///
+    /// # Errors
+    /// It cannot be resolved, or the search has to end.
+    pub fn run(
+        &mut self,
+        changes: &[String],
+        replications: u32,
+        seed: u64,
+    ) -> Result<Rc<Trial>, Untried> {
+        let key = (changes.to_vec(), replications, seed);
+        if let Some(known) = self.known.get(&key) {
+            return Ok(Rc::clone(known));
+        }
+        if self.events_left == 0 {
+            return Err(Untried::UsedUp);
+        }
+        let case = (self.resolve)(changes).map_err(Untried::Refused)?;
+        let plan = Plan { seed, replications: Sample::Fixed(replications), ..self.plan };
+        let searching = Searching(self.progress);
+        let scenario = case.scenario();
+        let run = || {
+            let mut arms = Arms::new(&[scenario], &plan, self.runner, &searching)?;
+            arms.measure(plan.replications)?;
+            arms.finish()
+        };
+        let mut found = run().map_err(|error| match error {
+            ReplicateError::NothingFinished(halt) => Untried::Halted(halt),
+            other => Untried::Failed(other),
+        })?;
+        let Some(found) = found.pop() else { return Err(Untried::UsedUp) };
+        if let StopReason::Halted(halt) = found.stopped {
+            return Err(Untried::Halted(halt));
+        }
+        let result = summary::summarise(scenario, seed, &found, &case.objectives);
+        self.events_left = self.events_left.saturating_sub(result.events);
+        self.runs += u64::from(result.replications);
+        let p95 = result.tasks.iter().map(|task| (task.name.clone(), task.latency.p95.clone()));
+        let trial = Rc::new(Trial {
+            changes: changes.to_vec(),
+            p95: p95.collect(),
+            spend_per_month: result.spend.per_month_usd.clone(),
+            is_void: result.stability.verdict.is_some_and(Verdict::voids_latency),
+            replications: result.replications,
+            objectives: result.objectives,
+        });
+        self.known.insert(key, Rc::clone(&trial));
+        Ok(trial)
+    }
+}
+
+impl Trial {
+    /// Whether every objective is surely met.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.objectives.iter().all(|judged| judged.met == Some(true))
+    }
+
+    /// The objective that lies deepest beyond its target, or nearest to it.
+    #[must_use]
+    pub fn tightest(&self) -> Option<(&ObjectiveResult, Slack)> {
+        let all = self.objectives.iter().filter_map(|judged| Some((judged, Slack::of(judged)?)));
+        all.min_by(|a, b| a.1.value.total_cmp(&b.1.value))
+    }
+
+    /// The same of the interval's worse ends.
+    #[must_use]
+    pub fn slack(&self) -> Slack {
+        let none = Slack { value: f64::INFINITY, worse: f64::INFINITY, better: f64::INFINITY };
+        let all = self.objectives.iter().filter_map(Slack::of);
+        all.fold(none, |tightest, slack| Slack {
+            value: tightest.value.min(slack.value),
+            worse: tightest.worse.min(slack.worse),
+            better: tightest.better.min(slack.better),
+        })
+    }
+}
+
+impl Slack {
+    /// `None` where the objective has no number though the system is not overloaded.
+    #[must_use]
+    pub fn of(judged: &ObjectiveResult) -> Option<Slack> {
+        let lost = f64::NEG_INFINITY;
+        let estimate = &judged.estimate;
+        let Some(value) = estimate.value else {
+            return (judged.met == Some(false)).then_some(Slack {
+                value: lost,
+                worse: lost,
+                better: lost,
+            });
+        };
+        let target = judged.objective.target;
+        let size = if target == 0.0 { 1.0 } else { target.abs() };
+        let slack = |value: f64| match judged.objective.comparison {
+            Comparison::AtMost | Comparison::Below => (target - value) / size,
+            Comparison::AtLeast | Comparison::Above => (value - target) / size,
+        };
+        let ends = [estimate.low, estimate.high].map(|end| slack(end.unwrap_or(value)));
+        let (worse, better) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
+        Some(Slack { value: slack(value), worse, better })
+    }
+}
+
+/// Tells whoever watches that these are no replications of the result.
+struct Searching<'a>(&'a dyn Progress);
+
+impl Progress for Searching<'_> {
+    fn batch(&self, _: Phase, replications: u32, most: u32) {
+        self.0.batch(Phase::Search, replications, most);
+    }
+
+    fn finished(&self, _: Phase) {
+        self.0.finished(Phase::Search);
+    }
+}

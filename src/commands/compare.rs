@@ -1,0 +1,97 @@
+//! `surgeline compare`: two scenarios side by side under the same random numbers.
+
+use super::run::{WIDTH, info, notes};
+use super::simulate;
+use crate::args::{Simulating, Source, Writing};
+use crate::error::Error;
+use crate::limits::Watch;
+use crate::output::{self, Documents};
+use crate::progress::Bar;
+use experiments::compare::compare;
+use experiments::examples;
+use reports::compare::CompareReport;
+use std::path::PathBuf;
+
+/// Tasks that are told.
+const EXAMPLES: usize = 3;
+
+/// Compare two scenarios, or one under two policies, number by number.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// First scenario file, or the name of a shipped one.
+    pub(crate) first: PathBuf,
+    /// Second; leave it out to compare the first under another policy or with --set-second.
+    pub(crate) second: Option<PathBuf>,
+    /// Policy of the first, instead of the one it names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Policy of the second likewise; that of the first when there is no second scenario.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) second_policy: Option<PathBuf>,
+    /// Change one value in both: --set pools.h100.replicas=4 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Change one value in the second only (repeatable).
+    #[arg(long = "set-second", value_name = "KEY=VALUE")]
+    pub(crate) set_second: Vec<String>,
+    #[command(flatten)]
+    pub(crate) simulating: Simulating,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+impl Compare {
+    fn sources(&self) -> Result<[Source; 2], Error> {
+        let changes = self.second_policy.is_some() || !self.set_second.is_empty();
+        if self.second.is_none() && !changes {
+            return Err(Error::Usage(
+                "compare with what? Name a second scenario, or what is different: --second-policy \
+                 FILE or --set-second KEY=VALUE"
+                    .to_owned(),
+            ));
+        }
+        let inherited = if self.second.is_none() { self.policy.clone() } else { None };
+        let first = Source {
+            scenario: self.first.clone(),
+            policy: self.policy.clone(),
+            set: self.set.clone(),
+        };
+        let second = Source {
+            scenario: self.second.clone().unwrap_or_else(|| self.first.clone()),
+            policy: self.second_policy.clone().or(inherited),
+            set: self.set.iter().chain(&self.set_second).cloned().collect(),
+        };
+        Ok([first, second])
+    }
+}
+
+pub(super) fn run(args: &Compare) -> Result<u8, Error> {
+    let [first, second] = args.sources()?;
+    let (before, after) = (simulate::case(&first)?, simulate::case(&second)?);
+    output::check(&args.writing, None)?;
+    let plan = simulate::plan(&args.simulating, &before);
+    simulate::lockstep(&args.simulating, before.scenario(), plan.seed)?;
+    let watch = Watch::begin(&args.simulating.limits);
+    let bar = Bar::new(args.simulating.quiet);
+    let result = compare((&before, &after), &plan, &watch.runner(), &bar);
+    bar.clear();
+    watch.audited()?;
+    let result = result.map_err(simulate::failed)?;
+    let scenarios = (before.scenario(), after.scenario());
+    let examples = examples::worse(scenarios, plan.seed, EXAMPLES, &|_| watch.must_stop());
+    let report = CompareReport {
+        result: &result,
+        examples: &examples,
+        scenarios: [info(&before.resolved), info(&after.resolved)],
+        notes: notes(&before.resolved).chain(notes(&after.resolved)).collect(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    Documents {
+        name: "compare",
+        text: &|color| reports::compare::text(&report, color, WIDTH),
+        json: &|| reports::json::compare::render(&report),
+        markdown: &|| reports::compare::markdown(&report),
+    }
+    .write(&args.writing)?;
+    Ok(simulate::code(&result.before.stopped, &[]))
+}
