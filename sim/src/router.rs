@@ -49,10 +49,12 @@ impl Router {
         Router { balancing, known: vec![Signal::default(); replicas as usize], turn: 0 }
     }
 
-    /// How often signals are refreshed; `None` when they are always current or nobody reads them.
+    /// How often signals are refreshed; `None` when they are always current or nobody reads them:
+    /// among one replica nothing is chosen.
     #[must_use]
     pub fn refresh_every(&self) -> Option<Span> {
-        let read = !matches!(self.balancing.strategy, Strategy::RoundRobin | Strategy::Random);
+        let by_load = !matches!(self.balancing.strategy, Strategy::RoundRobin | Strategy::Random);
+        let read = by_load && self.known.len() > 1;
         (read && self.balancing.signal_age > Span::ZERO).then_some(self.balancing.signal_age)
     }
 
