@@ -19,6 +19,7 @@ mod score;
 mod station;
 mod support;
 mod swarm;
+mod synchronised;
 mod tasks;
 mod theory;
 mod tidy;
