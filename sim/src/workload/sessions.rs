@@ -54,6 +54,17 @@ pub(super) struct Turn {
     pub(super) session: Handle,
 }
 
+/// What follows a turn.
+#[derive(Clone, Debug)]
+pub(super) enum Next {
+    /// Another turn.
+    Turn(Turn),
+    /// Another turn, after the horizon: its user is busy with it until then.
+    AfterTheEnd,
+    /// Nothing: the conversation is over.
+    Over,
+}
+
 impl Sessions {
     /// `fixed` segments at the front of each prompt belong to no conversation.
     pub(super) fn new(spec: SessionSpec, max_context: u32, fixed: usize) -> Sessions {
@@ -102,8 +113,8 @@ impl Sessions {
         })
     }
 
-    /// The turn after an answer of `written` tokens (`None`: there was none, which ends the
-    /// conversation) at `now`; `None` when the conversation is over.
+    /// What follows an answer of `written` tokens (`None`: there was none, which ends the
+    /// conversation) at `now`.
     pub(super) fn next(
         &mut self,
         session: Handle,
@@ -111,11 +122,12 @@ impl Sessions {
         now: Time,
         horizon: Time,
         mint: &Mint,
-    ) -> Option<Turn> {
-        let mut session = self.alive.remove(session)?;
-        let written = written?;
+    ) -> Next {
+        let (Some(mut session), Some(written)) = (self.alive.remove(session), written) else {
+            return Next::Over;
+        };
         if session.begun >= session.turns {
-            return None;
+            return Next::Over;
         }
         let number = session.begun;
         let turn_key = mix(session.key, u64::from(number));
@@ -134,8 +146,11 @@ impl Sessions {
             None => {}
         }
         let context = length(&session.prompt) + u64::from(fresh);
-        if at >= horizon || context > u64::from(self.max_context) {
-            return None;
+        if context > u64::from(self.max_context) {
+            return Next::Over;
+        }
+        if at >= horizon {
+            return Next::AfterTheEnd;
         }
         session.since += 1;
         let id = key(turn_key, Purpose::PromptIdentity);
@@ -144,7 +159,7 @@ impl Sessions {
         session.begun += 1;
         let prompt = session.prompt.clone();
         let session = self.alive.insert(session);
-        Some(Turn { at, number, key: turn_key, prompt, output, session })
+        Next::Turn(Turn { at, number, key: turn_key, prompt, output, session })
     }
 }
 

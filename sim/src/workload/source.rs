@@ -11,7 +11,7 @@
 
 use super::arrivals::{Arrival, Open, Terms, first_requests, pause};
 use super::request::{Mint, Origin, Request};
-use super::sessions::Sessions;
+use super::sessions::{Next, Sessions};
 use super::trace;
 use super::{Arrivals, ScaleHow, Scaling, SourceSpec, Trace};
 use crate::dice::{Purpose, key, mix};
@@ -150,15 +150,21 @@ impl Source {
         written: Option<u32>,
         now: Time,
     ) -> Option<Request> {
-        if let (Some(handle), Some(sessions)) = (origin.session, &mut self.sessions)
-            && let Some(turn) = sessions.next(handle, written, now, self.horizon, &self.mint)
-        {
-            let unit = origin.unit << TURN_BITS | u64::from(turn.number);
-            let identity = (turn.key, number(origin.copy, unit));
-            let origin = Origin { session: Some(turn.session), ..origin };
-            let mut turn = self.mint.strike(identity, turn.at, turn.prompt, turn.output, origin);
-            turn.memory = sessions.condense(origin.session, &turn);
-            return Some(turn);
+        if let (Some(handle), Some(sessions)) = (origin.session, &mut self.sessions) {
+            match sessions.next(handle, written, now, self.horizon, &self.mint) {
+                Next::Turn(turn) => {
+                    let unit = origin.unit << TURN_BITS | u64::from(turn.number);
+                    let identity = (turn.key, number(origin.copy, unit));
+                    let origin = Origin { session: Some(turn.session), ..origin };
+                    let mut turn =
+                        self.mint.strike(identity, turn.at, turn.prompt, turn.output, origin);
+                    turn.memory = sessions.condense(origin.session, &turn);
+                    return Some(turn);
+                }
+                // A user of a closed loop does not begin another conversation meanwhile.
+                Next::AfterTheEnd => return None,
+                Next::Over => {}
+            }
         }
         let Kind::ClosedLoop { users, think } = &self.kind else { return None };
         let unit = origin.unit.checked_add(u64::from(*users))?;
