@@ -6,7 +6,7 @@
 //! `SURGELINE_TASK_CASES` says how many random scenarios are tried, and `SURGELINE_TASK_SEED` which;
 //! the defaults keep the suite quick.
 
-mod any;
+pub(crate) mod any;
 mod idle;
 mod reach;
 
@@ -19,7 +19,7 @@ use sim::record::TaskRecord;
 use sim::units::Span;
 
 /// Random scenarios to try.
-fn cases(usual: u32) -> ProptestConfig {
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
     let wanted = |name: &str| std::env::var(name).ok()?.parse().ok();
     let cases = wanted("SURGELINE_TASK_CASES").unwrap_or(usual);
     // The same scenarios every time: a change is judged by what it does, not by luck.
