@@ -11,6 +11,7 @@ mod golden;
 mod guards;
 mod hosted;
 mod leap;
+mod metamorphic;
 mod nvml;
 mod oracle;
 mod probe;
