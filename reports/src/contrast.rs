@@ -257,10 +257,12 @@ fn ending(ending: Option<Ending>) -> String {
 /// A number of both arms in a sentence: `p95 of reply rises by 3.1 % (2.8–3.4)`.
 pub(crate) fn moved(change: &Change) -> Option<String> {
     let value = change.relative.value?;
-    let verb = if value < 0.0 { "falls" } else { "rises" };
-    let size = change_cell(&change.relative, Unit::Share);
-    Some(match size.interval {
-        Some(interval) => format!("{verb} by {} ({interval})", size.value),
-        None => format!("{verb} by {}", size.value),
-    })
+    let (verb, sign) = if value < 0.0 { ("falls", -1.0) } else { ("rises", 1.0) };
+    let (low, high) = (change.relative.low, change.relative.high);
+    let ends = low.zip(high).map(|(low, high)| [sign * low, sign * high]);
+    let size = match ends {
+        Some([a, b]) => Estimate::with_interval(sign * value, a.min(b), a.max(b)),
+        None => Estimate::without_interval(sign * value, "no interval"),
+    };
+    Some(format!("{verb} by {}", Cell::of(&size, Unit::Share).inline()))
 }

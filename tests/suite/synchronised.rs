@@ -16,7 +16,7 @@ mod policies;
 mod settings;
 mod worlds;
 
-use experiments::{NoProgress, Plan, Sample};
+use experiments::{Halt, NoProgress, Plan, Sample};
 use sim::{Outcome, Scenario, Simulation};
 
 /// Replications of a scenario.
@@ -31,8 +31,10 @@ struct Runs {
 fn runs(scenario: &Scenario, seed: u64) -> Runs {
     let mut outcomes: Vec<Outcome> =
         (0..2).map(|number| Simulation::new(scenario, seed, number).run()).collect();
-    let again = |_: &Scenario, _: u64, number: u32| outcomes.get(number as usize).cloned();
-    let plan = Plan { seed, replications: Sample::Fixed(2), threads: Some(1), steady_state: false };
+    let again = |_: &Scenario, _: u64, number: u32| {
+        outcomes.get(number as usize).cloned().ok_or(Halt::Interrupted)
+    };
+    let plan = Plan { seed, replications: Sample::Fixed(2), threads: Some(1), ..Plan::default() };
     let result =
         experiments::run(scenario, &plan, &[], &again, &NoProgress).expect("both are there");
     let digest = reports::digest::result_sha256(&result);

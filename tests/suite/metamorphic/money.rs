@@ -80,9 +80,9 @@ fn per_picosecond(scenario: &mut Scenario) {
 
 /// The whole bill of a run.
 fn bill(scenario: &Scenario, outcome: &Outcome) -> i128 {
-    let again = |_: &Scenario, _: u64, _: u32| Some(outcome.clone());
+    let again = |_: &Scenario, _: u64, _: u32| Ok(outcome.clone());
     let plan =
-        Plan { seed: 0, replications: Sample::Fixed(1), threads: Some(1), steady_state: false };
+        Plan { seed: 0, replications: Sample::Fixed(1), threads: Some(1), ..Plan::default() };
     let result = experiments::run(scenario, &plan, &[], &again, &NoProgress).expect("it is there");
     result.spend.total.0
 }
