@@ -4,6 +4,7 @@ use crate::commands::calibrate::Calibrate;
 use crate::commands::check::Check;
 use crate::commands::compare::Compare;
 use crate::commands::trace::Trace;
+use crate::commands::what_if::WhatIf;
 use crate::limits::Limits;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Simulate a scenario: cost, latency and their intervals, objectives judged.
     Run(Run),
+    WhatIf(WhatIf),
     Compare(Compare),
     Check(Check),
     /// Look a scenario file over; with --resolved, print every value and where it comes from.

@@ -8,6 +8,7 @@ mod run;
 mod simulate;
 pub(crate) mod trace;
 mod validate;
+pub(crate) mod what_if;
 
 use crate::args::{Args, Command, Schema, Source};
 use crate::error::Error;
@@ -19,6 +20,7 @@ use scenarios::{Blueprint, SchemaKind, library};
 pub(crate) fn execute(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::WhatIf(args) => what_if::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Validate(args) => validate::validate(&args),

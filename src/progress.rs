@@ -60,6 +60,7 @@ impl Progress for Bar {
             Phase::Measure if replications < most => "until precise",
             Phase::Measure => "simulating",
             Phase::Calibration => "with the calibration's error",
+            Phase::Search => "searching",
         };
         set_style(&self.bar, WITHIN);
         self.bar.set_message(what);

@@ -3,6 +3,7 @@
 //! Deliberately absent: a verdict (see `check`), and single tasks (see `examples`).
 
 use crate::arms::Arms;
+use crate::calibration;
 use crate::case::Case;
 use crate::contrast::Contrast;
 use crate::replicate::{Plan, Progress, ReplicateError, Replications, Runner};
@@ -20,12 +21,14 @@ pub struct Compared {
     pub contrast: Contrast,
 }
 
-/// Runs two scenarios with the same replications and compares them.
+/// Runs two scenarios with the same replications and compares them; with what the error of their
+/// calibrations may do to each, if that is asked for.
 ///
 /// # Errors
 /// Those of [`crate::replicate()`].
 pub fn compare(
     (before, after): (&Case, &Case),
+    with_calibration: bool,
     plan: &Plan,
     runner: &Runner<'_>,
     progress: &dyn Progress,
@@ -38,6 +41,13 @@ pub fn compare(
     };
     let (first, second) = (all(before, &found[0]), all(after, &found[1]));
     let contrast = Contrast::of((before.scenario(), &first), (after.scenario(), &second));
-    let judged = |case: &Case, result| summary::judged(result, case.scenario(), &case.objectives);
-    Ok(Compared { before: judged(before, first), after: judged(after, second), contrast })
+    let judged = |case: &Case, mut result: RunResult, found: &Replications| {
+        if with_calibration {
+            let of = (case.scenario(), found);
+            calibration::widen(&mut result, of, &case.uncertain, plan, runner, progress)?;
+        }
+        Ok(summary::judged(result, case.scenario(), &case.objectives))
+    };
+    let (before, after) = (judged(before, first, &found[0])?, judged(after, second, &found[1])?);
+    Ok(Compared { before, after, contrast })
 }

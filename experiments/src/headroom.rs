@@ -173,7 +173,8 @@ impl Search<'_, '_> {
         ] {
             let mut factor = about;
             for _ in 0..STEPS {
-                let at_end = if step < 1.0 { self.full.iter().next() } else { self.full.iter().next_back() };
+                let at_end =
+                    if step < 1.0 { self.full.iter().next() } else { self.full.iter().next_back() };
                 if at_end.is_some_and(|(_, trial)| done(trial)) {
                     break;
                 }

@@ -27,6 +27,7 @@
 //! itself, which is handed in as a [`Runner`].
 
 pub mod arms;
+pub mod bottleneck;
 mod bill;
 pub mod calibration;
 pub mod case;
@@ -38,16 +39,20 @@ mod drivers;
 pub mod estimate;
 pub mod examples;
 pub mod gate;
+pub mod headroom;
 pub mod metric;
 mod money;
 pub mod objectives;
 pub mod paired;
 mod pooled;
 mod record;
+pub mod repair;
 mod replicate;
 mod result;
 mod revenue;
 pub mod stability;
+pub mod trial;
+pub mod what_if;
 mod storm;
 mod summary;
 mod tenants;

@@ -92,6 +92,8 @@ pub enum Phase {
     Measure,
     /// A few more with times as far off as their calibration allows.
     Calibration,
+    /// Variants that may or may not be of use.
+    Search,
 }
 
 /// Told about progress from several threads at once.

@@ -13,9 +13,7 @@ use crate::arms::Arms;
 use crate::case::Case;
 use crate::estimate::Estimate;
 use crate::objectives::{Comparison, ObjectiveResult};
-use crate::replicate::{
-    Halt, Phase, Plan, Progress, ReplicateError, Runner, Sample, StopReason,
-};
+use crate::replicate::{Halt, Phase, Plan, Progress, ReplicateError, Runner, Sample, StopReason};
 use crate::stability::Verdict;
 use crate::summary;
 use std::collections::BTreeMap;
@@ -103,6 +101,16 @@ impl<'a> Trials<'a> {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.plan.seed
+    }
+
+    /// What came of a variant before, if it was run.
+    pub(crate) fn known(
+        &self,
+        changes: &[String],
+        replications: u32,
+        seed: u64,
+    ) -> Option<Rc<Trial>> {
+        self.known.get(&(changes.to_vec(), replications, seed)).map(Rc::clone)
     }
 
     /// Runs a variant, or says what came of it before.

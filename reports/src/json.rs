@@ -21,6 +21,7 @@ pub mod check;
 pub mod compare;
 mod contrast;
 mod money;
+pub mod what_if;
 mod work;
 
 use crate::digest::result_sha256;

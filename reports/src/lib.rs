@@ -24,6 +24,7 @@ pub mod markdown;
 pub mod contrast;
 pub mod check;
 pub mod compare;
+pub mod what_if;
 pub mod json;
 pub mod digest;
 pub mod ci;

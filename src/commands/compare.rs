@@ -73,7 +73,7 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     simulate::lockstep(&args.simulating, before.scenario(), plan.seed)?;
     let watch = Watch::begin(&args.simulating.limits);
     let bar = Bar::new(args.simulating.quiet);
-    let result = compare((&before, &after), &plan, &watch.runner(), &bar);
+    let result = compare((&before, &after), false, &plan, &watch.runner(), &bar);
     bar.clear();
     watch.audited()?;
     let result = result.map_err(simulate::failed)?;

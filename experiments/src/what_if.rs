@@ -1,0 +1,119 @@
+//! Today beside tomorrow: what changes, what gives out first, how far it is to the edge, and the
+//! smallest repair.
+//!
+//! Invariants: today and tomorrow see the same customers, and tomorrow's further ones besides; every
+//! number of the answer comes from a simulation that a plain run of the same scenario repeats; a
+//! repair is recommended only where it kept all objectives under the seed of the run and under fresh
+//! ones.
+//!
+//! Deliberately absent: texts, among them the sentence of the verdict.
+
+use crate::bottleneck::{self, Bottleneck, Nearest};
+use crate::case::Case;
+use crate::compare::{Compared, compare};
+use crate::headroom::{Headroom, headroom};
+use crate::repair::{Lever, Repaired, repair};
+use crate::replicate::{Plan, Progress, ReplicateError, Runner, StopReason};
+use crate::trial::{Resolve, Trials, Untried};
+use sim::units::Span;
+
+/// Events that the searches may take, for each of the runs of today and tomorrow: what keeps an answer
+/// within seconds.
+const SEARCH: u64 = 40;
+/// Events that they may take in any case.
+const LEAST_SEARCH: u64 = 20_000_000;
+
+/// What is asked.
+pub struct Question<'a> {
+    /// Today.
+    pub today: &'a Case,
+    /// Overrides that make tomorrow of it.
+    pub changes: &'a [String],
+    /// Overrides that multiply today's traffic by a factor.
+    pub traffic: &'a dyn Fn(f64) -> Result<Vec<String>, String>,
+    /// What a repair may change tomorrow.
+    pub levers: &'a [Lever],
+    /// Whether the error of the calibration is looked for, too.
+    pub with_calibration: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct WhatIf {
+    /// Today and tomorrow, side by side.
+    pub compared: Compared,
+    /// What gives out tomorrow, first one first.
+    pub bottlenecks: Vec<Bottleneck>,
+    /// What comes closest to giving out tomorrow.
+    pub nearest: Option<Nearest>,
+    /// Objectives that are missed tomorrow: path, and when their latency first lies beyond the target.
+    pub broken: Vec<(String, Option<Span>)>,
+    /// By what factor today's traffic may grow.
+    pub headroom: Option<Headroom>,
+    /// The smallest repair of tomorrow.
+    pub repair: Option<Repaired>,
+    /// Replications that the searches ran besides.
+    pub search_runs: u64,
+}
+
+/// Answers; what cannot be finished is absent, and then the results say that they were stopped.
+///
+/// # Errors
+/// Tomorrow cannot be resolved (in words), or not even one replication was finished.
+pub fn what_if(
+    question: &Question<'_>,
+    resolve: &Resolve<'_>,
+    plan: &Plan,
+    (runner, progress): (&Runner<'_>, &dyn Progress),
+) -> Result<WhatIf, WhatIfError> {
+    let today = question.today;
+    let tomorrow = resolve(question.changes).map_err(WhatIfError::Refused)?;
+    let cases = (today, &tomorrow);
+    let compared = compare(cases, question.with_calibration, plan, runner, progress)?;
+    let after = &compared.after;
+    let missed = after.objectives.iter().filter(|judged| judged.met == Some(false));
+    let broken = missed.map(|judged| {
+        let at = bottleneck::breaks_at(&judged.objective, after);
+        (judged.objective.name.clone(), at)
+    });
+    let mut answer = WhatIf {
+        bottlenecks: bottleneck::bottlenecks(tomorrow.scenario(), after),
+        nearest: bottleneck::nearest(tomorrow.scenario(), after),
+        broken: broken.collect(),
+        headroom: None,
+        repair: None,
+        search_runs: 0,
+        compared,
+    };
+    let runs = &answer.compared;
+    if matches!(runs.before.stopped, StopReason::Halted(_)) || today.objectives.is_empty() {
+        return Ok(answer);
+    }
+    let spent = runs.before.events + runs.after.events;
+    let events = (spent.saturating_mul(SEARCH)).max(LEAST_SEARCH);
+    let replications = runs.before.replications;
+    let mut trials = Trials::new(resolve, *plan, events, (runner, progress));
+    match headroom(&mut trials, replications, question.traffic) {
+        Ok(found) => answer.headroom = Some(found),
+        Err(Untried::Failed(error)) => return Err(error.into()),
+        Err(_) => return Ok(answer),
+    }
+    match repair(&mut trials, question.changes, question.levers, replications) {
+        Ok(found) => answer.repair = Some(found),
+        Err(Untried::Failed(error)) => return Err(error.into()),
+        Err(_) => {}
+    }
+    answer.search_runs = trials.runs();
+    Ok(answer)
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WhatIfError {
+    /// Tomorrow cannot be resolved.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing was finished.
+    #[error(transparent)]
+    Failed(#[from] ReplicateError),
+}

@@ -1,0 +1,314 @@
+//! Today beside tomorrow, for people: the verdict in a sentence, the edge, the repair.
+//!
+//! Invariants: the sentence says how spend changes and whether the objectives hold, and where one does
+//! not, when and why as far as that is known; a repair is shown with its price, or with why there is
+//! none.
+//!
+//! Deliberately absent: judging (see `experiments`).
+
+use crate::contrast::{self, DAYS, value};
+use crate::format::{Unit, estimate, number, span};
+use crate::report::{ProvenanceRow, ScenarioInfo};
+use crate::sections::{Advice, Sections};
+use crate::table::{Cell, Table};
+use crate::{markdown, text};
+use experiments::bottleneck::{Bottleneck, Shortage};
+use experiments::repair::{Repair, Repaired};
+use experiments::what_if::WhatIf;
+use experiments::{ObjectiveResult, RunResult, StopReason};
+
+/// What a document of the answer is made from.
+#[derive(Clone, Debug)]
+pub struct WhatIfReport<'a> {
+    /// What was found.
+    pub result: &'a WhatIf,
+    /// The scenario, as it is today.
+    pub scenario: ScenarioInfo,
+    /// What tomorrow is, in words: `2x the traffic`.
+    pub question: String,
+    /// Overrides that make tomorrow of today.
+    pub changes: Vec<String>,
+    /// What was noticed while loading the input, each a sentence or two.
+    pub notes: Vec<String>,
+    /// Where each input of today comes from.
+    pub provenance: Vec<ProvenanceRow>,
+    /// Version of surgeline.
+    pub version: &'a str,
+}
+
+/// For a terminal.
+#[must_use]
+pub fn text(report: &WhatIfReport<'_>, color: bool, width: usize) -> String {
+    text::page(&sections(report), color, width)
+}
+
+/// For a pull request or a wiki.
+#[must_use]
+pub fn markdown(report: &WhatIfReport<'_>) -> String {
+    markdown::page(&sections(report), &report.provenance)
+}
+
+/// The verdict: what is spent, whether the objectives hold, and why not.
+#[must_use]
+pub fn verdict(report: &WhatIfReport<'_>) -> String {
+    let result = report.result;
+    let (before, after) = (&result.compared.before, &result.compared.after);
+    let spend = match (before.spend.per_month_usd.value, after.spend.per_month_usd.value) {
+        (Some(today), Some(tomorrow)) if today > 0.0 => format!(
+            "spends {}× ({} instead of {} per month)",
+            number(tomorrow / today, Unit::Plain),
+            number(tomorrow, Unit::Dollars),
+            number(today, Unit::Dollars)
+        ),
+        _ => "spends as before".to_owned(),
+    };
+    format!("With {} it {spend} and {}.", report.question, keeps(after, result))
+}
+
+/// Whether the objectives hold tomorrow.
+fn keeps(after: &RunResult, result: &WhatIf) -> String {
+    let open: Vec<&ObjectiveResult> =
+        after.objectives.iter().filter(|judged| judged.met.is_none()).collect();
+    if let Some((name, at)) = first_broken(result) {
+        let was = before_too(name, result);
+        let when = at.map_or_else(String::new, |at| format!(" from {} on", span(at)));
+        let because = match result.bottlenecks.first() {
+            Some(bottleneck) => format!(", because {}", why(bottleneck)),
+            None => String::new(),
+        };
+        let further = match result.broken.len() {
+            1 => String::new(),
+            n => format!(", and {} more", n - 1),
+        };
+        let verb = if was { "still breaks" } else { "breaks" };
+        return format!("{verb} {name}{further}{when}{because}");
+    }
+    match (after.objectives.len(), open.first()) {
+        (0, _) => "has no objective to keep".to_owned(),
+        (_, Some(judged)) => {
+            format!("leaves {} undecided: its interval straddles the target", judged.objective.name)
+        }
+        (n, None) => {
+            format!("stays within {}", if n == 1 { "its objective" } else { "all objectives" })
+        }
+    }
+}
+
+/// The objective that breaks earliest, as far as the time is known.
+fn first_broken(result: &WhatIf) -> Option<(&str, Option<sim::units::Span>)> {
+    let timed = result.broken.iter().filter(|(_, at)| at.is_some()).min_by_key(|(_, at)| *at);
+    timed.or(result.broken.first()).map(|(name, at)| (name.as_str(), *at))
+}
+
+fn before_too(name: &str, result: &WhatIf) -> bool {
+    let today = &result.compared.before.objectives;
+    today.iter().any(|judged| judged.objective.name == name && judged.met == Some(false))
+}
+
+/// What gives out, and when, in words.
+#[must_use]
+pub fn why(bottleneck: &Bottleneck) -> String {
+    let Bottleneck { part, shortage, from, share, .. } = bottleneck;
+    let what = match shortage {
+        Shortage::KvCache => format!("the KV cache of {part} is full"),
+        Shortage::Sequences => format!("the replicas of {part} run as many sequences as they may"),
+        Shortage::Compute => format!("the GPUs of {part} have no time left"),
+        Shortage::RequestRate => format!("{part} refuses attempts beyond its requests per minute"),
+        Shortage::TokenRate => format!("{part} refuses attempts beyond its tokens per minute"),
+        Shortage::Places => format!("{part} has no place left"),
+        Shortage::Budget => format!("{part} is used up"),
+    };
+    format!("{what} from {} on ({} of the time)", span(*from), number(*share, Unit::Share))
+}
+
+fn sections(report: &WhatIfReport<'_>) -> Sections {
+    let result = report.result;
+    let [few, moved] = contrast::numbers(&result.compared.contrast, DAYS);
+    let mut tables = vec![moved];
+    tables.extend(contrast::drivers(&result.compared.contrast, DAYS));
+    tables.retain(|table| !table.rows.is_empty());
+    Sections {
+        name: format!("{}: what if {}?", report.scenario.name, report.question),
+        question: report.scenario.question.clone(),
+        sentence: verdict(report),
+        banners: banners(result),
+        open: [objectives(result), few, edges(result), repairs(result)]
+            .into_iter()
+            .filter(|table| !table.rows.is_empty() || !table.notes.is_empty())
+            .collect(),
+        tables,
+        advice: advice(report),
+        origin: origin(report),
+        ..Sections::default()
+    }
+}
+
+fn banners(result: &WhatIf) -> Vec<String> {
+    let after = &result.compared.after;
+    let halted = match &after.stopped {
+        StopReason::Halted(halt) => {
+            Some(format!("PARTIAL: {halt} after {} replications of each.", after.replications))
+        }
+        _ => None,
+    };
+    let void = after.stability.verdict.filter(|verdict| verdict.voids_latency());
+    let void = void.map(|_| format!("TOMORROW IS OVERLOADED: {}.", after.stability.why));
+    halted.into_iter().chain(void).collect()
+}
+
+fn objectives(result: &WhatIf) -> Table {
+    let (before, after) = (&result.compared.before, &result.compared.after);
+    let mut table = Table::new("Objectives", &["target", "today", "", "tomorrow", ""]);
+    for (today, tomorrow) in before.objectives.iter().zip(&after.objectives) {
+        let unit = Unit::of(today.objective.metric);
+        let mark = |judged: &ObjectiveResult| {
+            Cell::plain(match judged.met {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "?",
+            })
+        };
+        let cells = vec![
+            Cell::plain(today.objective.text.as_str()),
+            value(&today.estimate, unit),
+            mark(today),
+            Cell::of(&tomorrow.estimate, unit),
+            mark(tomorrow),
+        ];
+        table.row(today.objective.name.as_str(), cells);
+    }
+    table
+}
+
+/// What gives out, and how far it is to the edge.
+fn edges(result: &WhatIf) -> Table {
+    let mut table = Table::new("How far it goes", &["from", "until", "of the time"]);
+    for bottleneck in result.bottlenecks.iter().take(4) {
+        let Bottleneck { part, shortage, from, until, share } = bottleneck;
+        let cells = [span(*from), span(*until), number(*share, Unit::Share)].map(Cell::plain);
+        table.row(format!("{part}: {}", shortage_words(*shortage)), cells.into());
+    }
+    match (&result.nearest, result.bottlenecks.is_empty()) {
+        (Some(nearest), true) => table.notes.push(format!(
+            "nothing gives out tomorrow; closest comes {} ({}) with {} of it in use at {}",
+            nearest.part,
+            shortage_words(nearest.shortage),
+            number(nearest.use_of_it, Unit::Share),
+            span(nearest.at)
+        )),
+        (None, true) => table.notes.push("nothing gives out tomorrow".to_owned()),
+        _ => {}
+    }
+    table.notes.extend(headroom(result));
+    table
+}
+
+fn shortage_words(shortage: Shortage) -> &'static str {
+    match shortage {
+        Shortage::KvCache => "KV cache full",
+        Shortage::Sequences => "sequences per replica",
+        Shortage::Compute => "GPU time",
+        Shortage::RequestRate => "requests per minute",
+        Shortage::TokenRate => "tokens per minute",
+        Shortage::Places => "places",
+        Shortage::Budget => "budget",
+    }
+}
+
+fn headroom(result: &WhatIf) -> Option<String> {
+    let headroom = result.headroom.as_ref()?;
+    let factor = &headroom.factor;
+    Some(match (factor.value, &headroom.objective) {
+        (Some(_), Some(objective)) => format!(
+            "headroom: {objective} breaks first, at {}× today's traffic",
+            estimate(factor, Unit::Plain)
+        ),
+        (Some(_), None) => format!("headroom: {}× today's traffic", estimate(factor, Unit::Plain)),
+        (None, _) => format!(
+            "headroom: not found ({})",
+            factor.reason.as_deref().unwrap_or("no objective breaks")
+        ),
+    })
+}
+
+/// The smallest repair, and others.
+fn repairs(result: &WhatIf) -> Table {
+    let mut table = Table::new("Smallest repair", &["per month", "spends then", "objectives"]);
+    let mut row = |repair: &Repair| {
+        let sign = if repair.per_month.value.is_some_and(|value| value > 0.0) { "+" } else { "" };
+        let price = Cell::of(&repair.per_month, Unit::Dollars);
+        let cells = vec![
+            Cell { value: format!("{sign}{}", price.value), interval: price.interval },
+            value(&repair.trial.spend_per_month, Unit::Dollars),
+            Cell::plain("✓ all"),
+        ];
+        table.row(set_text(&repair.changes), cells);
+    };
+    match &result.repair {
+        Some(Repaired::Found(cheapest, others)) => {
+            row(cheapest);
+            others.iter().take(3).for_each(&mut row);
+            table.notes.push(
+                "each kept all objectives under the seed of this run and under fresh ones; the first \
+                 is the cheapest found"
+                    .to_owned(),
+            );
+        }
+        Some(Repaired::NotNeeded) => {
+            table.notes.push("no repair is needed: all objectives are kept".to_owned());
+        }
+        Some(Repaired::NotFound { closest, tried, cut_short }) => {
+            let mut note = format!("none found: {tried} changes were tried and none keeps all");
+            if let Some(why) = cut_short {
+                note += &format!(" ({why})");
+            }
+            if let Some(closest) = closest
+                && let Some((judged, _)) = closest.tightest()
+            {
+                let unit = Unit::of(judged.objective.metric);
+                note += &format!(
+                    "; closest comes {}, which leaves {} at {} ({})",
+                    set_text(&closest.changes),
+                    judged.objective.name,
+                    judged.estimate.value.map_or("no number".into(), |value| number(value, unit)),
+                    judged.objective.text
+                );
+            }
+            table.notes.push(note);
+        }
+        None => {}
+    }
+    table
+}
+
+/// Overrides as a command line takes them.
+#[must_use]
+pub fn set_text(changes: &[String]) -> String {
+    changes.iter().map(|change| format!("--set {change}")).collect::<Vec<_>>().join(" ")
+}
+
+fn advice(report: &WhatIfReport<'_>) -> Vec<Advice> {
+    let after = &report.result.compared.after;
+    let warned = after.warnings.iter().map(|warning| Advice {
+        message: format!("Tomorrow: {}", warning.message()),
+        advice: Some(warning.advice().into()),
+    });
+    let noted = report.notes.iter().map(|note| Advice { message: note.clone(), advice: None });
+    warned.chain(noted).collect()
+}
+
+fn origin(report: &WhatIfReport<'_>) -> Vec<String> {
+    let run = &report.result.compared.before;
+    vec![
+        format!("tomorrow: surgeline run {} {}", report.scenario.name, set_text(&report.changes)),
+        format!(
+            "{} replications of {} of each, seed {}; both see the same requests; intervals are 95 %, \
+             of changes pair by pair; the searches ran {} replications more",
+            run.replications,
+            span(run.horizon),
+            run.seed,
+            report.result.search_runs
+        ),
+        format!("surgeline {}", report.version),
+    ]
+}
