@@ -112,7 +112,8 @@ pub fn bottlenecks(scenario: &Scenario, result: &RunResult) -> Vec<Bottleneck> {
     all
 }
 
-/// The part whose use comes closest to what there is of it.
+/// The part whose use comes closest to what there is of it. That iterations run all the time says
+/// nothing: an engine with one request is as busy as one with many.
 #[must_use]
 pub fn nearest(scenario: &Scenario, result: &RunResult) -> Option<Nearest> {
     let view = View::of(scenario, result);
@@ -129,8 +130,9 @@ pub fn nearest(scenario: &Scenario, result: &RunResult) -> Option<Nearest> {
     };
     for (spec, windows) in scenario.pools.iter().zip(&parts.pools) {
         let each = |of: &dyn Fn(&PoolWindow) -> f64| windows.iter().map(of).collect();
-        most(&spec.name, Shortage::Compute, each(&|window| view.busy(spec, window)));
         most(&spec.name, Shortage::KvCache, each(&cache_use));
+        let places = f64::from(spec.replicas) * f64::from(spec.engine.max_num_seqs) * view.runs;
+        most(&spec.name, Shortage::Sequences, each(&|window| window.running as f64 / places));
     }
     for (at, (spec, windows)) in scenario.remotes.iter().zip(&parts.remotes).enumerate() {
         for (shortage, per_minute, units) in view.buckets(result, at, spec) {

@@ -19,7 +19,7 @@ use std::rc::Rc;
 /// Replications of the first look at a factor.
 const FEW: u32 = 3;
 /// Factors beyond which nobody plans.
-const MOST: f64 = 64.0;
+const MOST: f64 = 10.0;
 /// Halvings of the first bracket: a factor known to a part in `2^(2^-k)` after `k` of them.
 const COARSE: u32 = 4;
 /// Steps of all replications on either side of the first finding, as factors.
@@ -56,10 +56,10 @@ pub fn headroom(
         }
     };
     search.look_closer(about, replications)?;
-    let crossing = |of: fn(&Trial) -> f64| search.crossing(of);
-    let value = crossing(|trial| trial.slack().value);
-    let low = crossing(|trial| trial.slack().worse);
-    let high = crossing(|trial| trial.slack().better);
+    // Beyond an overload there is no line: it breaks somewhere between the two factors.
+    let value = search.crossing(|trial| trial.slack().value, 0.5);
+    let low = search.crossing(|trial| trial.slack().worse, 0.0);
+    let high = search.crossing(|trial| trial.slack().better, 1.0);
     let objective = search.first_to_break();
     let factor = match value {
         Some(value) => Estimate {
@@ -130,17 +130,18 @@ impl Search<'_, '_> {
         let grows = now >= 0.0;
         let (mut kept, mut broken) = (1.0, 1.0);
         loop {
-            let next = if grows { broken * 2.0 } else { kept / 2.0 };
-            if next > MOST {
+            if grows && broken >= MOST {
                 let reason = format!("every objective is kept up to {MOST}× the traffic");
                 return Ok(Err((reason, Some(MOST))));
             }
-            if next < 1.0 / MOST {
+            if !grows && kept <= 1.0 / MOST {
                 let reason = format!("no objective is kept even at 1/{MOST} of the traffic");
                 return Ok(Err((reason, None)));
             }
+            let next = if grows { broken * 2.0 } else { kept / 2.0 };
+            let next = next.clamp(1.0 / MOST, MOST);
             let Some(slack) = self.look(next)? else {
-                let reason = format!("more than {kept}× the traffic takes too long to simulate");
+                let reason = format!("{next}× the traffic takes too long to simulate");
                 return Ok(Err((reason, grows.then_some(kept))));
             };
             match (grows, slack >= 0.0) {
@@ -166,6 +167,9 @@ impl Search<'_, '_> {
 
     /// Runs all replications around a factor until both ends of the interval have crossed.
     fn look_closer(&mut self, about: f64, replications: u32) -> Result<(), Untried> {
+        let Some(like) = self.run(about, FEW)? else { return Ok(()) };
+        let trials = u64::from(2 * STEPS + 1);
+        let replications = self.trials.affordable(&like, trials, (FEW, replications));
         self.keep(about, replications)?;
         for (step, done) in [
             (1.0 / STEP, (|trial| trial.slack().worse >= 0.0) as fn(&Trial) -> bool),
@@ -194,7 +198,7 @@ impl Search<'_, '_> {
     }
 
     /// Where a distance crosses zero, on straight lines between the factors tried.
-    fn crossing(&self, of: fn(&Trial) -> f64) -> Option<f64> {
+    fn crossing(&self, of: fn(&Trial) -> f64, overloaded: f64) -> Option<f64> {
         let points: Vec<(f64, f64)> =
             self.full.iter().map(|(&grain, trial)| (factor_of(grain), of(trial))).collect();
         points.windows(2).find_map(|pair| {
@@ -202,8 +206,7 @@ impl Search<'_, '_> {
             if x < 0.0 || y >= 0.0 {
                 return None;
             }
-            // Beyond an overload there is no line: it breaks somewhere between.
-            let share = if y.is_finite() { x / (x - y) } else { 0.5 };
+            let share = if y.is_finite() { x / (x - y) } else { overloaded };
             Some(a + share * (b - a))
         })
     }

@@ -53,6 +53,8 @@ pub struct Trial {
     pub is_void: bool,
     /// Replications run.
     pub replications: u32,
+    /// Events they took.
+    pub events: u64,
 }
 
 /// Why there is no trial.
@@ -80,15 +82,27 @@ pub struct Slack {
 }
 
 impl<'a> Trials<'a> {
-    /// A search that may take so many events.
+    /// A search without an end.
     pub fn new(
         resolve: &'a Resolve<'a>,
         plan: Plan,
-        events: u64,
         (runner, progress): (&'a Runner<'a>, &'a dyn Progress),
     ) -> Trials<'a> {
         let known = BTreeMap::new();
-        Trials { resolve, plan, runner, progress, known, events_left: events, runs: 0 }
+        Trials { resolve, plan, runner, progress, known, events_left: u64::MAX, runs: 0 }
+    }
+
+    /// From now on at most so many events, whatever was left.
+    pub fn allow(&mut self, events: u64) {
+        self.events_left = events;
+    }
+
+    /// Replications of a variant like this one of which `trials` may be run, at least `least` and at
+    /// most `most`.
+    pub(crate) fn affordable(&self, like: &Trial, trials: u64, (least, most): (u32, u32)) -> u32 {
+        let of_one = (like.events / u64::from(like.replications.max(1))).max(1);
+        let affordable = self.events_left / trials.max(1) / of_one;
+        u32::try_from(affordable).unwrap_or(u32::MAX).clamp(least, most.max(least))
     }
 
     /// Simulations run so far: replications of all variants.
@@ -157,6 +171,7 @@ impl<'a> Trials<'a> {
             spend_per_month: result.spend.per_month_usd.clone(),
             is_void: result.stability.verdict.is_some_and(Verdict::voids_latency),
             replications: result.replications,
+            events: result.events,
             objectives: result.objectives,
         });
         self.known.insert(key, Rc::clone(&trial));

@@ -17,11 +17,11 @@ use crate::replicate::{Plan, Progress, ReplicateError, Runner, StopReason};
 use crate::trial::{Resolve, Trials, Untried};
 use sim::units::Span;
 
-/// Events that the searches may take, for each of the runs of today and tomorrow: what keeps an answer
-/// within seconds.
-const SEARCH: u64 = 40;
-/// Events that they may take in any case.
-const LEAST_SEARCH: u64 = 20_000_000;
+/// Events that the search for the headroom may take, and that for a repair, as a multiple of what
+/// today and tomorrow took: what keeps an answer within seconds.
+const SEARCH: u64 = 2;
+/// Events that each of them may take in any case.
+const LEAST_SEARCH: u64 = 15_000_000;
 
 /// What is asked.
 pub struct Question<'a> {
@@ -92,12 +92,14 @@ pub fn what_if(
     let spent = runs.before.events + runs.after.events;
     let events = (spent.saturating_mul(SEARCH)).max(LEAST_SEARCH);
     let replications = runs.before.replications;
-    let mut trials = Trials::new(resolve, *plan, events, (runner, progress));
+    let mut trials = Trials::new(resolve, *plan, (runner, progress));
+    trials.allow(events);
     match headroom(&mut trials, replications, question.traffic) {
         Ok(found) => answer.headroom = Some(found),
         Err(Untried::Failed(error)) => return Err(error.into()),
         Err(_) => return Ok(answer),
     }
+    trials.allow(events);
     match repair(&mut trials, question.changes, question.levers, replications) {
         Ok(found) => answer.repair = Some(found),
         Err(Untried::Failed(error)) => return Err(error.into()),

@@ -54,6 +54,9 @@ pub fn verdict(report: &WhatIfReport<'_>) -> String {
     let result = report.result;
     let (before, after) = (&result.compared.before, &result.compared.after);
     let spend = match (before.spend.per_month_usd.value, after.spend.per_month_usd.value) {
+        (Some(today), Some(tomorrow)) if (tomorrow - today).abs() <= 0.005 * today => {
+            format!("spends the same ({} per month)", number(tomorrow, Unit::Dollars))
+        }
         (Some(today), Some(tomorrow)) if today > 0.0 => format!(
             "spends {}× ({} instead of {} per month)",
             number(tomorrow / today, Unit::Plain),
@@ -189,14 +192,17 @@ fn edges(result: &WhatIf) -> Table {
         table.row(format!("{part}: {}", shortage_words(*shortage)), cells.into());
     }
     match (&result.nearest, result.bottlenecks.is_empty()) {
-        (Some(nearest), true) => table.notes.push(format!(
+        (Some(nearest), true) if nearest.use_of_it >= 0.5 => table.notes.push(format!(
             "nothing gives out tomorrow; closest comes {} ({}) with {} of it in use at {}",
             nearest.part,
             shortage_words(nearest.shortage),
             number(nearest.use_of_it, Unit::Share),
             span(nearest.at)
         )),
-        (None, true) => table.notes.push("nothing gives out tomorrow".to_owned()),
+        (_, true) => table.notes.push(
+            "nothing gives out tomorrow, and of no cache and no rate limit more than half is used"
+                .to_owned(),
+        ),
         _ => {}
     }
     table.notes.extend(headroom(result));
