@@ -72,7 +72,7 @@ impl Bill {
         self.by.gpu = outcome.ledger.gpu_spend();
         let pools = scenario.pools.iter().zip(&outcome.pools).zip(&outcome.ledger.gpu);
         for ((spec, pool), account) in pools {
-            let busy = u128::from(pool.measured.busy.0) * u128::from(spec.gpus_per_replica);
+            let busy = pool.measured.busy * u128::from(spec.gpus_per_replica);
             let at_work = rent(busy.min(account.gpu_time), account.per_gpu_hour);
             let wasted = for_nobody(at_work, &pool.taken);
             self.items.gpu_at_work += at_work - wasted;

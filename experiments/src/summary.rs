@@ -361,7 +361,7 @@ fn pool(records: &[Record], scenario: &Scenario, at: usize, name: &str) -> PoolR
         .filter_map(|r| {
             let pool = r.outcome.pools.get(at)?;
             Some((
-                pool.measured.busy.0.into(),
+                pool.measured.busy as i128,
                 i128::from(pool.replicas) * i128::from(r.outcome.measured.0),
             ))
         })

@@ -191,7 +191,7 @@ impl Audit {
         found.extend(metered(scenario, outcome));
         for (spec, pool) in scenario.pools.iter().zip(&outcome.pools) {
             let rented = u128::from(outcome.measured.0) * u128::from(spec.replicas);
-            if u128::from(pool.measured.busy.0) > rented {
+            if pool.measured.busy > rented {
                 found.push(format!("{} was busy for longer than it was rented", spec.name));
             }
             if !is_part(&pool.taken) {

@@ -129,8 +129,8 @@ impl Run<'_> {
             assert!(whole.preemptions == preempted || lingers && whole.preemptions > preempted);
             let caching = spec.engine.prefix_caching;
             assert!(caching || (whole.hit_tokens, whole.evictions) == (0, 0));
-            let rented = u64::from(spec.replicas) * self.outcome.measured.0;
-            assert!(pool.measured.busy.0 <= rented, "busy for longer than rented");
+            let rented = u128::from(spec.replicas) * u128::from(self.outcome.measured.0);
+            assert!(pool.measured.busy <= rented, "busy for longer than rented");
             assert!(pool.kv_used_samples <= pool.kv_total_samples);
             assert_eq!(pool.replicas, u64::from(spec.replicas));
         }

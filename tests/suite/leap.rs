@@ -164,7 +164,7 @@ fn workloads() -> impl Strategy<Value = Workload> {
 /// Runs both engines and compares everything they say.
 fn compare(load: &Workload) {
     let (mut seen, mut queued) = (BTreeMap::new(), BTreeMap::new());
-    let mut busy = Span::ZERO;
+    let mut busy = 0;
     let mut slow = ReferenceReplica::new(load.spec.clone(), load.step_time.clone());
     let mut expected = drive(&mut slow, load.requests.clone(), &load.cancels, |engine, now| {
         // The reference counts an iteration's time when it starts.

@@ -534,7 +534,8 @@ impl Measure {
             Measure::Rejected => tasks(|task| task.rejected) / tasks(|task| task.arrived),
             Measure::Throughput => tasks(|task| task.succeeded) / measured,
             Measure::Busy => {
-                outcome.pools[0].measured.busy.as_secs_f64()
+                outcome.pools[0].measured.busy as f64
+                    / PS_PER_SEC as f64
                     / measured
                     / f64::from(station.replicas)
             }

@@ -83,7 +83,7 @@ fn hour(calls: u64) -> Outcome {
     let pool = PoolOutcome {
         replicas: 2,
         measured: EngineCounts {
-            busy: Span::from_secs(calls * 10),
+            busy: u128::from(Span::from_secs(calls * 10).0),
             preemptions: 7,
             hit_tokens: 30 * calls,
             prompt_tokens: 100 * calls,

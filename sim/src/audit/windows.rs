@@ -89,7 +89,7 @@ fn pool_adds_up(measured: &Measured, windows: &[PoolWindow], pool: &PoolOutcome)
     let opens: u64 = windows.iter().map(|w| w.breakers.opens).sum();
     let counts = &pool.measured;
     samples == (pool.kv_used_samples, pool.running_samples)
-        && measured.fits(windows, counts.busy.0.into(), |w| w.busy)
+        && measured.fits(windows, counts.busy, |w| w.busy)
         && measured.fits(windows, counts.preemptions.into(), |w| w.preemptions.into())
         && opens <= pool.breaker_opens
 }

@@ -140,7 +140,7 @@ impl Replica {
         }
         self.cadence.pass(iterations);
         self.counts.iterations += iterations;
-        self.counts.busy += pace.span(iterations);
+        self.counts.busy += u128::from(pace.span(iterations).0);
         self.flight = Flight::idle();
     }
 
@@ -162,7 +162,7 @@ impl Replica {
             if !stands {
                 counts.scheduled_tokens += begun * u64::from(self.batch.count());
             }
-            counts.busy += now.min(boundary).since(started);
+            counts.busy += u128::from(now.min(boundary).since(started).0);
             counts.evictions = self.kv.evictions_after(self.blocks_begun(begun));
         }
         counts

@@ -279,7 +279,7 @@ impl ReferenceReplica {
         self.peak_blocks = self.peak_blocks.max(self.last_step.used_blocks);
         self.counts.iterations += 1;
         let span = self.step_time.iteration(work);
-        self.counts.busy += span;
+        self.counts.busy += u128::from(span.0);
         self.boundary = now + span;
     }
 

@@ -66,8 +66,9 @@ pub struct Ended {
 pub struct EngineCounts {
     /// Iterations run.
     pub iterations: u64,
-    /// Time during which iterations ran.
-    pub busy: Span,
+    /// Time during which iterations ran, picoseconds. Wider than a [`Span`], because summed over
+    /// the replicas of a pool it is longer than any run.
+    pub busy: u128,
     /// Requests preempted.
     pub preemptions: u64,
     /// Tokens scheduled: prefill chunks and decodes.

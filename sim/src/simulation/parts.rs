@@ -182,7 +182,7 @@ fn read_replica(replica: &Replica, now: Time) -> PoolWindow {
         kv_blocks_used: u64::from(replica.used_blocks_at(now)),
         kv_blocks: u64::from(replica.usable_blocks()),
         preemptions: counts.preemptions,
-        busy: u128::from(counts.busy.0),
+        busy: counts.busy,
         ..PoolWindow::default()
     }
 }

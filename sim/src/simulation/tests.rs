@@ -11,6 +11,7 @@ mod checks;
 mod conditions;
 mod hosts;
 mod in_hand;
+mod long_sums;
 mod parts;
 mod routes;
 

@@ -9,7 +9,7 @@ use crate::ids::Handle;
 use crate::record::Recorder;
 use crate::resilience::Failure;
 use crate::tasks::{Answer, Driver, Path, Rung, ToolUse};
-use crate::units::Time;
+use crate::units::{Span, Time};
 use smallvec::SmallVec;
 
 impl<R: Recorder> Simulation<'_, R> {
@@ -120,7 +120,9 @@ impl<R: Recorder> Simulation<'_, R> {
         tool_use.path.spend(driver, now);
         let (root, account) = (tool_use.root, tool_use.account);
         if let Some(root) = self.flow.roots.get_mut(root) {
-            root.usage.tool_time += now - course.began;
+            // Uses side by side may take longer together than any run, and than any budget.
+            let used = root.usage.tool_time.0.saturating_add((now - course.began).0);
+            root.usage.tool_time = Span(used);
         }
         self.book_tool(root, account, tool, course, now);
         if let Some(next) = self.world.tools[tool.index()].leave(now, course) {

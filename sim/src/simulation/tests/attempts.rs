@@ -143,7 +143,7 @@ fn a_loser_in_an_engine_stops_at_its_next_token() {
     let outcome = run(&scenario);
     assert_eq!(outcome.tasks[0].latency.max(), Some(MS(50)));
     assert_eq!((outcome.models[0].output_tokens, outcome.models[0].wasted_output_tokens), (5, 2));
-    assert_eq!(outcome.pools[0].whole_run.busy, MS(50 + 20));
+    assert_eq!(outcome.pools[0].whole_run.busy, millis(50 + 20));
 }
 
 /// Both are given up at 25 ms. One has written two tokens by then, and the third is under way; the

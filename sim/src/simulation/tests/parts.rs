@@ -220,7 +220,7 @@ fn windows_sum_to_the_totals() {
     let outcome = run(&scenario);
     let measured = &outcome.series.parts.pools[0][13..];
     let busy: u128 = measured.iter().map(|window| window.busy).sum();
-    assert_eq!(busy, u128::from(outcome.pools[0].measured.busy.0));
+    assert_eq!(busy, outcome.pools[0].measured.busy);
     assert_eq!(busy, millis(105));
     let running: u64 = measured.iter().map(|window| window.running).sum();
     assert_eq!(running, outcome.pools[0].running_samples);
