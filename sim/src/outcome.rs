@@ -289,13 +289,13 @@ pub struct TenantOutcome {
     /// month includes parts of tasks.
     pub beyond: u128,
     /// Month under way and tasks ended in it.
-    month: (u64, u32),
+    month: (u64, u64),
 }
 
 impl TenantOutcome {
     /// Tasks ended in a month so far.
     #[must_use]
-    pub fn in_month(&self, month: u64) -> u32 {
+    pub fn in_month(&self, month: u64) -> u64 {
         if self.month.0 == month { self.month.1 } else { 0 }
     }
 
@@ -421,4 +421,17 @@ pub struct PoolOutcome {
     pub breaker_rejected: u64,
     /// What those took that left in the measured time.
     pub taken: Taken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_may_end_more_tasks_in_a_month_than_32_bits_count() {
+        let mut tenant =
+            TenantOutcome { month: (0, u64::from(u32::MAX)), ..TenantOutcome::default() };
+        tenant.use_month(Month { number: 0, length: MONTH }, Some(u32::MAX));
+        assert_eq!((tenant.in_month(0), tenant.beyond), (1 << 32, u128::from(MONTH.0)));
+    }
 }

@@ -46,9 +46,12 @@ pub struct BandCounts {
 impl BandCounts {
     /// The filled ones of all bands; `counts` has one entry for each.
     #[must_use]
-    pub fn of(counts: &[u32; BANDS]) -> BandCounts {
-        let filled = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        BandCounts { entries: filled.map(|(band, &count)| (band as u16, count)).collect() }
+    pub fn of(counts: &[u64; BANDS]) -> BandCounts {
+        let mut filled = BandCounts::default();
+        for (band, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            filled.push_all(band as u16, count);
+        }
+        filled
     }
 
     /// Durations counted.
@@ -88,6 +91,14 @@ impl BandCounts {
             last.1 = sum;
         } else {
             self.entries.push((band, count));
+        }
+    }
+
+    fn push_all(&mut self, band: u16, mut count: u64) {
+        while count > 0 {
+            let part = u32::try_from(count).unwrap_or(u32::MAX);
+            self.push((band, part));
+            count -= u64::from(part);
         }
     }
 
@@ -194,6 +205,10 @@ mod tests {
     #[test]
     fn counts_beyond_four_bytes_take_several_entries() {
         let most = BandCounts { entries: vec![(3, u32::MAX), (9, 1)] };
+        let mut counts = [0; BANDS];
+        (counts[3], counts[9]) = (2 * u64::from(u32::MAX) + 7, 1);
+        let entries = vec![(3, u32::MAX), (3, u32::MAX), (3, 7), (9, 1)];
+        assert_eq!(BandCounts::of(&counts), BandCounts { entries });
         let mut sum = most.clone();
         sum.merge(&most);
         sum.merge(&most);

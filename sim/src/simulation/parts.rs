@@ -40,7 +40,7 @@ pub(super) struct OpenParts {
 struct OpenTask {
     ended: u64,
     rejected: u64,
-    latency: Box<[u32; BANDS]>,
+    latency: Box<[u64; BANDS]>,
 }
 
 impl OpenTask {

@@ -104,7 +104,7 @@ impl<R: Recorder> Simulation<'_, R> {
             && spec.beyond == Beyond::Refused
             && let Some(month) = Month::at(now, self.scenario.warm_up, self.scenario.horizon)
             && let Some(most) = spec.included.and_then(|included| month.allowance(included))
-            && self.outcome.tenant(account.tenant).in_month(month.number) >= most
+            && self.outcome.tenant(account.tenant).in_month(month.number) >= u64::from(most)
         {
             return Some(Ending::Refused);
         }
