@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Limits {
     /// Stop when the replications of a run have taken this many events; those that fit count.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = events)]
     pub(crate) max_events: Option<u64>,
     /// Stop when this program uses more memory, "2GiB"; what is finished counts.
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -30,8 +30,20 @@ pub(crate) struct Limits {
     pub(crate) max_wall: Option<(Duration, String)>,
 }
 
+/// Why a limit is refused that would let nothing begin.
+const NOTHING: &str = "it has to be more than nothing";
+
+fn events(text: &str) -> Result<u64, String> {
+    let right = || "write a whole number from 1 up, like 5000000".to_owned();
+    text.parse().ok().filter(|&most| most > 0).ok_or_else(right)
+}
+
 fn size(text: &str) -> Result<(u64, String), String> {
-    let bytes = quantity::bytes(text).map_err(|error| error.to_string())?.0;
+    let refused = |error| format!("{error}; write a size like 2GiB or 500MB");
+    let bytes = quantity::bytes(text).map_err(refused)?.0;
+    if bytes == 0 {
+        return Err(NOTHING.to_owned());
+    }
     if !cfg!(target_os = "linux") {
         return Err("the memory in use can be watched on Linux only".to_owned());
     }
@@ -39,9 +51,10 @@ fn size(text: &str) -> Result<(u64, String), String> {
 }
 
 fn time(text: &str) -> Result<(Duration, String), String> {
-    let span = quantity::span(text).map_err(|error| error.to_string())?;
+    let refused = |error| format!("{error}; write a time like 60s or 10m, up to 213d");
+    let span = quantity::span(text).map_err(refused)?;
     if span.0 == 0 {
-        return Err("it has to be longer than nothing".to_owned());
+        return Err(NOTHING.to_owned());
     }
     Ok((Duration::from_secs_f64(span.as_secs_f64()), text.to_owned()))
 }
@@ -77,8 +90,7 @@ impl Watch {
                 return Err(self.halt());
             }
             let simulation = Simulation::new(scenario, seed, replication);
-            let too_many = |events| self.limits.max_events.is_some_and(|most| events > most);
-            let (outcome, _) = simulation.run_with(&|events| too_many(events) || self.must_stop());
+            let (outcome, _) = simulation.run_with(&|events| self.stops(events));
             let outcome = outcome.ok_or_else(|| self.halt())?;
             if let (false, Ok(mut found)) = (outcome.audit.is_empty(), self.findings.lock()) {
                 found.extend(outcome.audit.iter().cloned());
@@ -94,6 +106,11 @@ impl Watch {
             Some(finding) => Err(Error::Bug(format!("the audit found: {finding}"))),
             None => Ok(()),
         }
+    }
+
+    /// Whether a replication that has taken so many events goes no further.
+    pub(crate) fn stops(&self, events: u64) -> bool {
+        self.limits.max_events.is_some_and(|most| events > most) || self.must_stop()
     }
 
     /// Whether the work has to end now.
@@ -125,7 +142,7 @@ impl Watch {
     }
 
     /// Why a replication was stopped: if by nothing that holds for all of them, by its own events.
-    fn halt(&self) -> Halt {
+    pub(crate) fn halt(&self) -> Halt {
         let reached = self.reached.lock().ok().and_then(|reached| reached.clone());
         match (reached, self.limits.max_events) {
             (Some(halt), _) => halt,

@@ -59,8 +59,8 @@ pub(super) fn run(args: &Check) -> Result<u8, Error> {
     }
     let settings = candidate.resolved.check;
     let how = plan(args, &candidate, &settings);
-    simulate::lockstep(&args.simulating, candidate.scenario(), how.plan.seed)?;
     let watch = Watch::begin(&limits(args, &settings));
+    simulate::lockstep(&args.simulating, candidate.scenario(), how.plan.seed, &watch)?;
     let bar = Bar::new(args.simulating.quiet);
     let scenarios = (baseline.scenario(), candidate.scenario());
     let judged = (candidate.gates.as_slice(), candidate.objectives.as_slice());

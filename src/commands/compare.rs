@@ -70,8 +70,8 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     let (before, after) = (simulate::case(&first)?, simulate::case(&second)?);
     output::check(&args.writing, None)?;
     let plan = simulate::plan(&args.simulating, &before);
-    simulate::lockstep(&args.simulating, before.scenario(), plan.seed)?;
     let watch = Watch::begin(&args.simulating.limits);
+    simulate::lockstep(&args.simulating, before.scenario(), plan.seed, &watch)?;
     let bar = Bar::new(args.simulating.quiet);
     let result = compare((&before, &after), false, &plan, &watch.runner(), &bar);
     bar.clear();

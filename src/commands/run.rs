@@ -29,9 +29,10 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
         simulate::warn(&case.resolved);
     }
     let plan = simulate::plan(&args.simulating, &case);
-    simulate::lockstep(&args.simulating, case.scenario(), plan.seed)?;
+    let watch = Watch::begin(&args.simulating.limits);
+    simulate::lockstep(&args.simulating, case.scenario(), plan.seed, &watch)?;
     let began = Instant::now();
-    let result = simulated(args, &case, &plan)?;
+    let result = simulated(args, &case, &plan, &watch)?;
     let took = began.elapsed();
     write(args, &case.resolved, &result)?;
     if !quiet && std::io::stderr().is_terminal() {
@@ -43,9 +44,8 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
     Ok(simulate::code(&result.stopped, &result.objectives))
 }
 
-fn simulated(args: &Run, case: &Case, plan: &Plan) -> Result<RunResult, Error> {
+fn simulated(args: &Run, case: &Case, plan: &Plan, watch: &Watch) -> Result<RunResult, Error> {
     let uncertain = if args.no_calibration { &[] } else { case.uncertain.as_slice() };
-    let watch = Watch::begin(&args.simulating.limits);
     let bar = Bar::new(args.simulating.quiet);
     let (scenario, judged, runner) = (case.scenario(), &case.objectives, watch.runner());
     let result = experiments::run_calibrated(scenario, uncertain, plan, judged, &runner, &bar);

@@ -3,10 +3,15 @@
 use super::blueprint;
 use crate::args::{Simulating, Source};
 use crate::error::{Error, halt_code};
+use crate::limits::Watch;
 use experiments::determinism::check_determinism;
 use experiments::{Case, ExitStatus, ObjectiveResult, Plan, ReplicateError, Sample, StopReason};
 use scenarios::Resolved;
 use sim::{Scenario, Simulation};
+use std::cell::Cell;
+
+/// Events of a run compared with its twin between two looks at the limits.
+const LOOK: u64 = 4_096;
 
 /// Loads a scenario and prepares it to be judged.
 pub(super) fn case(source: &Source) -> Result<Case, Error> {
@@ -32,15 +37,33 @@ pub(super) fn plan(args: &Simulating, case: &Case) -> Plan {
 }
 
 /// Compares two runs of replication 0 event by event, where that is asked for.
-pub(super) fn lockstep(args: &Simulating, scenario: &Scenario, seed: u64) -> Result<(), Error> {
+pub(super) fn lockstep(
+    args: &Simulating,
+    scenario: &Scenario,
+    seed: u64,
+    watch: &Watch,
+) -> Result<(), Error> {
     if !args.check_determinism {
         return Ok(());
     }
+    let stopped = Cell::new(false);
     let start = || {
         let mut simulation = Simulation::new(scenario, seed, 0);
-        std::iter::from_fn(move || simulation.step())
+        let (stopped, mut events) = (&stopped, 0_u64);
+        std::iter::from_fn(move || {
+            if stopped.get() || events.is_multiple_of(LOOK) && watch.stops(events) {
+                stopped.set(true);
+                return None;
+            }
+            events += 1;
+            simulation.step()
+        })
     };
-    let events = check_determinism(start).map_err(|error| Error::Bug(error.to_string()))?;
+    let compared = check_determinism(start);
+    if stopped.get() {
+        return Err(Error::Halted(watch.halt()));
+    }
+    let events = compared.map_err(|error| Error::Bug(error.to_string()))?;
     if !args.quiet {
         crate::output::tell!("determinism: {events} events of replication 0 are equal in two runs");
     }

@@ -109,8 +109,8 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
     let levers = levers(args, &tomorrow)?;
     output::check(&args.writing, None)?;
     let plan = simulate::plan(&args.simulating, &today);
-    simulate::lockstep(&args.simulating, today.scenario(), plan.seed)?;
     let watch = Watch::begin(&args.simulating.limits);
+    simulate::lockstep(&args.simulating, today.scenario(), plan.seed, &watch)?;
     let bar = Bar::new(args.simulating.quiet);
     let question = Question {
         today: &today,
