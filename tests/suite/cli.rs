@@ -2,6 +2,7 @@
 //!
 //! Every test starts the real binary in a folder of its own, which goes away with the test.
 
+mod limits;
 mod run_json;
 
 use sim::Simulation;
