@@ -12,7 +12,7 @@
 //! Deliberately absent: objectives that traffic helps.
 
 use crate::estimate::Estimate;
-use crate::trial::{Trial, Trials, Untried};
+use crate::trial::{Of, Trial, Trials, Untried};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -57,9 +57,9 @@ pub fn headroom(
     };
     search.look_closer(about, replications)?;
     // Beyond an overload there is no line: it breaks somewhere between the two factors.
-    let value = search.crossing(|trial| trial.slack().value, 0.5);
-    let low = search.crossing(|trial| trial.slack().worse, 0.0);
-    let high = search.crossing(|trial| trial.slack().better, 1.0);
+    let value = search.crossing(|trial| trial.slack(Of::All).value, 0.5);
+    let low = search.crossing(|trial| trial.slack(Of::All).worse, 0.0);
+    let high = search.crossing(|trial| trial.slack(Of::All).better, 1.0);
     let objective = search.first_to_break();
     let factor = match value {
         Some(value) => Estimate {
@@ -114,7 +114,7 @@ impl Search<'_, '_> {
     /// The distance from the target at a factor, by few replications.
     fn look(&mut self, factor: f64) -> Result<Option<f64>, Untried> {
         let Some(trial) = self.run(factor, FEW)? else { return Ok(None) };
-        let slack = trial.slack().value;
+        let slack = trial.slack(Of::All).value;
         self.coarse.insert(grain(factor), slack);
         Ok(Some(slack))
     }
@@ -131,11 +131,11 @@ impl Search<'_, '_> {
         let (mut kept, mut broken) = (1.0, 1.0);
         loop {
             if grows && broken >= MOST {
-                let reason = format!("every objective is kept up to {MOST}× the traffic");
+                let reason = "every objective is kept at all factors tried".to_owned();
                 return Ok(Err((reason, Some(MOST))));
             }
             if !grows && kept <= 1.0 / MOST {
-                let reason = format!("no objective is kept even at 1/{MOST} of the traffic");
+                let reason = "an objective is missed at all factors tried".to_owned();
                 return Ok(Err((reason, None)));
             }
             let next = if grows { broken * 2.0 } else { kept / 2.0 };
@@ -172,8 +172,8 @@ impl Search<'_, '_> {
         let replications = self.trials.affordable(&like, trials, (FEW, replications));
         self.keep(about, replications)?;
         for (step, done) in [
-            (1.0 / STEP, (|trial| trial.slack().worse >= 0.0) as fn(&Trial) -> bool),
-            (STEP, |trial| trial.slack().better < 0.0),
+            (1.0 / STEP, (|trial| trial.slack(Of::All).worse >= 0.0) as fn(&Trial) -> bool),
+            (STEP, |trial| trial.slack(Of::All).better < 0.0),
         ] {
             let mut factor = about;
             for _ in 0..STEPS {
@@ -213,14 +213,14 @@ impl Search<'_, '_> {
 
     /// The tightest objective at the first factor that is not kept.
     fn first_to_break(&self) -> Option<String> {
-        let broken = self.full.values().find(|trial| trial.slack().value < 0.0);
-        let (judged, _) = broken?.tightest()?;
+        let broken = self.full.values().find(|trial| trial.slack(Of::All).value < 0.0);
+        let (judged, _) = broken?.tightest(Of::All)?;
         Some(judged.objective.name.clone())
     }
 
     fn answer(&self, factor: Estimate, objective: Option<String>) -> Headroom {
         let mut tried = self.coarse.clone();
-        let closer = self.full.iter().map(|(&grain, trial)| (grain, trial.slack().value));
+        let closer = self.full.iter().map(|(&grain, trial)| (grain, trial.slack(Of::All).value));
         tried.extend(closer);
         let tried = tried.into_iter().map(|(grain, slack)| (factor_of(grain), slack)).collect();
         Headroom { factor, objective, tried }

@@ -7,6 +7,8 @@
 //! enough, pairs of the most helpful ones are tried.
 //!
 //! The cheapest confirmed change by spend per month is the repair; of equal ones the first lever's.
+//! Where nothing keeps all objectives, the same is looked for with those about money left out, and what
+//! is found says which ones it misses: quality for more than it may cost.
 //!
 //! Invariants: what is recommended was simulated, with the replications of the run, under the seed of
 //! the run and under fresh ones; its price is the paired difference of the spend.
@@ -15,7 +17,7 @@
 
 use crate::estimate::Estimate;
 use crate::paired::combined;
-use crate::trial::{Trial, Trials, Untried};
+use crate::trial::{Of, Trial, Trials, Untried};
 use std::rc::Rc;
 
 /// Replications of the first look at a change.
@@ -48,6 +50,8 @@ pub struct Repair {
     pub trial: Rc<Trial>,
     /// As run under fresh seeds.
     pub confirmed: Rc<Trial>,
+    /// Objectives that it misses: at most those about money.
+    pub misses: Vec<String>,
 }
 
 /// What the search came to.
@@ -57,14 +61,14 @@ pub enum Repaired {
     NotNeeded,
     /// The cheapest change found, and further ones of other levers, cheapest first.
     Found(Repair, Vec<Repair>),
-    /// None keeps all objectives; the one that comes closest, if any, and how many were tried.
+    /// None keeps all objectives, not even those that are not about money.
     NotFound {
-        /// The change whose tightest objective lies least beyond its target.
-        closest: Option<Rc<Trial>>,
+        /// The change whose tightest objective lies least beyond its target, if any was tried.
+        closest: Option<(Vec<String>, Rc<Trial>)>,
         /// Changes that were tried.
         tried: usize,
-        /// Why the search ended before its end, if it did.
-        cut_short: Option<String>,
+        /// Whether the search ended before its end.
+        is_cut_short: bool,
     },
 }
 
@@ -81,36 +85,21 @@ pub fn repair(
     let seed = trials.seed();
     let now = match trials.run(base, replications, seed) {
         Ok(trial) => trial,
-        Err(Untried::UsedUp | Untried::Refused(_)) => return Ok(cut_short(None, 0)),
+        Err(Untried::UsedUp | Untried::Refused(_)) => {
+            return Ok(Repaired::NotFound { closest: None, tried: 0, is_cut_short: true });
+        }
         Err(stop) => return Err(stop),
     };
-    if now.is_met() {
+    if now.is_met(Of::All) {
         return Ok(Repaired::NotNeeded);
     }
+    let (closest, tried, is_cut) = (None, 0, false);
     let mut search =
-        Search { trials, base, replications, now, closest: None, tried: 0, is_cut: false };
-    let mut found = Vec::new();
-    let mut helpful: Vec<(f64, usize, usize)> = Vec::new();
-    for (at, lever) in levers.iter().enumerate() {
-        match search.smallest(&lever.changes)? {
-            Some(from) => found.extend(search.confirmed(&lever.changes[from..])?),
-            None => helpful
-                .extend(search.best_of(&lever.changes).map(|(slack, best)| (slack, at, best))),
-        }
-    }
-    if found.is_empty() {
-        helpful.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        helpful.truncate(PAIRED);
-        for (first, &(_, one, best)) in helpful.iter().enumerate() {
-            for &(_, other, _) in &helpful[first + 1..] {
-                let with = &levers[one].changes[best];
-                let both = |change: &Vec<String>| with.iter().chain(change).cloned().collect();
-                let pairs: Vec<Vec<String>> = levers[other].changes.iter().map(both).collect();
-                if let Some(from) = search.smallest(&pairs)? {
-                    found.extend(search.confirmed(&pairs[from..])?);
-                }
-            }
-        }
+        Search { trials, base, replications, now, of: Of::All, closest, tried, is_cut };
+    let mut found = search.all(levers)?;
+    if found.is_empty() && !search.now.is_met(Of::Service) {
+        search.of = Of::Service;
+        found = search.all(levers)?;
     }
     let price = |repair: &Repair| repair.per_month.value.unwrap_or(f64::INFINITY);
     found.sort_by(|a, b| price(a).total_cmp(&price(b)));
@@ -119,15 +108,10 @@ pub fn repair(
         Some(cheapest) => Repaired::Found(cheapest, found.collect()),
         None => {
             let Search { closest, tried, is_cut, .. } = search;
-            let why = is_cut.then(|| "the search took too long".to_owned());
-            Repaired::NotFound { closest: closest.map(|(_, trial)| trial), tried, cut_short: why }
+            let closest = closest.map(|(_, change, trial)| (change, trial));
+            Repaired::NotFound { closest, tried, is_cut_short: is_cut }
         }
     })
-}
-
-fn cut_short(closest: Option<Rc<Trial>>, tried: usize) -> Repaired {
-    let cut_short = Some("the search took too long".to_owned());
-    Repaired::NotFound { closest, tried, cut_short }
 }
 
 struct Search<'s, 'a> {
@@ -135,12 +119,45 @@ struct Search<'s, 'a> {
     base: &'s [String],
     replications: u32,
     now: Rc<Trial>,
-    closest: Option<(f64, Rc<Trial>)>,
+    /// Objectives that have to be kept.
+    of: Of,
+    closest: Option<(f64, Vec<String>, Rc<Trial>)>,
     tried: usize,
     is_cut: bool,
 }
 
 impl Search<'_, '_> {
+    /// Changes of single levers that are enough; of pairs of the most helpful ones, if there is none.
+    fn all(&mut self, levers: &[Lever]) -> Result<Vec<Repair>, Untried> {
+        let mut found = Vec::new();
+        let mut helpful: Vec<(f64, usize, usize)> = Vec::new();
+        for (at, lever) in levers.iter().enumerate() {
+            match self.smallest(&lever.changes)? {
+                Some(from) => found.extend(self.confirmed(&lever.changes[from..])?),
+                None => {
+                    let best = self.best_of(&lever.changes);
+                    helpful.extend(best.map(|(slack, best)| (slack, at, best)));
+                }
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        helpful.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        helpful.truncate(PAIRED);
+        for (first, &(_, one, best)) in helpful.iter().enumerate() {
+            for &(_, other, _) in &helpful[first + 1..] {
+                let with = &levers[one].changes[best];
+                let both = |change: &Vec<String>| with.iter().chain(change).cloned().collect();
+                let pairs: Vec<Vec<String>> = levers[other].changes.iter().map(both).collect();
+                if let Some(from) = self.smallest(&pairs)? {
+                    found.extend(self.confirmed(&pairs[from..])?);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn run(
         &mut self,
         change: &[String],
@@ -164,9 +181,9 @@ impl Search<'_, '_> {
         let seed = self.trials.seed();
         let Some(trial) = self.run(change, FEW, seed)? else { return Ok(false) };
         self.tried += 1;
-        let slack = trial.slack().value;
-        if self.closest.as_ref().is_none_or(|(best, _)| slack > *best) {
-            self.closest = Some((slack, trial));
+        let slack = trial.slack(self.of).value;
+        if self.closest.as_ref().is_none_or(|(best, ..)| slack > *best) {
+            self.closest = Some((slack, change.to_vec(), trial));
         }
         Ok(slack >= 0.0)
     }
@@ -206,17 +223,18 @@ impl Search<'_, '_> {
         let (seed, replications) = (self.trials.seed(), self.replications);
         for change in changes.iter().take(CONFIRMED) {
             let Some(trial) = self.run(change, replications, seed)? else { continue };
-            if !trial.is_met() {
+            if !trial.is_met(self.of) {
                 continue;
             }
             let fresh = seed.wrapping_add(FRESH);
             let Some(confirmed) = self.run(change, replications, fresh)? else { continue };
-            if !confirmed.is_met() {
+            if !confirmed.is_met(self.of) {
                 continue;
             }
             let (before, after) = (&self.now.spend_per_month, &trial.spend_per_month);
             let per_month = combined(before, after, |a, b| Some(b - a));
-            return Ok(Some(Repair { changes: change.clone(), per_month, trial, confirmed }));
+            let (changes, misses) = (change.clone(), trial.missed());
+            return Ok(Some(Repair { changes, per_month, trial, confirmed, misses }));
         }
         Ok(None)
     }
@@ -224,11 +242,11 @@ impl Search<'_, '_> {
     /// The change of a lever that helps most though it is not enough, if it helps at all.
     fn best_of(&mut self, changes: &[Vec<String>]) -> Option<(f64, usize)> {
         let seed = self.trials.seed();
-        let now = self.now.slack().value;
+        let (now, of) = (self.now.slack(self.of).value, self.of);
         let slack = |at: usize, search: &mut Self| {
             let all: Vec<String> = search.base.iter().chain(&changes[at]).cloned().collect();
             let known = search.trials.known(&all, FEW, seed)?;
-            Some((known.slack().value, at))
+            Some((known.slack(of).value, at))
         };
         let tried: Vec<(f64, usize)> =
             (0..changes.len()).filter_map(|at| slack(at, self)).collect();

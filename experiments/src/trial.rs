@@ -12,6 +12,7 @@
 use crate::arms::Arms;
 use crate::case::Case;
 use crate::estimate::Estimate;
+use crate::metric::Metric;
 use crate::objectives::{Comparison, ObjectiveResult};
 use crate::replicate::{Halt, Phase, Plan, Progress, ReplicateError, Runner, Sample, StopReason};
 use crate::stability::Verdict;
@@ -68,6 +69,21 @@ pub enum Untried {
     Halted(Halt),
     /// The threads could not be started.
     Failed(ReplicateError),
+}
+
+/// Which objectives are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// All of them.
+    All,
+    /// Those that are not about money.
+    Service,
+}
+
+impl Of {
+    fn counts(self, metric: Metric) -> bool {
+        self == Of::All || metric.unit() != "USD"
+    }
 }
 
 /// How far an objective lies from its target, as a part of it; negative where it is missed.
@@ -180,24 +196,36 @@ impl<'a> Trials<'a> {
 }
 
 impl Trial {
-    /// Whether every objective is surely met.
+    /// Whether every objective of these is surely met.
     #[must_use]
-    pub fn is_met(&self) -> bool {
-        self.objectives.iter().all(|judged| judged.met == Some(true))
+    pub fn is_met(&self, of: Of) -> bool {
+        self.judged(of).all(|judged| judged.met == Some(true))
+    }
+
+    /// Objectives that are not surely met, by their paths.
+    #[must_use]
+    pub fn missed(&self) -> Vec<String> {
+        let missed = self.objectives.iter().filter(|judged| judged.met != Some(true));
+        missed.map(|judged| judged.objective.name.clone()).collect()
+    }
+
+    fn judged(&self, of: Of) -> impl Iterator<Item = &ObjectiveResult> {
+        let counts = move |judged: &&ObjectiveResult| of.counts(judged.objective.metric);
+        self.objectives.iter().filter(counts)
     }
 
     /// The objective that lies deepest beyond its target, or nearest to it.
     #[must_use]
-    pub fn tightest(&self) -> Option<(&ObjectiveResult, Slack)> {
-        let all = self.objectives.iter().filter_map(|judged| Some((judged, Slack::of(judged)?)));
+    pub fn tightest(&self, of: Of) -> Option<(&ObjectiveResult, Slack)> {
+        let all = self.judged(of).filter_map(|judged| Some((judged, Slack::of(judged)?)));
         all.min_by(|a, b| a.1.value.total_cmp(&b.1.value))
     }
 
-    /// The same of the interval's worse ends.
+    /// The distance of the tightest, at the estimates and at the ends of their intervals.
     #[must_use]
-    pub fn slack(&self) -> Slack {
+    pub fn slack(&self, of: Of) -> Slack {
         let none = Slack { value: f64::INFINITY, worse: f64::INFINITY, better: f64::INFINITY };
-        let all = self.objectives.iter().filter_map(Slack::of);
+        let all = self.judged(of).filter_map(Slack::of);
         all.fold(none, |tightest, slack| Slack {
             value: tightest.value.min(slack.value),
             worse: tightest.worse.min(slack.worse),

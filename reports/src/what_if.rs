@@ -14,8 +14,11 @@ use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::bottleneck::{Bottleneck, Shortage};
 use experiments::repair::{Repair, Repaired};
+use experiments::trial::{Of, Trial};
 use experiments::what_if::WhatIf;
 use experiments::{ObjectiveResult, RunResult, StopReason};
+use sim::units::Span;
+use std::rc::Rc;
 
 /// What a document of the answer is made from.
 #[derive(Clone, Debug)]
@@ -75,10 +78,7 @@ fn keeps(after: &RunResult, result: &WhatIf) -> String {
     if let Some((name, at)) = first_broken(result) {
         let was = before_too(name, result);
         let when = at.map_or_else(String::new, |at| format!(" from {} on", span(at)));
-        let because = match result.bottlenecks.first() {
-            Some(bottleneck) => format!(", because {}", why(bottleneck)),
-            None => String::new(),
-        };
+        let because = because(name, at, result);
         let further = match result.broken.len() {
             1 => String::new(),
             n => format!(", and {} more", n - 1),
@@ -97,8 +97,44 @@ fn keeps(after: &RunResult, result: &WhatIf) -> String {
     }
 }
 
+/// Why an objective breaks: what had given out by then, or else what takes longer.
+fn because(name: &str, at: Option<Span>, result: &WhatIf) -> String {
+    let slack = Span(result.compared.after.series.width.0.saturating_mul(2));
+    let before = |bottleneck: &&Bottleneck| {
+        at.is_none_or(|at| bottleneck.from.0 <= at.0.saturating_add(slack.0))
+    };
+    if let Some(bottleneck) = result.bottlenecks.iter().find(before) {
+        return format!(", because {}", why(bottleneck));
+    }
+    let task = name.rsplit_once('.').map_or("", |(task, _)| task);
+    let shift = result.compared.contrast.latency.iter().find(|shift| shift.task == task);
+    match shift.and_then(contrast::main_cause) {
+        Some(cause) => format!(", mainly {cause}{}", batches(result)),
+        None => String::new(),
+    }
+}
+
+/// How many requests run side by side, where that is what makes all of them slower.
+fn batches(result: &WhatIf) -> String {
+    let pools = result.compared.before.pools.iter().zip(&result.compared.after.pools);
+    let grown = pools.filter_map(|(before, after)| {
+        let (today, tomorrow) = (before.running_mean.value?, after.running_mean.value?);
+        (tomorrow > 1.5 * today).then_some((
+            tomorrow / today.max(1e-9),
+            &after.name,
+            today,
+            tomorrow,
+        ))
+    });
+    let Some((_, name, today, tomorrow)) = grown.max_by(|a, b| a.0.total_cmp(&b.0)) else {
+        return String::new();
+    };
+    let [today, tomorrow] = [today, tomorrow].map(|mean| number(mean, Unit::Plain));
+    format!(" (a replica of {name} works on {tomorrow} requests at once instead of {today})")
+}
+
 /// The objective that breaks earliest, as far as the time is known.
-fn first_broken(result: &WhatIf) -> Option<(&str, Option<sim::units::Span>)> {
+fn first_broken(result: &WhatIf) -> Option<(&str, Option<Span>)> {
     let timed = result.broken.iter().filter(|(_, at)| at.is_some()).min_by_key(|(_, at)| *at);
     timed.or(result.broken.first()).map(|(name, at)| (name.as_str(), *at))
 }
@@ -230,23 +266,30 @@ fn headroom(result: &WhatIf) -> Option<String> {
             estimate(factor, Unit::Plain)
         ),
         (Some(_), None) => format!("headroom: {}× today's traffic", estimate(factor, Unit::Plain)),
-        (None, _) => format!(
-            "headroom: not found ({})",
-            factor.reason.as_deref().unwrap_or("no objective breaks")
-        ),
+        (None, _) => {
+            let reason = factor.reason.as_deref().unwrap_or("no objective breaks");
+            match factor.low {
+                Some(least) => format!("headroom: more than {least}× today's traffic ({reason})"),
+                None => format!("headroom: not found ({reason})"),
+            }
+        }
     })
 }
 
 /// The smallest repair, and others.
 fn repairs(result: &WhatIf) -> Table {
-    let mut table = Table::new("Smallest repair", &["per month", "spends then", "objectives"]);
+    let mut table = Table::new("Smallest repair", &["per month", "spends then", "misses"]);
     let mut row = |repair: &Repair| {
         let sign = if repair.per_month.value.is_some_and(|value| value > 0.0) { "+" } else { "" };
         let price = Cell::of(&repair.per_month, Unit::Dollars);
+        let misses = match repair.misses.as_slice() {
+            [] => "nothing".to_owned(),
+            misses => misses.join(", "),
+        };
         let cells = vec![
             Cell { value: format!("{sign}{}", price.value), interval: price.interval },
             value(&repair.trial.spend_per_month, Unit::Dollars),
-            Cell::plain("✓ all"),
+            Cell::plain(misses),
         ];
         table.row(set_text(&repair.changes), cells);
     };
@@ -254,37 +297,49 @@ fn repairs(result: &WhatIf) -> Table {
         Some(Repaired::Found(cheapest, others)) => {
             row(cheapest);
             others.iter().take(3).for_each(&mut row);
-            table.notes.push(
-                "each kept all objectives under the seed of this run and under fresh ones; the first \
-                 is the cheapest found"
-                    .to_owned(),
-            );
+            let kept = match cheapest.misses.is_empty() {
+                true => "each kept all objectives",
+                false => "nothing keeps all objectives; these kept those that are not about money,",
+            };
+            table.notes.push(format!(
+                "{kept} under the seed of this run and under fresh ones; the first is the cheapest \
+                 found"
+            ));
         }
         Some(Repaired::NotNeeded) => {
             table.notes.push("no repair is needed: all objectives are kept".to_owned());
         }
-        Some(Repaired::NotFound { closest, tried, cut_short }) => {
-            let mut note = format!("none found: {tried} changes were tried and none keeps all");
-            if let Some(why) = cut_short {
-                note += &format!(" ({why})");
-            }
-            if let Some(closest) = closest
-                && let Some((judged, _)) = closest.tightest()
-            {
-                let unit = Unit::of(judged.objective.metric);
-                note += &format!(
-                    "; closest comes {}, which leaves {} at {} ({})",
-                    set_text(&closest.changes),
-                    judged.objective.name,
-                    judged.estimate.value.map_or("no number".into(), |value| number(value, unit)),
-                    judged.objective.text
-                );
-            }
-            table.notes.push(note);
+        Some(Repaired::NotFound { closest, tried, is_cut_short }) => {
+            table.notes.push(not_found(closest.as_ref(), *tried, *is_cut_short));
         }
         None => {}
     }
     table
+}
+
+/// Why there is no repair, and what comes closest to one.
+fn not_found(closest: Option<&(Vec<String>, Rc<Trial>)>, tried: usize, is_cut: bool) -> String {
+    let mut note = match tried {
+        0 => "none found: there is nothing to be changed; name what may be, with --vary".to_owned(),
+        n => format!("none found: {n} changes were tried and none keeps all objectives"),
+    };
+    if is_cut {
+        note += " (the search was cut short)";
+    }
+    if let Some((change, trial)) = closest
+        && let Some((judged, _)) = trial.tightest(Of::Service)
+    {
+        let unit = Unit::of(judged.objective.metric);
+        let found = judged.estimate.value.map(|value| number(value, unit));
+        note += &format!(
+            "; closest comes {}, which leaves {} at {} ({})",
+            set_text(change),
+            judged.objective.name,
+            found.unwrap_or_else(|| "no number".to_owned()),
+            judged.objective.text
+        );
+    }
+    note
 }
 
 /// Overrides as a command line takes them.

@@ -161,8 +161,8 @@ impl<'a> Repairs<'a> {
         };
         match repaired {
             Repaired::NotNeeded => none(false, true, None),
-            Repaired::NotFound { tried, cut_short, .. } => {
-                let cut = cut_short.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+            Repaired::NotFound { tried, is_cut_short, .. } => {
+                let cut = if *is_cut_short { ", and the search was cut short" } else { "" };
                 none(
                     true,
                     false,
@@ -174,8 +174,9 @@ impl<'a> Repairs<'a> {
                 changes: &cheapest.changes,
                 per_month_usd: per_month(cheapest),
                 per_month: Some(Number::of(&cheapest.per_month)),
-                objectives_met: true,
-                reason: None,
+                objectives_met: cheapest.misses.is_empty(),
+                reason: (!cheapest.misses.is_empty())
+                    .then(|| format!("misses {}", cheapest.misses.join(", "))),
                 others: others
                     .iter()
                     .map(|repair| Other {
