@@ -2,17 +2,18 @@
 //!
 //! A part is short in a window when, over all replications,
 //!
-//! * of a pool, at least one request waits for each replica at its end (or requests are turned away),
+//! * of a pool, at least one request waits for each replica at its end (or is turned away in it),
 //!   and its KV cache is nine tenths full, or half of its replicas run as many sequences as they may,
 //!   or iterations run nineteen twentieths of the time: whichever of these comes first in this list
 //!   is the reason;
-//! * of a provider, rate limits refuse at least one attempt in a hundred, or attempts wait for places
-//!   or are refused for want of them as often;
-//! * of a tool, as many uses wait as are at work;
+//! * of a provider, rate limits refuse at least one attempt in a hundred, or as many are refused for
+//!   want of a place, or nine tenths of its places are taken and an attempt waits;
+//! * of a tool, nine tenths of its places are taken and a use waits;
 //! * of a spend limit, it has refused a task or sent it to a smaller model.
 //!
-//! It gives out where it is short in two windows running. The first part to give out is the
-//! bottleneck; what gives out later may be a consequence.
+//! It gives out where it is short in two windows running; the reason is the one of most of the windows
+//! of that time. The first part to give out is the bottleneck; what gives out later may be a
+//! consequence.
 //!
 //! Invariant: what is said of a window is a sum over replications, so nothing depends on their order.
 //!
@@ -23,7 +24,7 @@ use crate::metric::{Metric, Quantile};
 use crate::objectives::Objective;
 use crate::result::RunResult;
 use sim::Scenario;
-use sim::backends::{Bucket, RemoteSpec};
+use sim::backends::{Bucket, RemoteSpec, Station, ToolSpec};
 use sim::fleet::PoolSpec;
 use sim::metrics::{LimitSeries, PoolWindow, RemoteWindow, ToolWindow};
 use sim::units::{PS_PER_SEC, Span};
@@ -36,6 +37,8 @@ const FULL_CACHE: f64 = 0.9;
 const FULL_REPLICAS: f64 = 0.5;
 /// Share of the time in which iterations run.
 const BUSY: f64 = 0.95;
+/// Share of the places that are taken.
+const FULL_PLACES: f64 = 0.9;
 /// Share of the attempts that are refused.
 const REFUSED: f64 = 0.01;
 
@@ -89,7 +92,7 @@ pub struct Nearest {
 /// Parts that give out, the first one first.
 #[must_use]
 pub fn bottlenecks(scenario: &Scenario, result: &RunResult) -> Vec<Bottleneck> {
-    let view = View::of(scenario, result);
+    let view = View::of(result);
     let parts = &result.series.parts;
     let mut all = Vec::new();
     for (spec, windows) in scenario.pools.iter().zip(&parts.pools) {
@@ -97,12 +100,12 @@ pub fn bottlenecks(scenario: &Scenario, result: &RunResult) -> Vec<Bottleneck> {
         all.extend(view.first(&spec.name, short.collect()));
     }
     for (at, (spec, windows)) in scenario.remotes.iter().zip(&parts.remotes).enumerate() {
-        let rate = view.rate(result, at, spec, windows);
-        let short = windows.iter().map(|window| remote(window, rate));
+        let rate = view.rate(result, at, spec);
+        let short = windows.iter().map(|window| view.remote(spec, window, rate));
         all.extend(view.first(&spec.name, short.collect()));
     }
     for (spec, windows) in scenario.tools.iter().zip(&parts.tools) {
-        let short = windows.iter().map(|window| view.tool(window));
+        let short = windows.iter().map(|window| view.tool(spec, window));
         all.extend(view.first(&spec.name, short.collect()));
     }
     for (at, limit) in parts.limits.iter().enumerate() {
@@ -116,7 +119,7 @@ pub fn bottlenecks(scenario: &Scenario, result: &RunResult) -> Vec<Bottleneck> {
 /// nothing: an engine with one request is as busy as one with many.
 #[must_use]
 pub fn nearest(scenario: &Scenario, result: &RunResult) -> Option<Nearest> {
-    let view = View::of(scenario, result);
+    let view = View::of(result);
     let parts = &result.series.parts;
     let mut all: Vec<Nearest> = Vec::new();
     let mut most = |part: &str, shortage: Shortage, uses: Vec<f64>| {
@@ -177,7 +180,7 @@ struct View {
 }
 
 impl View {
-    fn of(_: &Scenario, result: &RunResult) -> View {
+    fn of(result: &RunResult) -> View {
         let width_span = result.series.width;
         View {
             width: width_span.as_secs_f64(),
@@ -197,7 +200,7 @@ impl View {
 
     fn pool(&self, spec: &PoolSpec, window: &PoolWindow) -> Option<Shortage> {
         let replicas = f64::from(spec.replicas) * self.runs;
-        let waits = window.waiting as f64 >= replicas || window.overloaded > 0;
+        let waits = window.waiting as f64 >= replicas || window.overloaded as f64 >= replicas;
         if !waits {
             return None;
         }
@@ -212,10 +215,29 @@ impl View {
         }
     }
 
-    fn tool(&self, window: &ToolWindow) -> Option<Shortage> {
-        let waits = window.waiting as f64 >= self.runs && window.waiting >= window.running;
+    fn remote(&self, spec: &RemoteSpec, window: &RemoteWindow, rate: Shortage) -> Option<Shortage> {
+        let all = (window.begun + window.rate_limited + window.overloaded) as f64;
+        let often = |count: u64| count > 0 && count as f64 >= REFUSED * all;
+        let full = || self.is_full(&spec.station, window.running, window.waiting);
+        if often(window.rate_limited) {
+            Some(rate)
+        } else if often(window.overloaded) || full() {
+            Some(Shortage::Places)
+        } else {
+            None
+        }
+    }
+
+    fn tool(&self, spec: &ToolSpec, window: &ToolWindow) -> Option<Shortage> {
+        let full = self.is_full(&spec.station, window.running, window.waiting);
         let refused = window.overloaded as f64 >= self.runs;
-        (waits || refused).then_some(Shortage::Places)
+        (full || refused).then_some(Shortage::Places)
+    }
+
+    /// Whether nearly all places are taken and somebody waits in every replication, on average.
+    fn is_full(&self, station: &Station, running: u64, waiting: u64) -> bool {
+        let places = f64::from(station.servers.unwrap_or(u32::MAX)) * self.runs;
+        running as f64 >= FULL_PLACES * places && waiting as f64 >= self.runs
     }
 
     /// Buckets of a provider: which rate, what flows in per minute, and what an attempt takes of it.
@@ -246,13 +268,7 @@ impl View {
     }
 
     /// Which of a provider's rates is the tighter one.
-    fn rate(
-        &self,
-        result: &RunResult,
-        at: usize,
-        spec: &RemoteSpec,
-        _: &[RemoteWindow],
-    ) -> Shortage {
+    fn rate(&self, result: &RunResult, at: usize, spec: &RemoteSpec) -> Shortage {
         let tightest = self
             .buckets(result, at, spec)
             .into_iter()
@@ -267,7 +283,7 @@ impl View {
         let length = short[at..].iter().take_while(|window| is_short(window)).count();
         Some(Bottleneck {
             part: part.to_owned(),
-            shortage: short[at]?,
+            shortage: most_often(&short[at..at + length])?,
             from: self.start(at),
             until: self.start(at + length),
             share: short.iter().filter(|window| is_short(window)).count() as f64
@@ -291,21 +307,23 @@ impl View {
     }
 }
 
+/// What is short in most of some windows; of equally many the one that comes first.
+fn most_often(windows: &[Option<Shortage>]) -> Option<Shortage> {
+    let count =
+        |shortage: Shortage| windows.iter().filter(|&&window| window == Some(shortage)).count();
+    let mut best: Option<(usize, Shortage)> = None;
+    for shortage in windows.iter().flatten() {
+        let times = count(*shortage);
+        if best.is_none_or(|(most, _)| times > most) {
+            best = Some((times, *shortage));
+        }
+    }
+    best.map(|(_, shortage)| shortage)
+}
+
 fn cache_use(window: &PoolWindow) -> f64 {
     match window.kv_blocks {
         0 => 0.0,
         blocks => window.kv_blocks_used as f64 / blocks as f64,
-    }
-}
-
-fn remote(window: &RemoteWindow, rate: Shortage) -> Option<Shortage> {
-    let all = (window.begun + window.rate_limited + window.overloaded) as f64;
-    let often = |count: u64| count > 0 && count as f64 >= REFUSED * all;
-    if often(window.rate_limited) {
-        Some(rate)
-    } else if often(window.overloaded) || (window.waiting > 0 && window.waiting >= window.running) {
-        Some(Shortage::Places)
-    } else {
-        None
     }
 }

@@ -42,7 +42,7 @@ pub struct Question<'a> {
 pub struct WhatIf {
     /// Today and tomorrow, side by side.
     pub compared: Compared,
-    /// What gives out tomorrow, first one first.
+    /// What gives out tomorrow, first one first; what does so as often today stands at the end.
     pub bottlenecks: Vec<Bottleneck>,
     /// What comes closest to giving out tomorrow.
     pub nearest: Option<Nearest>,
@@ -77,7 +77,10 @@ pub fn what_if(
         (judged.objective.name.clone(), at)
     });
     let mut answer = WhatIf {
-        bottlenecks: bottleneck::bottlenecks(tomorrow.scenario(), after),
+        bottlenecks: new_ones_first(
+            bottleneck::bottlenecks(today.scenario(), &compared.before),
+            bottleneck::bottlenecks(tomorrow.scenario(), after),
+        ),
         nearest: bottleneck::nearest(tomorrow.scenario(), after),
         broken: broken.collect(),
         headroom: None,
@@ -107,6 +110,20 @@ pub fn what_if(
     }
     answer.search_runs = trials.runs();
     Ok(answer)
+}
+
+/// Tomorrow's bottlenecks, those that are hardly more so than today at the end.
+fn new_ones_first(today: Vec<Bottleneck>, tomorrow: Vec<Bottleneck>) -> Vec<Bottleneck> {
+    let is_old = |bottleneck: &Bottleneck| {
+        let same = |known: &&Bottleneck| {
+            known.part == bottleneck.part && known.shortage == bottleneck.shortage
+        };
+        let known = today.iter().find(same);
+        known.is_some_and(|known| known.share > bottleneck.share / 2.0)
+    };
+    let (old, mut new): (Vec<Bottleneck>, Vec<Bottleneck>) = tomorrow.into_iter().partition(is_old);
+    new.extend(old);
+    new
 }
 
 /// Why there is no answer.

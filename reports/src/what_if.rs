@@ -77,7 +77,11 @@ fn keeps(after: &RunResult, result: &WhatIf) -> String {
         after.objectives.iter().filter(|judged| judged.met.is_none()).collect();
     if let Some((name, at)) = first_broken(result) {
         let was = before_too(name, result);
-        let when = at.map_or_else(String::new, |at| format!(" from {} on", span(at)));
+        let when = match at {
+            Some(Span(0)) => " from the start".to_owned(),
+            Some(at) => format!(" from {} on", span(at)),
+            None => String::new(),
+        };
         let because = because(name, at, result);
         let further = match result.broken.len() {
             1 => String::new(),
@@ -157,7 +161,8 @@ pub fn why(bottleneck: &Bottleneck) -> String {
         Shortage::Places => format!("{part} has no place left"),
         Shortage::Budget => format!("{part} is used up"),
     };
-    format!("{what} from {} on ({} of the time)", span(*from), number(*share, Unit::Share))
+    let from = if from.0 == 0 { "the start".to_owned() } else { span(*from) };
+    format!("{what} from {from} on ({} of the time)", number(*share, Unit::Share))
 }
 
 fn sections(report: &WhatIfReport<'_>) -> Sections {

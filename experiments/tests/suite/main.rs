@@ -10,4 +10,5 @@ mod plans;
 mod revenue;
 mod stability;
 mod support;
+mod what_if;
 mod world;

@@ -1,0 +1,187 @@
+//! What gives out, how far it is to the edge, and what mends it: on a queue whose truth is known.
+//!
+//! One place, exponential services of mean 1 s, Poisson arrivals: the time in an M/M/1 system is
+//! exponential with rate `μ − λ`, so its p95 is `ln 20/(μ − λ)`. A promise of 6 s is broken from
+//! `λ = 1 − ln 20/6 = 0.5007` per second on.
+
+use experiments::bottleneck::Shortage;
+use experiments::repair::{Lever, Repaired};
+use experiments::what_if::{Question, WhatIf, what_if};
+use experiments::{Case, Halt, NoProgress, Plan, StopReason};
+use scenarios::{Blueprint, multiplied};
+use sim::units::Span;
+use sim::{Outcome, Scenario, Simulation};
+
+const QUEUE: &str = r#"
+[scenario]
+name = "queue"
+horizon = "8h"
+replications = 10
+seed = 7
+
+[traffic.jobs]
+task = "job"
+arrivals = { kind = "poisson", rate = "0.25/s" }
+
+[tasks.job]
+value = "$1"
+steps = [{ id = "work", model_call = { input = { kind = "fixed", tokens = 1 }, output = { kind = "fixed", tokens = 1 } } }]
+
+[models.m]
+served_by = ["box"]
+
+[provisioned.box]
+units = 1
+price = "$2/h"
+concurrency = 1
+ttft = { kind = "exponential", mean = "1s" }
+per_input_token = "0us"
+tpot = { kind = "fixed", length = "1ms" }
+max_context = 1000
+
+[objectives]
+job.p95_latency = "<= 6s"
+"#;
+
+fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
+    Ok(Simulation::new(scenario, seed, replication).run())
+}
+
+fn units(values: &[u32]) -> Vec<Lever> {
+    let key = "provisioned.box.units";
+    let changes = values.iter().map(|n| vec![format!("{key}={n}")]).collect();
+    vec![Lever { key: key.to_owned(), changes }]
+}
+
+fn asked(set: &[&str], factor: f64, levers: &[Lever]) -> WhatIf {
+    let blueprint = Blueprint::of_text("queue.toml", QUEUE);
+    let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+    let resolve = |changes: &[String]| {
+        let all: Vec<String> = set.iter().chain(changes).cloned().collect();
+        Case::new(blueprint.resolve(&all).map_err(|problems| problems.to_string())?)
+    };
+    let today = resolve(&[]).expect("it is valid");
+    let traffic = |factor: f64| multiplied(&today.resolved, factor, None);
+    let changes = traffic(factor).expect("a usual factor");
+    let question = Question {
+        today: &today,
+        changes: &changes,
+        traffic: &traffic,
+        levers,
+        with_calibration: false,
+    };
+    what_if(&question, &resolve, &today.plan(), (&simulate, &NoProgress)).expect("it ends")
+}
+
+#[test]
+fn the_headroom_of_a_queue_is_that_of_the_formula() {
+    let truth = (1.0 - 20.0_f64.ln() / 6.0) / 0.25;
+    let found = asked(&[], 2.0, &[]).headroom.expect("an objective");
+    assert_eq!(found.objective.as_deref(), Some("job.p95_latency"));
+    let ends = (found.factor.low.expect("an end"), found.factor.high.expect("an end"));
+    assert!(ends.0 < truth && truth < ends.1, "{truth} and {:?}", found.factor);
+    assert!(ends.1 / ends.0 < 1.15, "{:?}", found.factor);
+    assert!(found.tried.len() > 4 && found.tried.windows(2).all(|pair| pair[0].0 < pair[1].0));
+}
+
+#[test]
+fn a_system_far_from_its_edge_has_an_open_headroom() {
+    let found =
+        asked(&["traffic.jobs.arrivals.rate=0.01/s"], 2.0, &[]).headroom.expect("objectives");
+    assert_eq!((found.factor.value, found.factor.low), (None, Some(10.0)));
+    assert!(found.factor.reason.is_some());
+}
+
+#[test]
+fn the_repair_is_the_smallest_and_is_confirmed() {
+    let found = asked(&[], 3.0, &units(&[1, 2, 3, 4, 5, 6]));
+    let Some(Repaired::Found(repair, others)) = found.repair else { panic!("{:?}", found.repair) };
+    assert_eq!(repair.changes, ["provisioned.box.units=2"]);
+    // One unit more, for a twelfth of 365.25 days.
+    let price = repair.per_month.value.expect("a price");
+    assert!((price - 2.0 * 24.0 * 30.4375).abs() < 1e-6, "{price}");
+    assert!(others.is_empty() && repair.misses.is_empty());
+    for trial in [&repair.trial, &repair.confirmed] {
+        assert!(trial.missed().is_empty() && trial.replications == 10);
+    }
+    // Under other random numbers.
+    assert_ne!(repair.trial.p95, repair.confirmed.p95);
+}
+
+#[test]
+fn what_does_not_help_is_not_recommended() {
+    let useless = Lever {
+        key: "provisioned.box.queue_limit".to_owned(),
+        changes: vec![vec!["provisioned.box.queue_limit=100000".to_owned()]],
+    };
+    let found = asked(&[], 3.0, &[useless]);
+    let Some(Repaired::NotFound { closest, tried, .. }) = found.repair else {
+        panic!("{:?}", found.repair)
+    };
+    assert!(tried >= 1 && closest.is_some());
+    let none = asked(&[], 1.5, &[]).repair;
+    assert!(matches!(none, Some(Repaired::NotNeeded)), "{none:?}");
+}
+
+/// More units keep the promise and break the budget, which is said.
+#[test]
+fn quality_over_budget_is_offered_as_such() {
+    let set = ["objectives.spend.per_day=<= $50"];
+    let found = asked(&set, 3.0, &units(&[1, 2, 3]));
+    let Some(Repaired::Found(repair, _)) = found.repair else { panic!("{:?}", found.repair) };
+    assert_eq!(repair.changes, ["provisioned.box.units=2"]);
+    assert_eq!(repair.misses, ["spend.per_day"]);
+}
+
+#[test]
+fn what_gives_out_is_named_with_its_time() {
+    let spike = "traffic.jobs.spikes=[{ at = \"4h\", length = \"20m\", factor = 8.0 }]";
+    let found = asked(&[spike], 1.2, &[]);
+    let first = found.bottlenecks.first().expect("the spike overloads it");
+    assert_eq!((first.part.as_str(), first.shortage), ("box", Shortage::Places));
+    let four_hours = Span::from_secs(4 * 3_600);
+    assert!(first.from >= four_hours && first.from < Span::from_secs(4 * 3_600 + 600), "{first:?}");
+    assert!(first.share < 0.2, "{first:?}");
+    let [(name, Some(at))] = found.broken.as_slice() else { panic!("{:?}", found.broken) };
+    assert_eq!(name, "job.p95_latency");
+    assert!(*at >= four_hours && *at < Span::from_secs(4 * 3_600 + 900), "{at:?}");
+    assert_eq!(asked(&[], 1.0, &[]).bottlenecks, []);
+}
+
+#[test]
+fn the_same_tomorrow_changes_nothing() {
+    let found = asked(&[], 1.0, &[]);
+    for number in &found.compared.contrast.numbers {
+        let difference = &number.change.difference;
+        assert!(matches!(difference.value, None | Some(0.0)), "{}: {difference:?}", number.path);
+    }
+    assert!(found.broken.is_empty());
+}
+
+#[test]
+fn what_is_interrupted_says_so() {
+    let blueprint = Blueprint::of_text("queue.toml", QUEUE);
+    let resolve = |changes: &[String]| {
+        Case::new(blueprint.resolve(changes).map_err(|problems| problems.to_string())?)
+    };
+    let today = resolve(&[]).expect("it is valid");
+    let traffic = |factor: f64| multiplied(&today.resolved, factor, None);
+    let changes = traffic(2.0).expect("a usual factor");
+    let few = |scenario: &Scenario, seed: u64, replication: u32| {
+        if replication < 4 { simulate(scenario, seed, replication) } else { Err(Halt::Interrupted) }
+    };
+    let question = Question {
+        today: &today,
+        changes: &changes,
+        traffic: &traffic,
+        levers: &[],
+        with_calibration: true,
+    };
+    let plan = Plan { threads: Some(2), ..today.plan() };
+    let found =
+        what_if(&question, &resolve, &plan, (&few, &NoProgress)).expect("four are finished");
+    let runs = &found.compared;
+    assert_eq!((runs.before.replications, runs.after.replications), (4, 4));
+    assert_eq!(runs.after.stopped, StopReason::Halted(Halt::Interrupted));
+    assert!(found.headroom.is_none() && found.repair.is_none());
+}
