@@ -4,6 +4,7 @@
 
 mod limits;
 mod run_json;
+mod what_if;
 
 use sim::Simulation;
 use std::collections::BTreeSet;

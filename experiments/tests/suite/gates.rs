@@ -6,17 +6,13 @@
 //! time in the system about five per cent longer, and two thirds of the replications' own spread is
 //! larger than that.
 
-use crate::support::{Log, scenario};
+use crate::mg1::{Mg1, run};
 use experiments::check::{CheckPlan, CheckResult, check};
 use experiments::gate::{Gate, Level, Rule, Tolerance, Verdict};
 use experiments::paired::Change;
-use experiments::{Arms, Comparison, Estimate, Halt, Metric, NoProgress, Plan, Sample, summarise};
+use experiments::{Arms, Comparison, Estimate, Metric, NoProgress, Plan, Sample, summarise};
 use rayon::prelude::*;
-use sim::dice::{Dice, mix};
-use sim::metrics::Series;
-use sim::outcome::TaskOutcome;
-use sim::units::Span;
-use sim::{Outcome, Scenario};
+use sim::Scenario;
 
 /// Seconds of one run: 2,400 jobs.
 const HORIZON: u64 = 3_000;
@@ -24,41 +20,8 @@ const TRIALS: u64 = 400;
 const PATH: &str = "job.p95_latency";
 
 /// Services `factor` times as long; `salt` says which random numbers.
-fn queue(factor: f64, salt: u64) -> Scenario {
-    Scenario { attributes: vec![factor.to_string(), salt.to_string()], ..scenario(HORIZON, 0) }
-}
-
-/// One replication by Lindley's recursion.
-fn run(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
-    let number = |at: usize| scenario.attributes[at].parse::<f64>().expect("a number");
-    let (factor, salt) = (number(0), number(1) as u64);
-    let key = mix(mix(seed, salt), replication.into());
-    let (mut arrivals, mut services) = (Dice::stream(mix(key, 1)), Dice::stream(mix(key, 2)));
-    let variance = (1.0 + 1.5_f64 * 1.5).ln();
-    let mut log = Log { width: scenario.window.as_secs_f64(), windows: Vec::new() };
-    let mut task = TaskOutcome::default();
-    let (mut now, mut free_at) = (0.0, 0.0_f64);
-    loop {
-        now += arrivals.exponential() / 0.8;
-        if now >= scenario.horizon.as_secs_f64() {
-            break;
-        }
-        let service = factor * (variance.sqrt() * services.normal() - variance / 2.0).exp();
-        let begins = free_at.max(now);
-        free_at = begins + service;
-        log.visit(now, begins, free_at);
-        task.arrived += 1;
-        task.succeeded += 1;
-        task.completed += 1;
-        task.latency.record(Span::from_secs_f64(free_at - now));
-    }
-    Ok(Outcome {
-        measured: scenario.horizon,
-        events: 2 * task.arrived,
-        tasks: vec![task],
-        series: Series { width: scenario.window, windows: log.windows, ..Series::default() },
-        ..Outcome::default()
-    })
+fn queue(factor: f64, salt: u32) -> Scenario {
+    Mg1 { cv: 1.5, servers: 1 }.arm(HORIZON, factor, salt)
 }
 
 fn gate(relative: f64) -> Gate {
@@ -149,8 +112,7 @@ fn a_change_as_large_as_stated_is_found_in_nine_of_ten() {
 /// and by what factor common random numbers make its variance smaller (the median). The truth is the
 /// change over 4,000 replications, known twenty times better than a trial knows it.
 fn covered(horizon: u64) -> (usize, usize, f64) {
-    let arms = [queue(1.0, 0), queue(1.01, 0)]
-        .map(|arm| Scenario { attributes: arm.attributes, ..scenario(horizon, 0) });
+    let arms = [1.0, 1.01].map(|factor| Mg1 { cv: 1.5, servers: 1 }.arm(horizon, factor, 0));
     let p95 = |seed: u64, replications: u32| {
         let plan = Plan { seed, replications: Sample::Fixed(replications), ..Plan::default() };
         let mut side = Arms::new(&[&arms[0], &arms[1]], &plan, &run, &NoProgress)

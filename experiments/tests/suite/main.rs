@@ -6,6 +6,7 @@ mod causes;
 mod coverage;
 mod economy;
 mod gates;
+mod mg1;
 mod plans;
 mod revenue;
 mod stability;
