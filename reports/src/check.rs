@@ -5,7 +5,9 @@
 //!
 //! Deliberately absent: JSON (see [`crate::json`]), JUnit and annotations (see [`crate::ci`]).
 
-use crate::contrast::{self, GATE, change_cell, main_cause, moved, signed, value};
+use crate::contrast::{
+    self, GATE, change_cell, common_numbers, is_unchanged, main_cause, moved, signed, value,
+};
 use crate::format::{Unit, number};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
@@ -13,7 +15,8 @@ use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::check::CheckResult;
 use experiments::examples::Example;
-use experiments::gate::{Judged, Level, Rule, Test, Verdict};
+use experiments::gate::{Gate, Judged, Level, Rule, Test, Tolerance, Verdict};
+use experiments::paired::Change;
 use experiments::{Estimate, StopReason};
 
 /// What a document of a check is made from.
@@ -44,6 +47,8 @@ pub struct CheckReport<'a> {
 pub struct ArmInfo {
     /// Its policy, as it was named.
     pub policy: String,
+    /// The file that holds it, as it was named; absent where it was shipped with surgeline.
+    pub file: Option<String>,
     /// SHA-256 of scenario, policy and overrides, in hexadecimal.
     pub sha256: String,
 }
@@ -57,7 +62,8 @@ pub fn text(report: &CheckReport<'_>, color: bool, width: usize) -> String {
 /// For a pull request.
 #[must_use]
 pub fn markdown(report: &CheckReport<'_>) -> String {
-    markdown::page(&sections(report), &report.provenance)
+    let inputs = if is_quiet(report) { &[] } else { report.provenance.as_slice() };
+    markdown::page(&sections(report), inputs)
 }
 
 /// The verdict as a word.
@@ -75,7 +81,10 @@ pub fn word(verdict: Verdict) -> &'static str {
 pub fn sentence(report: &CheckReport<'_>) -> String {
     let result = report.result;
     if let StopReason::Halted(halt) = &result.stopped {
-        return format!("INCONCLUSIVE: {halt} after {} pairs.", result.pairs);
+        return format!(
+            "INCONCLUSIVE: not finished, {halt}, with {} pairs of replications done.",
+            result.pairs
+        );
     }
     let binding = |judged: &&Judged| judged.gate.level == Level::Fail;
     let with = |verdict: Verdict| -> Vec<&Judged> {
@@ -83,7 +92,7 @@ pub fn sentence(report: &CheckReport<'_>) -> String {
     };
     let worst = with(result.verdict);
     match (result.verdict, worst.first()) {
-        (Verdict::Pass, _) if is_unchanged(result) => {
+        (Verdict::Pass, _) if is_unchanged(&result.contrast) => {
             "PASS: the candidate changes nothing.".to_owned()
         }
         (Verdict::Pass, _) => format!("PASS: {}.", passing(result)),
@@ -94,7 +103,11 @@ pub fn sentence(report: &CheckReport<'_>) -> String {
                 more => format!(", and {more} more gates"),
             };
             let word = word(verdict).to_uppercase();
-            format!("{word}: {}{further}.", finding(first, result))
+            let only = match (verdict, report.inconclusive) {
+                (Verdict::Inconclusive, Level::Warn) => " (which only warns)",
+                _ => "",
+            };
+            format!("{word}{only}: {}{further}.", finding(first, result))
         }
         (_, None) => "INCONCLUSIVE.".to_owned(),
     }
@@ -140,7 +153,7 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
         (Some(test), ..) => {
             let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
             let found = signed(test.change, unit);
-            let tolerated = signed(test.tolerance, unit);
+            let tolerated = tolerated(test.tolerance, unit);
             let range = format!("{} to {}", signed(test.low, unit), signed(test.high, unit));
             match judged.verdict {
                 Verdict::Inconclusive => format!(
@@ -161,7 +174,7 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
                 false => "",
             };
             let why = reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
-            format!("{name} is {found}, and has to be {}{too}{why}", limit_text(judged))
+            format!("{name} is {found}, and has to be {}{too}{why}", asked(gate))
         }
         (None, Rule::Change(_), reason) => {
             format!("{name}: {}", reason.as_deref().unwrap_or("there is no number to judge"))
@@ -177,27 +190,38 @@ fn was_missed_before(judged: &Judged) -> bool {
     ends.is_some_and(|(low, high)| !comparison.holds(low, limit) && !comparison.holds(high, limit))
 }
 
-fn limit_text(judged: &Judged) -> String {
-    match judged.gate.rule {
+/// What a gate asks, from its rule alone: `<= +2.0 % or +20.0 ms`, `<= 6.00 s`. A change has a sign
+/// and a limit has none, as in the file.
+#[must_use]
+pub fn asked(gate: &Gate) -> String {
+    let unit = Unit::of(gate.metric);
+    match gate.rule {
         Rule::Limit(comparison, limit) => {
-            format!("{} {}", comparison.symbol(), number(limit, Unit::of(judged.gate.metric)))
+            format!("{} {}", comparison.symbol(), number(limit, unit))
         }
-        Rule::Change(_) => judged.gate.text.clone(),
+        Rule::Change(Tolerance { comparison, relative, absolute }) => {
+            let relative = relative.map(|by| tolerated(by, Unit::Share));
+            let absolute = absolute.map(|by| tolerated(by, unit.of_changes()));
+            let both: Vec<String> = [relative, absolute].into_iter().flatten().collect();
+            format!("{} {}", comparison.symbol(), both.join(" or "))
+        }
     }
 }
 
-/// Whether both arms agree to the last digit in everything that is compared.
-fn is_unchanged(result: &CheckResult) -> bool {
-    let numbers = &result.contrast.numbers;
-    let same = |estimate: &Estimate| estimate.value == Some(0.0) || estimate.value.is_none();
-    numbers.iter().all(|number| {
-        same(&number.change.difference) && number.change.before.value == number.change.after.value
-    })
+/// A tolerated change. None at all has a sign, too: without one it would read as a limit.
+fn tolerated(by: f64, unit: Unit) -> String {
+    let sign = if by == 0.0 { "+" } else { "" };
+    format!("{sign}{}", signed(by, unit))
+}
+
+/// Whether there is nothing to tell: no change, no noise.
+fn is_quiet(report: &CheckReport<'_>) -> bool {
+    report.result.verdict == Verdict::Pass && is_unchanged(&report.result.contrast)
 }
 
 fn sections(report: &CheckReport<'_>) -> Sections {
     let result = report.result;
-    let quiet = result.verdict == Verdict::Pass && is_unchanged(result);
+    let quiet = is_quiet(report);
     let mut tables = Vec::new();
     if !quiet {
         tables.extend(contrast::numbers(&result.contrast, GATE));
@@ -214,7 +238,6 @@ fn sections(report: &CheckReport<'_>) -> Sections {
         question: None,
         sentence: sentence(report),
         banners: banners(report),
-        // No change, no noise.
         open: if quiet { Vec::new() } else { vec![gates(result)] },
         tables,
         advice: if quiet { Vec::new() } else { advice(report) },
@@ -234,34 +257,35 @@ fn banners(report: &CheckReport<'_>) -> Vec<String> {
     all
 }
 
-/// All gates, those that matter most first.
+/// All gates: those that bind first, the worst first, and what is asked of one number together.
 fn gates(result: &CheckResult) -> Table {
-    let headers = ["baseline", "candidate", "change", "tolerated", "verdict"];
+    let headers = ["baseline", "candidate", "change", "has to be", "verdict"];
     let mut table = Table::new("Gates", &headers);
     let mut order: Vec<&Judged> = result.gates.iter().collect();
+    let first_of = |name: &str| result.gates.iter().position(|judged| judged.gate.name == name);
     order.sort_by_key(|judged| {
-        (judged.gate.level == Level::Warn, std::cmp::Reverse(judged.verdict))
+        let warns = judged.gate.level == Level::Warn;
+        (warns, std::cmp::Reverse(judged.verdict), first_of(&judged.gate.name))
     });
     for judged in order {
         let unit = Unit::of(judged.gate.metric);
-        let change = match &judged.test {
-            Some(test) => tested(test, unit),
-            None => change_cell(&judged.change.difference, unit.of_changes()),
-        };
-        let tolerated = match &judged.test {
-            Some(test) => {
-                let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
-                signed(test.tolerance, unit)
+        let Change { before, after, difference, .. } = &judged.change;
+        // An interval stands where the gate looks: at the change, or at the candidate alone.
+        let (after, change, asked) = match (&judged.test, judged.gate.rule) {
+            (Some(test), Rule::Change(Tolerance { comparison, .. })) => {
+                let of_change = if test.is_relative { Unit::Share } else { unit.of_changes() };
+                let by = tolerated(test.tolerance, of_change);
+                let asked = format!("{} {by}", comparison.symbol());
+                (value(after, unit), tested(test, unit), asked)
             }
-            None => limit_text(judged),
+            (_, Rule::Limit(..)) => (Cell::of(after, unit), Cell::plain(""), asked(&judged.gate)),
+            (None, Rule::Change(_)) => {
+                let change = change_cell(difference, unit.of_changes());
+                (value(after, unit), change, asked(&judged.gate))
+            }
         };
-        let cells = vec![
-            value(&judged.change.before, unit),
-            value(&judged.change.after, unit),
-            change,
-            Cell::plain(tolerated),
-            Cell::plain(verdict_cell(judged)),
-        ];
+        let verdict = Cell::plain(verdict_cell(judged));
+        let cells = vec![value(before, unit), after, change, Cell::plain(asked), verdict];
         if let Some(reason) = &judged.reason {
             let note = format!("{}: {reason}", judged.gate.name);
             if !table.notes.contains(&note) {
@@ -295,7 +319,8 @@ fn tested(test: &Test, unit: Unit) -> Cell {
 fn power(result: &CheckResult) -> Option<String> {
     let of_gate = |judged: &Judged| {
         let test = judged.test?;
-        let unit = if test.is_relative { Unit::Share } else { Unit::of(judged.gate.metric) };
+        let unit = Unit::of(judged.gate.metric).of_changes();
+        let unit = if test.is_relative { Unit::Share } else { unit };
         Some(format!("{} {}", judged.gate.name, signed(test.detectable, unit)))
     };
     let all: Vec<String> = result.gates.iter().filter_map(of_gate).collect();
@@ -337,12 +362,6 @@ fn origin(report: &CheckReport<'_>) -> Vec<String> {
         1 => "one look".to_owned(),
         n => format!("at most {n} looks at the data"),
     };
-    let ratio = result
-        .contrast
-        .numbers
-        .iter()
-        .find(|number| number.path.ends_with(".p95_latency"))
-        .and_then(|number| number.change.variance_ratio);
     let mut lines = vec![
         format!(
             "{} pairs of replications (at most {}), seed {}; both arms see the same requests; \
@@ -359,13 +378,7 @@ fn origin(report: &CheckReport<'_>) -> Vec<String> {
             false => "self-test: FAILED".into(),
         },
     ];
-    if let Some(ratio) = ratio {
-        lines.push(format!(
-            "common random numbers: the change of the p95 varies {} times less than with \
-             independent ones",
-            number(ratio, Unit::Plain)
-        ));
-    }
+    lines.extend(common_numbers(&result.contrast));
     lines.push(format!("surgeline {}", report.version));
     lines
 }

@@ -2,13 +2,14 @@
 //!
 //! Deliberately absent: a verdict, which only a check gives.
 
-use crate::contrast::{self, FILES, main_cause, moved};
-use crate::format::{Unit, number, span};
+use crate::contrast::{self, FILES, common_numbers, is_unchanged, main_cause, moved};
+use crate::format::span;
 use crate::report::ScenarioInfo;
 use crate::sections::{Advice, Sections};
 use crate::{markdown, text};
 use experiments::compare::Compared;
 use experiments::examples::Example;
+use experiments::paired::Change;
 use experiments::{RunResult, StopReason};
 
 /// What a document of a comparison is made from.
@@ -20,6 +21,8 @@ pub struct CompareReport<'a> {
     pub examples: &'a [Example],
     /// Both scenarios.
     pub scenarios: [ScenarioInfo; 2],
+    /// What the arms are called: the scenario's name, and what is different about it here.
+    pub names: [String; 2],
     /// What was noticed while loading the inputs, each a sentence or two.
     pub notes: Vec<String>,
     /// Version of surgeline.
@@ -42,27 +45,45 @@ fn sections(report: &CompareReport<'_>) -> Sections {
     let contrast = &report.result.contrast;
     let [few, moved] = contrast::numbers(contrast, FILES);
     let mut tables = vec![moved];
-    tables.extend(contrast::drivers(contrast, FILES));
-    tables.extend(contrast::examples(report.examples, FILES));
+    // No change, no noise.
+    if !is_unchanged(contrast) {
+        tables.extend(contrast::drivers(contrast, FILES));
+        tables.extend(contrast::examples(report.examples, FILES));
+    }
     tables.retain(|table| !table.rows.is_empty());
-    let [first, second] = &report.scenarios;
+    let [first, second] = &report.names;
     Sections {
-        name: format!("{} beside {}", first.name, second.name),
+        name: format!("{first} beside {second}"),
         sentence: sentence(report),
         banners: banners(report),
         open: vec![few],
         tables,
-        advice: report
-            .notes
-            .iter()
-            .map(|note| Advice { message: note.clone(), advice: None })
-            .collect(),
+        advice: advice(report),
         origin: origin(report),
         ..Sections::default()
     }
 }
 
-/// What an arm's numbers mean less than they seem.
+fn advice(report: &CompareReport<'_>) -> Vec<Advice> {
+    let Compared { before, after, contrast } = report.result;
+    let mut all: Vec<String> = Vec::new();
+    if contrast.latency.is_empty() {
+        all.push(
+            "No task has the same name in both: only numbers of the whole are compared.".into(),
+        );
+    }
+    if before.horizon != after.horizon {
+        let (first, second) = (span(before.horizon), span(after.horizon));
+        all.push(format!(
+            "The first runs for {first} and the second for {second}: a cold start or a rush hour \
+             weighs more in the shorter one."
+        ));
+    }
+    all.extend(report.notes.iter().cloned());
+    all.into_iter().map(|message| Advice { message, advice: None }).collect()
+}
+
+/// Why an arm's numbers mean less than they seem.
 fn banners(report: &CompareReport<'_>) -> Vec<String> {
     let runs = [("first", &report.result.before), ("second", &report.result.after)];
     let void = runs.iter().filter_map(|(name, run)| match run.stability.verdict {
@@ -85,19 +106,29 @@ fn banners(report: &CompareReport<'_>) -> Vec<String> {
 fn sentence(report: &CompareReport<'_>) -> String {
     let Compared { before, after, contrast } = report.result;
     let mut parts = Vec::new();
-    let cost = contrast.number("cost_per_successful_task");
-    if let Some(moved) = cost.and_then(|cost| moved(&cost.change)) {
-        parts.push(format!("the cost per successful task {moved}"));
+    if is_unchanged(contrast) {
+        parts.push("nothing changes, every number that both have is the same".to_owned());
     }
-    let slowest = contrast.latency.iter().filter(|shift| shift.p95.difference.value.is_some());
+    let cost = contrast.number("cost_per_successful_task").map(|cost| &cost.change);
+    let differs = |change: &Change| change.difference.value.is_some_and(|value| value != 0.0);
+    if let Some(cost) = cost.filter(|cost| differs(cost))
+        && let Some(moved) = moved(cost)
+    {
+        let chance = if cost.is_certain() { "" } else { ", which may be chance" };
+        parts.push(format!("the cost per successful task {moved}{chance}"));
+    }
+    let slowest = contrast.latency.iter().filter(|shift| differs(&shift.p95));
     let most = |shift: &&experiments::contrast::LatencyShift| {
         shift.p95.difference.value.unwrap_or_default().abs()
     };
     if let Some(shift) = slowest.max_by(|a, b| most(a).total_cmp(&most(b)))
         && let Some(moved) = moved(&shift.p95)
     {
-        let because =
-            main_cause(shift).map_or_else(String::new, |cause| format!(", mainly {cause}"));
+        let because = match (shift.p95.is_certain(), main_cause(shift)) {
+            (false, _) => ", which may be chance".to_owned(),
+            (true, Some(cause)) => format!(", mainly {cause}"),
+            (true, None) => String::new(),
+        };
         parts.push(format!("p95 of {} {moved}{because}", shift.task));
     }
     let met = |run: &RunResult| run.objectives.iter().filter(|o| o.met == Some(true)).count();
@@ -109,6 +140,9 @@ fn sentence(report: &CompareReport<'_>) -> String {
             met(after),
             after.objectives.len()
         ));
+    }
+    if parts.is_empty() {
+        parts.push("neither the cost of a success nor a p95 that both have moves".to_owned());
     }
     format!("From the first to the second: {}.", parts.join("; "))
 }
@@ -122,14 +156,7 @@ fn origin(report: &CompareReport<'_>) -> Vec<String> {
         span(run.horizon),
         run.seed
     )];
-    let ratio = report.result.contrast.latency.iter().find_map(|shift| shift.p95.variance_ratio);
-    if let Some(ratio) = ratio {
-        lines.push(format!(
-            "common random numbers: the change of the p95 varies {} times less than with \
-             independent ones",
-            number(ratio, Unit::Plain)
-        ));
-    }
+    lines.extend(common_numbers(&report.result.contrast));
     lines.push(format!("surgeline {}", report.version));
     lines
 }

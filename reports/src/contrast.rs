@@ -266,3 +266,22 @@ pub(crate) fn moved(change: &Change) -> Option<String> {
     };
     Some(format!("{verb} by {}", Cell::of(&size, Unit::Share).inline()))
 }
+
+/// Whether both arms agree to the last digit in everything that is compared.
+pub(crate) fn is_unchanged(contrast: &Contrast) -> bool {
+    contrast.numbers.iter().all(|Compared { change, .. }| {
+        change.before.value == change.after.value
+            && change.difference.value.is_none_or(|value| value == 0.0)
+    })
+}
+
+/// What common random numbers did for the first p95 that varies.
+pub(crate) fn common_numbers(contrast: &Contrast) -> Option<String> {
+    let ratio = contrast.latency.iter().find_map(|shift| shift.p95.variance_ratio)?;
+    let (factor, word) = if ratio >= 1.0 { (ratio, "less") } else { (ratio.recip(), "more") };
+    let factor = number(factor, Unit::Plain);
+    Some(format!(
+        "common random numbers: the variance of the change of the p95 is {factor} times {word} \
+         than with independent ones"
+    ))
+}

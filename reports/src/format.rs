@@ -275,6 +275,17 @@ fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// Whether a character acts on what shows it instead of being shown: a control character, a separator
+/// of lines, or one that turns the direction of writing (Unicode, UAX #9, section 2), with which a
+/// name could make a line read as another.
+pub(crate) fn steers(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Sets off groups of three digits from the right.
 pub(crate) fn thousands(digits: &str) -> String {
     if !digits.bytes().all(|b| b.is_ascii_digit()) {

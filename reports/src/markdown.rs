@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: images, and any number that [`crate::text`] does not show.
 
+use crate::format::steers;
 use crate::report::{ProvenanceRow, Report};
 use crate::sections::{Sections, Table};
 use std::fmt::Write;
@@ -102,7 +103,7 @@ fn advice(out: &mut String, sections: &Sections) {
 }
 
 fn details(out: &mut String, table: &Table) {
-    line(out, &format!("**{}**", table.title));
+    line(out, &format!("**{}**", escaped(&table.title)));
     let headers: Vec<&str> = std::iter::once("").chain(table.headers.iter().copied()).collect();
     let rows = table.rows.iter().map(|row| {
         let cells = row.cells.iter().map(|cell| escaped(&cell.inline()));
@@ -137,7 +138,7 @@ fn grid(out: &mut String, headers: &[&str], rows: impl Iterator<Item = Vec<Strin
 }
 
 /// Text that Markdown shows as it is.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -148,7 +149,7 @@ fn escaped(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push(' '),
+            c if steers(c) => out.push(' '),
             c => out.push(c),
         }
     }

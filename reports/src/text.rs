@@ -1,12 +1,13 @@
 //! The summary for a terminal.
 //!
 //! Invariants: no line is wider than asked for, down to [`LEAST_WIDTH`] columns; colour carries
-//! nothing that the words do not say; names from files cannot move the cursor (control characters
-//! are replaced).
+//! nothing that the words do not say; names from files cannot move the cursor or turn the
+//! direction of writing (such characters are replaced).
 //!
 //! Deliberately absent: whether there is a terminal, how wide it is and what `NO_COLOR` says,
 //! which the caller knows.
 
+use crate::format::steers;
 use crate::report::Report;
 use crate::sections::{Headline, Judgement, Row, Sections, Table};
 use anstyle::{AnsiColor, Style};
@@ -102,7 +103,9 @@ impl Page {
         self.line("");
         sections.banners.iter().for_each(|banner| self.styled("", banner, ALARM));
         self.wrapped("", &sections.sentence);
-        self.line("");
+        if !sections.headlines.is_empty() {
+            self.line("");
+        }
         sections.headlines.iter().for_each(|headline| self.headline(headline));
         if !sections.calibration.is_empty() {
             self.line("");
@@ -158,6 +161,7 @@ impl Page {
     }
 
     fn table(&mut self, table: &Table) {
+        let table = &harmless(table);
         let widths: Vec<usize> =
             (0..table.headers.len()).map(|at| cells_width(table, at) + GAP).collect();
         let numbers: usize = widths.iter().sum();
@@ -242,11 +246,22 @@ fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(display_width(text))))
 }
 
+/// A table whose texts are [`clean`].
+fn harmless(table: &Table) -> Table {
+    let mut table = table.clone();
+    table.title = clean(&table.title);
+    for cell in table.rows.iter_mut().flat_map(|row| &mut row.cells) {
+        cell.value = clean(&cell.value);
+        cell.interval = cell.interval.as_deref().map(clean);
+    }
+    table
+}
+
 /// The text on one line, with nothing in it that a terminal would act on.
 fn clean(text: &str) -> String {
     let harmless = |c: char| match c {
         '\n' | '\t' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c if steers(c) => char::REPLACEMENT_CHARACTER,
         c => c,
     };
     text.chars().map(harmless).collect()

@@ -57,6 +57,13 @@ pub(super) fn run(args: &Check) -> Result<u8, Error> {
     for file in [&args.markdown, &args.junit].into_iter().flatten() {
         output::check_file(file)?;
     }
+    if candidate.gates.is_empty() {
+        return Err(Error::Usage(
+            "nothing to check: [gates] is empty and there is no objective; without [gates] the usual \
+             ones hold"
+                .to_owned(),
+        ));
+    }
     let settings = candidate.resolved.check;
     let how = plan(args, &candidate, &settings);
     let watch = Watch::begin(&limits(args, &settings));
@@ -132,6 +139,7 @@ fn arm(case: &Case, policy: Option<&Path>) -> ArmInfo {
             || format!("the policy of {}", case.resolved.name),
             |policy| policy.display().to_string(),
         ),
+        file: policy.filter(|policy| policy.is_file()).map(|policy| policy.display().to_string()),
         sha256: case.resolved.sha256.clone(),
     }
 }
@@ -145,10 +153,18 @@ fn level(level: scenarios::resolved::Level) -> Level {
 
 fn write(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
     let markdown = || reports::check::markdown(report);
+    let text = |color| {
+        let text = reports::check::text(report, color, WIDTH);
+        if args.github { reports::ci::for_log(&text) } else { text }
+    };
     Documents {
         name: "check",
-        text: &|color| reports::check::text(report, color, WIDTH),
-        json: &|| reports::json::check::render(report),
+        text: &text,
+        json: &|| match args.github {
+            // The same text, of which GitHub's runner makes no command.
+            true => reports::json::check::render(report).replace("##[", "##\\u005b"),
+            false => reports::json::check::render(report),
+        },
         markdown: &markdown,
     }
     .write(&args.writing)?;

@@ -8,7 +8,7 @@ use crate::limits::Watch;
 use crate::output::{self, Documents};
 use crate::progress::Bar;
 use experiments::compare::compare;
-use experiments::examples;
+use experiments::{Case, examples};
 use reports::compare::CompareReport;
 use std::path::PathBuf;
 
@@ -83,7 +83,8 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
         result: &result,
         examples: &examples,
         scenarios: [info(&before.resolved), info(&after.resolved)],
-        notes: notes(&before.resolved).chain(notes(&after.resolved)).collect(),
+        names: names((&before, &first), (&after, &second)),
+        notes: both_notes(&before, &after),
         version: env!("CARGO_PKG_VERSION"),
     };
     Documents {
@@ -94,4 +95,31 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     }
     .write(&args.writing)?;
     Ok(simulate::code(&result.before.stopped, &[]))
+}
+
+/// What was noticed of either, once.
+fn both_notes(before: &Case, after: &Case) -> Vec<String> {
+    let mut all: Vec<String> = notes(&before.resolved).collect();
+    let further: Vec<String> = notes(&after.resolved).filter(|note| !all.contains(note)).collect();
+    all.extend(further);
+    all
+}
+
+/// What the arms are called: where both are one scenario, by the policy and the values that differ.
+fn names(first: (&Case, &Source), second: (&Case, &Source)) -> [String; 2] {
+    let name = |(case, of): (&Case, &Source), other: &Source| {
+        let mut name = case.resolved.name.clone();
+        if of.policy != other.policy
+            && let Some(policy) = &of.policy
+        {
+            name += &format!(" under {}", policy.display());
+        }
+        let own: Vec<&str> =
+            of.set.iter().filter(|set| !other.set.contains(set)).map(String::as_str).collect();
+        if !own.is_empty() {
+            name += &format!(" with {}", own.join(", "));
+        }
+        name
+    };
+    [name(first, second.1), name(second, first.1)]
 }

@@ -15,12 +15,15 @@ pub fn render(report: &CompareReport<'_>) -> String {
     let arm = |at: usize| {
         let info = &report.scenarios[at];
         let run = if at == 0 { &result.before } else { &result.after };
-        Arm { scenario: &info.name, sha256: &info.sha256, run: Results::of(run) }
+        let name = &report.names[at];
+        Arm { scenario: &info.name, name, sha256: &info.sha256, run: Results::of(run) }
     };
     let mut out = text(
         &Document {
             schema: SCHEMA,
             version: report.version,
+            pairs: result.before.replications,
+            seed: result.before.seed,
             baseline: arm(0),
             candidate: arm(1),
             sides: Sides::of(&result.contrast),
@@ -37,6 +40,8 @@ pub fn render(report: &CompareReport<'_>) -> String {
 struct Document<'a> {
     schema: &'static str,
     version: &'a str,
+    pairs: u32,
+    seed: u64,
     baseline: Arm<'a>,
     candidate: Arm<'a>,
     #[serde(flatten)]
@@ -48,6 +53,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Arm<'a> {
     scenario: &'a str,
+    name: &'a str,
     sha256: &'a str,
     run: Results<'a>,
 }

@@ -7,7 +7,7 @@ use crate::fixture;
 use reports::{json, markdown, text};
 use std::path::Path;
 
-fn compare(name: &str, found: &str) {
+pub(crate) fn compare(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("SURGELINE_UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, found).expect("the golden folder is writable");

@@ -1,6 +1,7 @@
 //! Documents as their readers see them: a result in, text out.
 
 mod fixture;
+mod gates;
 mod golden;
 mod gpu;
 mod json;
