@@ -3,6 +3,8 @@
 //! Every test starts the real binary in a folder of its own, which goes away with the test.
 
 mod limits;
+mod check;
+mod compare;
 mod run_json;
 mod what_if;
 
