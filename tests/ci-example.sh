@@ -53,7 +53,8 @@ cp "$binary" "$scratch/bin/surgeline" 2>/dev/null || ln -s "$binary" "$scratch/b
 export PATH="$scratch/bin:$PATH"
 cd "$scratch/repository"
 
-# No configuration of the machine's user takes part.
+# Nothing of the machine's user takes part, nor of a run on GitHub that this may be part of.
+unset GITHUB_STEP_SUMMARY
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com
 export GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com

@@ -183,6 +183,7 @@ fn write(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
 fn github(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
     let annotations = reports::ci::annotations(report);
     match args.writing.format {
+        _ if annotations.is_empty() => {}
         Format::Text => output::print(&annotations)?,
         Format::Json | Format::Md => crate::output::tell!("{}", annotations.trim_end()),
     }

@@ -305,7 +305,7 @@ fn check_prints_the_keys_that_are_promised() {
     let examples = list(&found["examples"]);
     assert!(!examples.is_empty() && examples.len() <= 3);
     for example in examples {
-        assert!(example["baseline"]["ending"] == "succeeded", "{example}");
+        assert_eq!(example["baseline"]["ending"], "success", "{example}");
     }
 }
 
@@ -328,6 +328,22 @@ fn names_of_files_are_shown_and_not_obeyed() {
     // A second step adds to the summary.
     let ended = Ended::of(command.output().expect("the binary starts")).expect(1);
     assert_eq!(folder.read("summary.md").len(), 2 * summary.len(), "{}", ended.err);
+}
+
+/// What could not be written is an error, not a verdict that nobody sees.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_no_verdict() {
+    let folder = replies("check-full");
+    let args = "--candidate main.toml --set scenario.horizon=1m";
+    for option in ["--json", "--markdown", "--junit"] {
+        let ended = check(&folder, &format!("{args} {option} /dev/full")).expect(2);
+        assert!(ended.err.contains("surgeline: /dev/full: "), "{option}: {}", ended.err);
+    }
+    let mut command = folder.command("check replies.toml --quiet --github");
+    command.args(args.split_whitespace()).env("GITHUB_STEP_SUMMARY", "/dev/full");
+    let ended = Ended::of(command.output().expect("the binary starts")).expect(2);
+    assert!(ended.err.contains("surgeline: /dev/full: "), "{}", ended.err);
 }
 
 #[test]
