@@ -238,37 +238,64 @@ fn no_line_is_wider_than_asked_for() {
     }
 }
 
-/// Elements of a report with the attributes that they may and must have, and the elements they may
-/// hold. Written from junit-10.xsd of Jenkins' xUnit plugin (jenkinsci/xunit-plugin,
+/// An element of JUnit's XML.
+struct Element {
+    name: &'static str,
+    /// Attributes that it may have.
+    may: &'static [&'static str],
+    /// Attributes of those that it must have.
+    must: &'static [&'static str],
+    /// Elements that it may hold.
+    holds: &'static [&'static str],
+    holds_text: bool,
+}
+
+/// Written from junit-10.xsd of Jenkins' xUnit plugin (jenkinsci/xunit-plugin,
 /// src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd, read 2026-11-26), the strictest of
-/// the schemas in use; GitLab and GitHub's readers take what it allows.
-const SCHEMA: [(&str, &[&str], &[&str], &[&str]); 6] = [
-    ("testsuites", &["name", "time", "tests", "failures", "errors"], &[], &["testsuite"]),
-    (
-        "testsuite",
-        &["name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp"],
-        &["name", "tests", "failures", "errors"],
-        &["testsuite", "properties", "testcase", "system-out", "system-err"],
-    ),
-    (
-        "testcase",
-        &["name", "time", "classname", "group"],
-        &["name"],
-        &["skipped", "error", "failure", "system-out", "system-err"],
-    ),
-    ("failure", &["type", "message"], &[], &[]),
-    ("error", &["type", "message"], &[], &[]),
-    ("system-out", &[], &[], &[]),
+/// the schemas in use, without what surgeline has no use for.
+const SCHEMA: [Element; 6] = [
+    Element {
+        name: "testsuites",
+        may: &["name", "time", "tests", "failures", "errors"],
+        must: &[],
+        holds: &["testsuite"],
+        holds_text: false,
+    },
+    Element {
+        name: "testsuite",
+        may: &["name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp"],
+        must: &["name", "tests", "failures", "errors"],
+        holds: &["testsuite", "testcase", "system-out"],
+        holds_text: false,
+    },
+    Element {
+        name: "testcase",
+        may: &["name", "time", "classname", "group"],
+        must: &["name"],
+        holds: &["error", "failure", "system-out"],
+        holds_text: false,
+    },
+    told("failure", &["type", "message"]),
+    told("error", &["type", "message"]),
+    told("system-out", &[]),
 ];
+
+const fn told(name: &'static str, may: &'static [&'static str]) -> Element {
+    Element { name, may, must: &[], holds: &[], holds_text: true }
+}
+
+fn element(name: &str) -> Option<&'static Element> {
+    SCHEMA.iter().find(|element| element.name == name)
+}
 
 /// What is wrong with an element within `parent`.
 fn fault(parent: Option<&str>, element: &BytesStart<'_>) -> Option<String> {
     let name = String::from_utf8_lossy(element.name().as_ref()).into_owned();
-    let Some((_, may, must, _)) = SCHEMA.iter().find(|(of, ..)| *of == name) else {
+    let Some(known) = self::element(&name) else {
         return Some(format!("there is no element {name}"));
     };
     let holds = |parent: &str| {
-        SCHEMA.iter().any(|(of, .., inner)| *of == parent && inner.contains(&name.as_str()))
+        self::element(parent).is_some_and(|parent| parent.holds.contains(&name.as_str()))
     };
     match parent {
         None if name != "testsuites" => return Some(format!("the whole is a {name}")),
@@ -282,8 +309,8 @@ fn fault(parent: Option<&str>, element: &BytesStart<'_>) -> Option<String> {
             String::from_utf8_lossy(attribute.key.as_ref()).into_owned()
         })
         .collect();
-    let unknown = keys.iter().find(|key| !may.contains(&key.as_str()));
-    let missing = must.iter().find(|key| !keys.iter().any(|known| known == *key));
+    let unknown = keys.iter().find(|key| !known.may.contains(&key.as_str()));
+    let missing = known.must.iter().find(|must| !keys.iter().any(|key| key == *must));
     unknown
         .map(|key| format!("{name} has no attribute {key}"))
         .or_else(|| missing.map(|key| format!("{name} has to have {key}")))
@@ -306,10 +333,8 @@ fn faults(xml: &str) -> Vec<String> {
             Event::End(_) => drop(open.pop()),
             Event::Text(text) => {
                 let text = text.decode().expect("text");
-                let holds_text = matches!(
-                    open.last().map(String::as_str),
-                    Some("failure" | "error" | "system-out")
-                );
+                let parent = open.last().and_then(|name| self::element(name));
+                let holds_text = parent.is_some_and(|parent| parent.holds_text);
                 if !text.trim().is_empty() && !holds_text {
                     faults.push(format!("text in {open:?}: {text}"));
                 }
