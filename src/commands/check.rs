@@ -30,7 +30,7 @@ pub(crate) struct Check {
     /// Policy to be checked: a file or a shipped policy.
     #[arg(long, value_name = "FILE")]
     pub(crate) candidate: PathBuf,
-    /// File with [gates] and [check], instead of the scenario's.
+    /// File with `[gates]` and `[check]`, instead of the scenario's.
     #[arg(long, value_name = "FILE")]
     pub(crate) gates: Option<PathBuf>,
     /// Change one value in both: --set traffic.web.scale=2x (repeatable).
