@@ -9,7 +9,7 @@ use crate::output::{self, Documents};
 use crate::progress::Bar;
 use experiments::check::{CheckPlan, CheckResult, check};
 use experiments::gate::{Level, Verdict};
-use experiments::{Case, StopReason, examples};
+use experiments::{Case, Halt, ReplicateError, StopReason, examples};
 use reports::check::{ArmInfo, CheckReport};
 use scenarios::resolved::CheckSettings;
 use std::io::Write;
@@ -74,7 +74,13 @@ pub(super) fn run(args: &Check) -> Result<u8, Error> {
     let result = check(scenarios, judged, &how, &watch.runner(), &bar);
     bar.clear();
     watch.audited()?;
-    let result = result.map_err(simulate::failed)?;
+    let mut result = result.map_err(|error| match error {
+        ReplicateError::NothingFinished(halt) => Error::Halted(renamed(halt, args, &settings)),
+        other => simulate::failed(other),
+    })?;
+    if let StopReason::Halted(halt) = &mut result.stopped {
+        *halt = renamed(halt.clone(), args, &settings);
+    }
     if !result.repeats {
         return Err(Error::Bug("the baseline run twice differs from itself".to_owned()));
     }
@@ -130,6 +136,19 @@ fn limits(args: &Check, settings: &CheckSettings) -> Limits {
         limits.max_wall = Some((time, text));
     }
     limits
+}
+
+/// The time that the file gives a check under its own name: nobody asked for `--max-wall`.
+fn renamed(halt: Halt, args: &Check, settings: &CheckSettings) -> Halt {
+    match halt {
+        Halt::Limit(limit)
+            if args.simulating.limits.max_wall.is_none() && limit.starts_with("--max-wall") =>
+        {
+            let time = scenarios::quantity::show_span(settings.time);
+            Halt::Limit(format!("the {time} of [check]"))
+        }
+        other => other,
+    }
 }
 
 /// What an arm is called.
