@@ -2,9 +2,9 @@
 //!
 //! Every test starts the real binary in a folder of its own, which goes away with the test.
 
-mod limits;
 mod check;
 mod compare;
+mod limits;
 mod run_json;
 mod what_if;
 
