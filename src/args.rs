@@ -3,6 +3,7 @@
 use crate::commands::calibrate::Calibrate;
 use crate::commands::check::Check;
 use crate::commands::compare::Compare;
+use crate::commands::sweep::Sweep;
 use crate::commands::trace::Trace;
 use crate::commands::what_if::WhatIf;
 use crate::limits::Limits;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
         #[arg(default_value = "scenario.toml")]
         file: PathBuf,
     },
+    /// Simulate many variants of a scenario into a folder that can be resumed and shared out.
+    Sweep(Sweep),
     /// Measure engines and GPUs, fit iteration times, score predictions.
     Calibrate {
         #[command(subcommand)]

@@ -6,6 +6,7 @@ pub(crate) mod compare;
 mod list;
 mod run;
 mod simulate;
+pub(crate) mod sweep;
 pub(crate) mod trace;
 mod validate;
 pub(crate) mod what_if;
@@ -45,6 +46,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
             );
             Ok(0)
         }
+        Command::Sweep(args) => sweep::sweep(&args),
         Command::Calibrate { what } => calibrate::calibrate(&what),
         Command::Trace { what } => trace::trace(&what),
         Command::Completions { shell } => {

@@ -55,6 +55,7 @@ pub mod trial;
 pub mod what_if;
 mod storm;
 mod summary;
+pub mod sweep;
 mod tenants;
 pub mod warm_up;
 pub mod warnings;

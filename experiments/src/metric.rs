@@ -162,6 +162,20 @@ impl Metric {
         })
     }
 
+    /// The task it is about, if it is about one.
+    #[must_use]
+    pub fn task(self) -> Option<TaskId> {
+        match self {
+            Metric::TaskLatency(task, _)
+            | Metric::SuccessRate(task)
+            | Metric::SloAttainment(task)
+            | Metric::Goodput(task)
+            | Metric::TaskCost(task)
+            | Metric::TaskMargin(task) => Some(task),
+            _ => None,
+        }
+    }
+
     /// Unit of its values: `s`, `USD`, `1/s`, or empty for a ratio.
     #[must_use]
     pub fn unit(self) -> &'static str {

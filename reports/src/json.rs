@@ -179,7 +179,7 @@ impl<'a> Results<'a> {
 }
 
 /// Name of a reason for stopping, for scripts.
-fn stop_code(stopped: &StopReason) -> &'static str {
+pub(crate) fn stop_code(stopped: &StopReason) -> &'static str {
     match stopped {
         StopReason::Fixed => "fixed",
         StopReason::PrecisionReached => "precision-reached",

@@ -33,5 +33,6 @@ pub mod parquet;
 pub mod plots;
 pub mod trace_table;
 pub mod score;
+pub mod sweep;
 
 pub use report::{ProvenanceRow, Report, ScenarioInfo};

@@ -128,7 +128,7 @@ fn fold(out: &mut String, summary: &str, content: impl FnOnce(&mut String)) {
 }
 
 /// A table: the first column to the left, the others as they come.
-fn grid(out: &mut String, headers: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+pub(crate) fn grid(out: &mut String, headers: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let _ = writeln!(out, "| {} |", headers.join(" | "));
     let _ = writeln!(out, "|{}", " --- |".repeat(headers.len()));
     rows.for_each(|row| {

@@ -242,7 +242,7 @@ fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String
 }
 
 /// Text at the left edge of its column.
-fn padded(text: &str, width: usize) -> String {
+pub(crate) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(display_width(text))))
 }
 
@@ -258,7 +258,7 @@ fn harmless(table: &Table) -> Table {
 }
 
 /// The text on one line, with nothing in it that a terminal would act on.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let harmless = |c: char| match c {
         '\n' | '\t' => ' ',
         c if steers(c) => char::REPLACEMENT_CHARACTER,

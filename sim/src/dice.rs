@@ -118,6 +118,8 @@ pub enum Purpose {
     Resubmit = 50,
     /// Whether a partial result is good enough.
     Partial = 51,
+    /// Where the points of an experiment lie among the values of its levers.
+    Design = 55,
 }
 
 /// A bijection of the 64-bit integers in which every input bit moves every output bit.

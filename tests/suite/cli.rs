@@ -7,6 +7,7 @@ mod compare;
 mod limits;
 mod run_json;
 mod what_if;
+mod sweep;
 
 use sim::Simulation;
 use std::collections::BTreeSet;

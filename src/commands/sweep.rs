@@ -1,0 +1,241 @@
+//! `surgeline sweep`: many variants of a scenario, cell by cell into a folder.
+//!
+//! Invariants: nothing is written outside of the folder; a cell is there as a whole or not at all;
+//! the bytes of a finished folder depend on what is swept alone, not on how often it was stopped,
+//! by how many processes and on how many threads it was run.
+//!
+//! Deliberately absent: judging (objectives are columns, not exit codes), and distributing work: a
+//! shard is told which it is.
+
+mod crew;
+mod disk;
+mod folder;
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use super::{blueprint, simulate};
+use crate::args::{Format, Simulating, Source};
+use crate::error::{Error, halt_code};
+use crate::limits::Watch;
+use crate::progress::CellBar;
+use clap::ValueEnum;
+use crew::{Crew, Ended};
+use disk::OsDisk;
+use experiments::sweep::Sweep as Experiment;
+use experiments::sweep::design;
+use experiments::{Case, Halt};
+use folder::{Folder, Shard, Start};
+use merge::Merge;
+use reports::sweep::{CellDocument, Manifest, ScenarioName};
+use scenarios::resolved::Lever;
+use std::path::PathBuf;
+
+/// Trajectories of Morris where nobody says how many; ten is what Morris's followers settled on
+/// (Campolongo, Cariboni and Saltelli 2007).
+const TRAJECTORIES: u32 = 10;
+/// Points of a Latin hypercube for each lever, where nobody says how many (Loeppky, Sacks and Welch,
+/// "Choosing the sample size of a computer experiment", Technometrics 51, 2009).
+const POINTS_PER_LEVER: u32 = 10;
+/// Cells that are looked at before the first is run, if the scenario refuses the first.
+const TRIED: usize = 64;
+
+/// What to sweep, and where to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sweep {
+    #[command(flatten)]
+    source: Source,
+    /// Vary one value: --vary pools.h100.replicas=1..8 or --vary pools.h100.gpu=h100-sxm,h200-sxm
+    /// (repeatable). Replaces the lever of the same key in the scenario's `[levers]`.
+    #[arg(long, value_name = "KEY=VALUES")]
+    vary: Vec<String>,
+    /// The sweep's folder, which grows cell by cell.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Which cells.
+    #[arg(long, value_enum, default_value = "grid")]
+    design: Design,
+    /// Points of a Latin hypercube (default: 10 per lever), or trajectories of Morris (default: 10).
+    #[arg(long, value_name = "N")]
+    points: Option<u32>,
+    /// Go on with the sweep in the folder: whole cells are kept, the others are run.
+    #[arg(long)]
+    resume: bool,
+    /// Run one of N parts, "1/8" to "8/8"; parts may share the folder. The last one merges.
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
+    shard: Option<Shard>,
+    #[command(flatten)]
+    simulating: Simulating,
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How cells are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Design {
+    /// Every combination of values.
+    Grid,
+    /// A Latin hypercube: each lever's values spread evenly over so many points.
+    Lhs,
+    /// Elementary effects: which levers matter.
+    Morris,
+}
+
+pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
+    let blueprint = blueprint(&args.source)?;
+    let base = simulate::prepared(blueprint.resolve(&args.source.set)?)?;
+    let plan = simulate::plan(&args.simulating, &base);
+    let levers = levers(args, &base)?;
+    let design = args.design(levers.len())?;
+    let set = args.source.set.clone();
+    let experiment = Experiment::new(blueprint, set, levers, design, &plan)
+        .map_err(|error| Error::Usage(error.to_string()))?;
+    let (name, sha256) = (base.resolved.name.clone(), base.resolved.sha256.clone());
+    let scenario = ScenarioName { name, sha256 };
+    let manifest = Manifest::of(&experiment, scenario, design, env!("CARGO_PKG_VERSION"));
+    look_before(&experiment, args.simulating.quiet)?;
+    let start = Start { folder: &args.out, resume: args.resume, shard: args.shard };
+    let mut folder = Folder::open(OsDisk, start, &manifest, &experiment)?;
+    simulate::lockstep(&args.simulating, base.scenario(), plan.seed)?;
+    let ended = run(args, &experiment, &mut folder)?;
+    finish(args, &experiment, &manifest, (folder, &ended))?;
+    Ok(ended.halted.as_ref().map_or(0, halt_code))
+}
+
+impl Sweep {
+    fn design(&self, levers: usize) -> Result<design::Design, Error> {
+        Ok(match (self.design, self.points) {
+            (Design::Grid, Some(_)) => {
+                let message =
+                    "--points is for --design lhs and morris; a grid has every combination";
+                return Err(Error::Usage(message.to_owned()));
+            }
+            (Design::Grid, None) => design::Design::Grid,
+            (Design::Lhs, points) => {
+                let usual = u32::try_from(levers).unwrap_or(u32::MAX);
+                let usual = usual.saturating_mul(POINTS_PER_LEVER);
+                design::Design::LatinHypercube { points: points.unwrap_or(usual) }
+            }
+            (Design::Morris, points) => {
+                design::Design::Morris { trajectories: points.unwrap_or(TRAJECTORIES) }
+            }
+        })
+    }
+}
+
+/// The levers of the file, those of the same key replaced, then the others of the command line.
+fn levers(args: &Sweep, base: &Case) -> Result<Vec<Lever>, Error> {
+    let mut levers = base.resolved.levers.clone();
+    let of_file = levers.len();
+    for text in &args.vary {
+        let lever = scenarios::parse_lever(text).map_err(|problem| {
+            // A single problem reads like any list of them.
+            Error::Input(problem.into())
+        })?;
+        if lever.key == "policy" && args.source.policy.is_some() {
+            let message = "--policy fixes the policy that `--vary policy=…` would change";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        let mut same = levers.iter_mut().enumerate().filter(|(_, known)| known.key == lever.key);
+        match same.next() {
+            // One that was replaced has another place.
+            Some((at, known)) if at < of_file && known.site.place != lever.site.place => {
+                *known = lever;
+            }
+            _ => levers.push(lever),
+        }
+    }
+    if levers.is_empty() {
+        let message = "nothing to vary: say --vary KEY=VALUES, or add [levers] to the scenario";
+        return Err(Error::Usage(message.to_owned()));
+    }
+    Ok(levers)
+}
+
+/// Refuses a sweep none of whose cells can be run, as one with a misspelt key; says it when the
+/// first one cannot.
+fn look_before(experiment: &Experiment, quiet: bool) -> Result<(), Error> {
+    let cells = experiment.cells().count();
+    let tried = cells.min(TRIED);
+    // Spread evenly over all cells, the first one among them.
+    let mut looked = (0..tried).map(|at| at * cells / tried);
+    let first = match looked.next().map_or(Ok(None), |cell| experiment.case(cell).map(Some)) {
+        Ok(Some(case)) => {
+            if !quiet {
+                simulate::warn(&case.resolved);
+            }
+            return Ok(());
+        }
+        Ok(None) => return Ok(()),
+        Err(problems) => problems,
+    };
+    let overrides =
+        experiment.overrides(0).into_iter().map(|(key, value)| format!("{key}={value}"));
+    let overrides = overrides.collect::<Vec<_>>().join(" ");
+    if !looked.any(|cell| experiment.case(cell).is_ok()) {
+        return Err(Error::Usage(format!(
+            "the scenario refuses all {tried} cells that were tried; the first, {overrides}:\n{first}"
+        )));
+    }
+    if !quiet {
+        crate::output::tell!(
+            "warning: the scenario refuses the first cell, {overrides}; such cells are recorded, \
+             and the others are run:\n{first}"
+        );
+    }
+    Ok(())
+}
+
+fn run(
+    args: &Sweep,
+    experiment: &Experiment,
+    folder: &mut Folder<'_, OsDisk>,
+) -> Result<Ended, Error> {
+    let todo = folder.missing()?;
+    let folder = &*folder;
+    let watch = Watch::begin(&args.simulating.limits);
+    let bar = CellBar::new(args.simulating.quiet);
+    let threads = args.simulating.threads.map_or(0, |n| n as usize);
+    let crew = Crew { experiment, watch: &watch, bar: &bar };
+    let ended = crew.run(threads, &todo, &|cell, outcome| {
+        let document = CellDocument::of(cell, &experiment.overrides(cell), outcome);
+        folder.store(cell, &document)
+    });
+    bar.clear();
+    ended
+}
+
+/// Merges what is complete, prints what is there, and says what is missing.
+fn finish(
+    args: &Sweep,
+    experiment: &Experiment,
+    manifest: &Manifest,
+    (folder, ended): (Folder<'_, OsDisk>, &Ended),
+) -> Result<(), Error> {
+    let folder = folder.alone_if_complete()?;
+    let merge = Merge::of(&folder, manifest, experiment)?;
+    if merge.is_complete() {
+        merge.write()?;
+    }
+    merge.print(args.format)?;
+    let (there, all, shown) = (merge.there(), manifest.cells, args.out.display());
+    if let Some(halt) = &ended.halted {
+        let why = match halt {
+            Halt::Interrupted => "interrupted".to_owned(),
+            Halt::Limit(limit) => format!("stopped at {limit}"),
+        };
+        crate::output::tell!(
+            "surgeline: {why}; {there} of {all} cells are in {shown}; the same command with \
+             --resume goes on"
+        );
+    } else if !args.simulating.quiet {
+        let (kept, run) = (folder.kept(), ended.done);
+        let merged = match merge.is_complete() {
+            true => "merged".to_owned(),
+            false => format!("{} are missing, whoever has the last one merges", all - there),
+        };
+        crate::output::tell!("{shown}: {run} cells run, {kept} kept; {there} of {all}, {merged}");
+    }
+    Ok(())
+}
