@@ -20,15 +20,16 @@ use crate::error::{Error, halt_code};
 use crate::limits::Watch;
 use crate::progress::CellBar;
 use clap::ValueEnum;
-use crew::{Crew, Ended};
+use crew::{Crew, Ended, Keeper};
 use disk::OsDisk;
-use experiments::sweep::Sweep as Experiment;
 use experiments::sweep::design;
+use experiments::sweep::{Outcome, Sweep as Experiment};
 use experiments::{Case, Halt};
-use folder::{Folder, Shard, Start};
+use folder::{Folder, Found, Shard, Start};
 use merge::Merge;
 use reports::sweep::{CellDocument, Manifest, ScenarioName};
 use scenarios::resolved::Lever;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Trajectories of Morris where nobody says how many; ten is what Morris's followers settled on
@@ -124,30 +125,25 @@ impl Sweep {
     }
 }
 
-/// The levers of the file, those of the same key replaced, then the others of the command line.
+/// The levers of the file, or those of the command line with the same keys; then the others.
 fn levers(args: &Sweep, base: &Case) -> Result<Vec<Lever>, Error> {
-    let mut levers = base.resolved.levers.clone();
-    let of_file = levers.len();
-    for text in &args.vary {
-        let lever = scenarios::parse_lever(text).map_err(|problem| {
-            // A single problem reads like any list of them.
-            Error::Input(problem.into())
-        })?;
-        if lever.key == "policy" && args.source.policy.is_some() {
-            let message = "--policy fixes the policy that `--vary policy=…` would change";
-            return Err(Error::Usage(message.to_owned()));
-        }
-        let mut same = levers.iter_mut().enumerate().filter(|(_, known)| known.key == lever.key);
-        match same.next() {
-            // One that was replaced has another place.
-            Some((at, known)) if at < of_file && known.site.place != lever.site.place => {
-                *known = lever;
-            }
-            _ => levers.push(lever),
+    let own = args.vary.iter().map(|text| scenarios::parse_lever(text));
+    let mut own: Vec<Lever> =
+        own.collect::<Result<_, _>>().map_err(|one| Error::Input(one.into()))?;
+    let mut levers = Vec::new();
+    for of_file in &base.resolved.levers {
+        match own.iter().position(|lever| lever.key == of_file.key) {
+            Some(at) => levers.push(own.remove(at)),
+            None => levers.push(of_file.clone()),
         }
     }
+    levers.extend(own);
     if levers.is_empty() {
         let message = "nothing to vary: say --vary KEY=VALUES, or add [levers] to the scenario";
+        return Err(Error::Usage(message.to_owned()));
+    }
+    if args.source.policy.is_some() && levers.iter().any(|lever| lever.key == "policy") {
+        let message = "--policy fixes the policy, which a lever would change";
         return Err(Error::Usage(message.to_owned()));
     }
     Ok(levers)
@@ -198,12 +194,32 @@ fn run(
     let bar = CellBar::new(args.simulating.quiet);
     let threads = args.simulating.threads.map_or(0, |n| n as usize);
     let crew = Crew { experiment, watch: &watch, bar: &bar };
-    let ended = crew.run(threads, &todo, &|cell, outcome| {
-        let document = CellDocument::of(cell, &experiment.overrides(cell), outcome);
-        folder.store(cell, &document)
-    });
+    let keeper = IntoFolder { experiment, folder, repeats: experiment.cells().repeats() };
+    let ended = crew.run(threads, &todo, &keeper);
     bar.clear();
     ended
+}
+
+/// Cells into files.
+struct IntoFolder<'a> {
+    experiment: &'a Experiment,
+    folder: &'a Folder<'a, OsDisk>,
+    repeats: BTreeMap<usize, usize>,
+}
+
+impl Keeper for IntoFolder<'_> {
+    fn has(&self, cell: usize) -> Result<bool, Error> {
+        let Some(&first) = self.repeats.get(&cell) else { return Ok(false) };
+        // Where the first of its kind is not there yet, the same is run once more.
+        let Found::Whole(document) = self.folder.read(first)? else { return Ok(false) };
+        self.folder.store(cell, &document.repeated(cell))?;
+        Ok(true)
+    }
+
+    fn keep(&self, cell: usize, outcome: &Outcome) -> Result<(), Error> {
+        let document = CellDocument::of(cell, &self.experiment.overrides(cell), outcome);
+        self.folder.store(cell, &document)
+    }
 }
 
 /// Merges what is complete, prints what is there, and says what is missing.

@@ -66,23 +66,37 @@ pub fn ranking(cells: &Cells, values: &[Option<f64>]) -> Vec<LeverEffect> {
     ranked
 }
 
+/// The numbers themselves, or all of them as the first where they differ by what rounding does: a
+/// straight line has one slope, and no spread.
+fn settled(numbers: Vec<f64>) -> Vec<f64> {
+    let Some(&first) = numbers.first() else { return numbers };
+    let same = |number: &f64| (number - first).abs() <= 1e-12 * first.abs();
+    if numbers.iter().all(same) { vec![first; numbers.len()] } else { numbers }
+}
+
+/// From the first value, so that equal ones have it as their mean, exactly.
+fn mean(values: &[f64]) -> Option<f64> {
+    let first = *values.first()?;
+    Some(first + values.iter().map(|value| value - first).sum::<f64>() / values.len() as f64)
+}
+
 fn summarised(lever: usize, effects: &[f64], missing: u32) -> LeverEffect {
     let n = effects.len();
-    let mean = |sum: f64| (n > 0).then(|| sum / n as f64);
-    let sizes: Vec<f64> = effects.iter().map(|effect| effect.abs()).collect();
-    let mu = mean(effects.iter().sum());
+    let sizes = settled(effects.iter().map(|effect| effect.abs()).collect());
+    let effects = settled(effects.to_vec());
+    let mu = mean(&effects);
     let sigma = mu.filter(|_| n > 1).map(|mu| {
         let squares: f64 = effects.iter().map(|effect| (effect - mu) * (effect - mu)).sum();
         (squares / (n - 1) as f64).sqrt()
     });
-    let mu_star = match (mean(sizes.iter().sum()), t_interval(&sizes, CONFIDENCE)) {
+    let mu_star = match (mean(&sizes), t_interval(&sizes, CONFIDENCE)) {
         (None, _) => Estimate::absent("no trajectory has the number on both sides of the change"),
         (Some(value), None) => {
             Estimate::without_interval(value, "a single trajectory has no spread")
         }
         (Some(value), Some(t)) => {
-            let held = Estimate::with_interval(value, t.mean - t.half_width, t.mean + t.half_width)
-                .held_within(0.0, f64::INFINITY);
+            let (low, high) = (value - t.half_width, value + t.half_width);
+            let held = Estimate::with_interval(value, low, high).held_within(0.0, f64::INFINITY);
             let reason = (missing > 0).then(|| {
                 let all = n + missing as usize;
                 format!("{missing} of {all} effects are missing: a cell has no number")
@@ -166,7 +180,8 @@ mod tests {
         for (lever, slope) in [(0, 3.0_f64), (1, -5.0)] {
             assert!((of(lever).mu.expect("mu") - slope).abs() < 1e-9);
             assert!((of(lever).mu_star.value.expect("mu*") - slope.abs()).abs() < 1e-9);
-            assert!(of(lever).sigma.expect("sigma") < 1e-9);
+            assert_eq!(of(lever).sigma, Some(0.0), "a straight line has one slope");
+            assert_eq!(of(lever).mu_star.low, of(lever).mu_star.high);
         }
         let none = of(2);
         assert_eq!((none.mu_star.high, none.mu, none.sigma), (Some(0.0), Some(0.0), Some(0.0)));

@@ -116,6 +116,12 @@ impl CellDocument {
         CellDocument { schema, cell, overrides, refused, result }
     }
 
+    /// The same for another cell with the same overrides.
+    #[must_use]
+    pub fn repeated(self, cell: usize) -> CellDocument {
+        CellDocument { cell, ..self }
+    }
+
     /// The file, with a newline at its end.
     #[must_use]
     pub fn render(&self) -> String {
@@ -139,6 +145,12 @@ impl CellDocument {
     pub fn is(&self, cell: usize, overrides: &[(&str, &str)]) -> bool {
         let own = self.overrides.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         self.cell == cell && own.eq(overrides.iter().copied())
+    }
+
+    /// SHA-256 of the scenario with these overrides; absent where the scenario refuses them.
+    #[must_use]
+    pub fn scenario_sha256(&self) -> Option<&str> {
+        self.result.as_ref().map(|result| result.scenario_sha256.as_str())
     }
 
     /// The values of the levers, in their order.

@@ -7,4 +7,5 @@ mod gpu;
 mod json;
 mod numbers;
 mod simulated;
+mod sweep;
 mod tasks;

@@ -24,8 +24,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const STACK: usize = 4 << 20;
 const STACK_PER_CELL: usize = 64 << 10;
 
-/// Keeps a finished cell.
-type Keep<'a> = dyn Fn(usize, &Outcome) -> Result<(), Error> + Sync + 'a;
+/// What becomes of cells.
+pub(super) trait Keeper: Sync {
+    /// Whether a cell could be had, and was kept, without being run.
+    fn has(&self, cell: usize) -> Result<bool, Error>;
+    /// Keeps a finished cell.
+    fn keep(&self, cell: usize, outcome: &Outcome) -> Result<(), Error>;
+}
 
 /// Who runs cells.
 pub(super) struct Crew<'a> {
@@ -76,7 +81,7 @@ impl Crew<'_> {
         &self,
         threads: usize,
         todo: &[usize],
-        keep: &Keep<'_>,
+        keeper: &impl Keeper,
     ) -> Result<Ended, Error> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores } else { threads };
@@ -98,7 +103,7 @@ impl Crew<'_> {
         };
         std::thread::scope(|scope| {
             for _ in 0..at_once {
-                scope.spawn(|| self.work(&shared, keep));
+                scope.spawn(|| self.work(&shared, keeper));
             }
         });
         self.watch.audited()?;
@@ -110,24 +115,15 @@ impl Crew<'_> {
         }
     }
 
-    fn work(&self, shared: &Shared<'_>, keep: &Keep<'_>) {
+    fn work(&self, shared: &Shared<'_>, keeper: &impl Keeper) {
         let _alarm = Alarm(&shared.is_over);
-        let runner = self.watch.runner();
         while !shared.is_over.load(Ordering::Relaxed) {
             let Some(&cell) = shared.todo.get(shared.next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
             let done = shared.done.load(Ordering::Relaxed);
             self.bar.at(done, shared.todo.len(), format!("cell {cell}"));
-            let found = shared.pool.install(|| self.experiment.evaluate(cell, &runner));
-            let kept = match found {
-                Ok(outcome) => {
-                    self.watch.audited().and_then(|()| keep(cell, &outcome)).map_err(End::Failed)
-                }
-                Err(ReplicateError::NothingFinished(halt)) => Err(End::Halted(halt)),
-                Err(threads) => Err(End::Failed(Error::Usage(threads.to_string()))),
-            };
-            match kept {
+            match self.one(cell, &shared.pool, keeper) {
                 Ok(()) => {
                     shared.done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -139,6 +135,21 @@ impl Crew<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    fn one(&self, cell: usize, pool: &ThreadPool, keeper: &impl Keeper) -> Result<(), End> {
+        if keeper.has(cell).map_err(End::Failed)? {
+            return Ok(());
+        }
+        let runner = self.watch.runner();
+        match pool.install(|| self.experiment.evaluate(cell, &runner)) {
+            Ok(outcome) => {
+                let sound = self.watch.audited();
+                sound.and_then(|()| keeper.keep(cell, &outcome)).map_err(End::Failed)
+            }
+            Err(ReplicateError::NothingFinished(halt)) => Err(End::Halted(halt)),
+            Err(threads) => Err(End::Failed(Error::Usage(threads.to_string()))),
         }
     }
 }

@@ -121,7 +121,7 @@ impl<'a, D: Disk> Folder<'a, D> {
         if folder.agrees(resume)? {
             let own = |&cell: &usize| folder.is_own(cell) && cells.join(file_name(cell)).exists();
             if !resume && (0..manifest.cells).any(|cell| own(&cell)) {
-                return Err(folder.taken("holds cells of this part already"));
+                return Err(folder.taken("holds cells of this part already; go on with --resume"));
             }
         } else {
             let text = manifest.render();
@@ -142,7 +142,9 @@ impl<'a, D: Disk> Folder<'a, D> {
             Err(source) => return Err(Error::Write { path, source }),
         };
         if !resume && self.shard.is_none() {
-            return Err(self.taken("holds a sweep already"));
+            return Err(
+                self.taken("holds a sweep already; go on with --resume, or name a new folder")
+            );
         }
         let wrong = |why: String| Error::Usage(format!("{}: {why}", path.display()));
         let there = Manifest::parse(&text).map_err(wrong)?;
@@ -155,21 +157,32 @@ impl<'a, D: Disk> Folder<'a, D> {
     }
 
     fn taken(&self, what: &str) -> Error {
-        let path = self.path.display();
-        Error::Usage(format!("--out {path}: {what}; go on with --resume, or name a new folder"))
+        Error::Usage(format!("--out {}: {what}", self.path.display()))
     }
 
     /// Cells of this part that are not there as a whole.
     pub(super) fn missing(&mut self) -> Result<Vec<usize>, Error> {
         let (mut missing, mut kept) = (Vec::new(), 0);
+        // The manifest knows the texts of the scenario itself, not those that a lever names.
+        let names_files = self.experiment.levers().iter().any(|lever| lever.key == "policy");
         for cell in (0..self.manifest.cells).filter(|&cell| self.is_own(cell)) {
             match self.read(cell)? {
+                Found::Whole(there) if names_files && self.is_stale(&there) => {
+                    return Err(self
+                        .taken("the policy file of a cell has changed since; name a new folder"));
+                }
                 Found::Whole(_) => kept += 1,
                 Found::Damaged(_) | Found::Absent => missing.push(cell),
             }
         }
         self.kept = kept;
         Ok(missing)
+    }
+
+    /// Whether the scenario of a cell is another one by now.
+    fn is_stale(&self, there: &CellDocument) -> bool {
+        let now = self.experiment.case(there.cell).ok().map(|case| case.resolved.sha256);
+        now.as_deref() != there.scenario_sha256()
     }
 
     /// Cells of this part that were there when [`Folder::missing`] looked.

@@ -116,6 +116,13 @@ fn the_bytes_of_a_sweep_do_not_depend_on_the_threads() {
         (folder.tree(&format!("t{threads}")), ended.out)
     });
     assert!(trees[0] == trees[1] && trees[0] == trees[2]);
+    // Repeated points are copied or run again, as it happens.
+    let drawn = "--design lhs --points 30 --seed 3";
+    for threads in [1, 8] {
+        let args = format!("{TINY} {drawn} --out d{threads} --threads {threads}");
+        folder.run(&args).expect(0);
+    }
+    assert!(folder.tree("d1") == folder.tree("d8"));
     // More threads than cells: the replications of a cell are spread, too.
     let few = "sweep chat.toml --set scenario.horizon=20s --vary pools.h100.replicas=2,3";
     folder.run(&format!("{few} --out a --threads 1")).expect(0);
@@ -232,6 +239,16 @@ fn shards_together_are_the_same_sweep() {
         Ended::of(child.wait_with_output().expect("it ends")).expect(0);
     }
     assert!(folder.tree("s") == folder.tree("whole"));
+    // Each in a folder of its own, the cells copied together afterwards.
+    for (shard, out) in [("1/2", "one"), ("2/2", "two")] {
+        folder.run(&format!("{TINY} --out {out} --shard {shard}")).expect(0);
+    }
+    for (name, content) in folder.tree("two/cells") {
+        std::fs::write(folder.0.join("one/cells").join(name), content).expect("a copy");
+    }
+    let merged = folder.run(&format!("{TINY} --out one --resume")).expect(0);
+    assert_eq!(run_and_kept(&merged), (0, 12));
+    assert!(folder.tree("one") == folder.tree("whole"));
     // Again, all three started at once in a folder that is not there yet.
     let all =
         ["1/3", "2/3", "3/3"].map(|shard| folder.start(&format!("{TINY} --out t --shard {shard}")));
@@ -275,6 +292,24 @@ fn another_sweep_is_not_gone_on_with() {
     let mended = folder.run(&format!("{TINY} --out s --resume")).expect(0);
     assert_eq!(run_and_kept(&mended), (1, 11));
     assert!(folder.tree("s") == before);
+}
+
+#[test]
+fn a_policy_file_that_a_lever_names_has_to_stay_as_it_was() {
+    let folder = Folder::new("sweep-policy");
+    for (file, choices) in [("a.toml", 2), ("b.toml", 3)] {
+        let strategy = format!("{{ strategy = \"power-of-two\", choices = {choices} }}");
+        folder.write(file, &format!("[load_balancing]\nh100 = {strategy}\n"));
+    }
+    let sweep = "sweep chat.toml --set scenario.horizon=20s --vary policy=a.toml,b.toml --out s";
+    folder.run(sweep).expect(0);
+    folder.run(&format!("{sweep} --resume")).expect(0);
+    folder.write("b.toml", "[load_balancing]\nh100 = { strategy = \"round-robin\" }\n");
+    let refused = folder.run(&format!("{sweep} --resume")).expect(2);
+    assert!(refused.err.contains("policy file of a cell has changed"), "{}", refused.err);
+    let fixed =
+        folder.run(&format!("{} --policy a.toml", sweep.replace("out s", "out t"))).expect(2);
+    assert!(fixed.err.contains("--policy fixes the policy"), "{}", fixed.err);
 }
 
 #[test]
