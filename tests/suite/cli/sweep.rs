@@ -207,6 +207,7 @@ fn of_two_processes_in_one_folder_one_wins() {
     let slow = TINY.replace("20s", "20m").replace("1..6", "1..400");
     let mut first = folder.start(&format!("{slow} --out s"));
     while !folder.0.join("s/cells").is_dir() {
+        assert!(first.try_wait().expect("it is ours").is_none(), "it ended before it began");
         std::thread::sleep(Duration::from_millis(2));
     }
     for rest in ["--resume", "", "--resume --shard 1/2"] {
@@ -442,8 +443,9 @@ fn a_sweep_that_is_stopped_keeps_its_cells_and_goes_on() {
     let stopped = folder.run(&format!("{sweep} --out s --threads 1 --max-events 1000")).expect(4);
     assert!(stopped.err.contains("stopped at --max-events 1000; 0 of 12 cells"), "{}", stopped.err);
     if cfg!(unix) {
-        let child = folder.start(&format!("{sweep} --out s --threads 1 --resume"));
+        let mut child = folder.start(&format!("{sweep} --out s --threads 1 --resume"));
         while folder.tree("s").len() < 4 {
+            assert!(child.try_wait().expect("it is ours").is_none(), "it ended before its time");
             std::thread::sleep(Duration::from_millis(2));
         }
         let pid = child.id().to_string();
