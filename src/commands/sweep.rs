@@ -95,11 +95,12 @@ pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
     let (name, sha256) = (base.resolved.name.clone(), base.resolved.sha256.clone());
     let scenario = ScenarioName { name, sha256 };
     let manifest = Manifest::of(&experiment, scenario, design, env!("CARGO_PKG_VERSION"));
+    let watch = Watch::begin(&args.simulating.limits);
     look_before(&experiment, args.simulating.quiet)?;
     let start = Start { folder: &args.out, resume: args.resume, shard: args.shard };
     let mut folder = Folder::open(OsDisk, start, &manifest, &experiment)?;
     simulate::lockstep(&args.simulating, base.scenario(), plan.seed)?;
-    let ended = run(args, &experiment, &mut folder)?;
+    let ended = run(args, &experiment, &mut folder, &watch)?;
     finish(args, &experiment, &manifest, (folder, &ended))?;
     Ok(ended.halted.as_ref().map_or(0, halt_code))
 }
@@ -187,13 +188,13 @@ fn run(
     args: &Sweep,
     experiment: &Experiment,
     folder: &mut Folder<'_, OsDisk>,
+    watch: &Watch,
 ) -> Result<Ended, Error> {
     let todo = folder.missing()?;
     let folder = &*folder;
-    let watch = Watch::begin(&args.simulating.limits);
     let bar = CellBar::new(args.simulating.quiet);
     let threads = args.simulating.threads.map_or(0, |n| n as usize);
-    let crew = Crew { experiment, watch: &watch, bar: &bar };
+    let crew = Crew { experiment, watch, bar: &bar };
     let keeper = IntoFolder { experiment, folder, repeats: experiment.cells().repeats() };
     let ended = crew.run(threads, &todo, &keeper);
     bar.clear();
