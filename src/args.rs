@@ -12,9 +12,10 @@ use std::path::PathBuf;
 
 /// Simulation and capacity planning for LLM inference.
 ///
-/// Exit codes: 0 fine · 1 an objective is missed or a gate failed · 2 usage or input error · 3 an objective is
-/// undecided (its interval straddles the target) · 4 stopped at a resource limit, what was finished
-/// is reported · 101 a bug of surgeline · 130 interrupted, what was finished is reported.
+/// Exit codes: 0 fine · 1 an objective is missed or a gate failed · 2 usage or input error · 3 an
+/// objective is undecided (its interval straddles the target) or a check inconclusive · 4 stopped at
+/// a resource limit, what was finished is reported · 101 a bug of surgeline · 130 interrupted, what
+/// was finished is reported.
 #[derive(Debug, Parser)]
 #[command(name = "surgeline", version, about, long_about, max_term_width = 100)]
 pub(crate) struct Args {
@@ -151,7 +152,7 @@ pub(crate) struct Validate {
 pub(crate) enum Format {
     /// For people, in a terminal.
     Text,
-    /// For programs: schema surgeline.run/1.
+    /// For programs.
     Json,
     /// For a pull request or a wiki.
     Md,

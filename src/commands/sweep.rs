@@ -99,7 +99,7 @@ pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
     look_before(&experiment, args.simulating.quiet)?;
     let start = Start { folder: &args.out, resume: args.resume, shard: args.shard };
     let mut folder = Folder::open(OsDisk, start, &manifest, &experiment)?;
-    simulate::lockstep(&args.simulating, base.scenario(), plan.seed)?;
+    simulate::lockstep(&args.simulating, base.scenario(), plan.seed, &watch)?;
     let ended = run(args, &experiment, &mut folder, &watch)?;
     finish(args, &experiment, &manifest, (folder, &ended))?;
     Ok(ended.halted.as_ref().map_or(0, halt_code))

@@ -6,8 +6,8 @@ mod check;
 mod compare;
 mod limits;
 mod run_json;
-mod what_if;
 mod sweep;
+mod what_if;
 
 use sim::Simulation;
 use std::collections::BTreeSet;
