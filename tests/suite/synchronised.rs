@@ -17,6 +17,7 @@ mod settings;
 mod worlds;
 
 use experiments::{Halt, NoProgress, Plan, Sample};
+use sim::metrics::LimitSeries;
 use sim::{Outcome, Scenario, Simulation};
 
 /// Replications of a scenario.
@@ -52,6 +53,11 @@ fn outcome(scenario: &Scenario, seed: u64) -> Runs {
 /// What says how a result was got and is in none.
 fn leave_out_effort(outcome: &mut Outcome) {
     assert_eq!(outcome.audit, Vec::<String>::new());
+    // A limit that is never used up has a line of zeros in the series.
+    let acts = |limit: &LimitSeries| {
+        limit.used_up.iter().any(Option::is_some) || limit.acted.iter().any(|&acted| acted > 0)
+    };
+    outcome.series.parts.limits.retain(acts);
     for remote in &mut outcome.remotes {
         // What a prompt would find in the prompt cache is looked up for this limit alone.
         remote.measured.charged[UNCACHED_INPUT] = 0;

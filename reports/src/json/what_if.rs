@@ -190,10 +190,10 @@ impl<'a> Repairs<'a> {
     }
 }
 
-/// To the cent: it is a difference of two estimates, not a bill.
+/// To the millionth of a dollar: it is a difference of two estimates, not a bill.
 fn per_month(repair: &Repair) -> Option<String> {
-    let cents = (repair.per_month.value? * 100.0).round();
-    Some(dollars_exact(Money(cents as i128 * (Money::PICO_PER_DOLLAR / 100))))
+    let millionths = (repair.per_month.value? * 1e6).round();
+    Some(dollars_exact(Money(millionths as i128 * (Money::PICO_PER_DOLLAR / 1_000_000))))
 }
 
 fn key(shortage: Shortage) -> &'static str {

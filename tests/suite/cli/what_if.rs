@@ -29,7 +29,7 @@ fn a_plain_run_confirms_tomorrow_and_the_repair() {
     assert_eq!(repair, ["pools.h100.replicas=3"]);
     assert_eq!(answer["repair"]["objectives_met"], true);
     // A GPU at $2.99 for a twelfth of 365.25 days.
-    assert_eq!(answer["repair"]["per_month_usd"], "2184.20");
+    assert_eq!(answer["repair"]["per_month_usd"], "2184.195");
 
     let run = |set: &[String], seed: u32| {
         let set: Vec<String> = set.iter().map(|change| format!("--set {change}")).collect();

@@ -117,7 +117,20 @@ fn by_name(scenario: &Scenario, outcome: &Outcome) -> BTreeMap<String, String> {
     for (spec, tool) in scenario.tools.iter().zip(&outcome.tools) {
         say("tool", &spec.name, format!("{tool:?}"));
     }
-    say("series", "", format!("{:?}", outcome.series));
+    let parts = &outcome.series.parts;
+    for (spec, windows) in scenario.tasks.iter().zip(&parts.tasks) {
+        say("windows of task", &spec.name, format!("{windows:?}"));
+    }
+    for (spec, windows) in scenario.pools.iter().zip(&parts.pools) {
+        say("windows of pool", &spec.name, format!("{windows:?}"));
+    }
+    for (spec, windows) in scenario.remotes.iter().zip(&parts.remotes) {
+        say("windows of remote", &spec.name, format!("{windows:?}"));
+    }
+    for (spec, windows) in scenario.tools.iter().zip(&parts.tools) {
+        say("windows of tool", &spec.name, format!("{windows:?}"));
+    }
+    say("windows", "", format!("{:?}", outcome.series.windows));
     say("tenants", "", format!("{:?}", outcome.tenants));
     found
 }
