@@ -196,7 +196,9 @@ fn comparison(of: resolved::Comparison) -> Comparison {
     }
 }
 
-fn level(of: resolved::Level) -> Level {
+/// What failing a gate means.
+#[must_use]
+pub fn level(of: resolved::Level) -> Level {
     match of {
         resolved::Level::Fail => Level::Fail,
         resolved::Level::Warn => Level::Warn,

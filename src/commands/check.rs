@@ -91,7 +91,7 @@ pub(super) fn run(args: &Check) -> Result<u8, Error> {
         scenario: info(&candidate.resolved),
         baseline: arm(&baseline, args.baseline.as_deref()),
         candidate: arm(&candidate, Some(&args.candidate)),
-        inconclusive: level(settings.inconclusive),
+        inconclusive: experiments::case::level(settings.inconclusive),
         notes: notes(&candidate.resolved).collect(),
         provenance: provenance(&candidate.resolved),
         version: env!("CARGO_PKG_VERSION"),
@@ -112,8 +112,10 @@ fn arms(args: &Check) -> Result<(Case, Case), Error> {
         baseline = baseline.with_gates(gates)?;
     }
     let candidate = baseline.with_policy(&args.candidate)?;
-    let case = |resolved| simulate::prepared(resolved);
-    Ok((case(baseline.resolve(&args.set)?)?, case(candidate.resolve(&args.set)?)?))
+    Ok((
+        simulate::prepared(baseline.resolve(&args.set)?)?,
+        simulate::prepared(candidate.resolve(&args.set)?)?,
+    ))
 }
 
 fn plan(args: &Check, case: &Case, settings: &CheckSettings) -> CheckPlan {
@@ -160,13 +162,6 @@ fn arm(case: &Case, policy: Option<&Path>) -> ArmInfo {
         ),
         file: policy.filter(|policy| policy.is_file()).map(|policy| policy.display().to_string()),
         sha256: case.resolved.sha256.clone(),
-    }
-}
-
-fn level(level: scenarios::resolved::Level) -> Level {
-    match level {
-        scenarios::resolved::Level::Fail => Level::Fail,
-        scenarios::resolved::Level::Warn => Level::Warn,
     }
 }
 

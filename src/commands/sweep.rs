@@ -22,9 +22,9 @@ use crate::progress::CellBar;
 use clap::ValueEnum;
 use crew::{Crew, Ended, Keeper};
 use disk::OsDisk;
+use experiments::Case;
 use experiments::sweep::design;
 use experiments::sweep::{Outcome, Sweep as Experiment};
-use experiments::{Case, Halt};
 use folder::{Folder, Found, Shard, Start};
 use merge::Merge;
 use reports::sweep::{CellDocument, Manifest, ScenarioName};
@@ -238,12 +238,8 @@ fn finish(
     merge.print(args.format)?;
     let (there, all, shown) = (merge.there(), manifest.cells, args.out.display());
     if let Some(halt) = &ended.halted {
-        let why = match halt {
-            Halt::Interrupted => "interrupted".to_owned(),
-            Halt::Limit(limit) => format!("stopped at {limit}"),
-        };
         crate::output::tell!(
-            "surgeline: {why}; {there} of {all} cells are in {shown}; the same command with \
+            "surgeline: {halt}; {there} of {all} cells are in {shown}; the same command with \
              --resume goes on"
         );
     } else if !args.simulating.quiet {
