@@ -3,6 +3,7 @@
 use crate::commands::calibrate::Calibrate;
 use crate::commands::check::Check;
 use crate::commands::compare::Compare;
+use crate::commands::plan::Plan;
 use crate::commands::sweep::Sweep;
 use crate::commands::trace::Trace;
 use crate::commands::what_if::WhatIf;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     /// Simulate a scenario: cost, latency and their intervals, objectives judged.
     Run(Run),
     WhatIf(WhatIf),
+    Plan(Plan),
     Compare(Compare),
     Check(Check),
     /// Look a scenario file over; with --resolved, print every value and where it comes from.

@@ -3,7 +3,9 @@
 pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod compare;
+mod levers;
 mod list;
+pub(crate) mod plan;
 mod run;
 mod simulate;
 pub(crate) mod sweep;
@@ -22,6 +24,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::WhatIf(args) => what_if::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Validate(args) => validate::validate(&args),

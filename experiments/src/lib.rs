@@ -44,6 +44,7 @@ pub mod metric;
 mod money;
 pub mod objectives;
 pub mod paired;
+pub mod planner;
 mod pooled;
 mod record;
 pub mod repair;

@@ -13,11 +13,15 @@ use crate::arms::Arms;
 use crate::case::Case;
 use crate::estimate::Estimate;
 use crate::metric::Metric;
-use crate::objectives::{Comparison, ObjectiveResult};
-use crate::replicate::{Halt, Phase, Plan, Progress, ReplicateError, Runner, Sample, StopReason};
+use crate::objectives::{Comparison, Objective, ObjectiveResult};
+use crate::record;
+use crate::replicate::{
+    Halt, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample, StopReason,
+};
 use crate::stability::Verdict;
 use crate::summary;
-use std::collections::BTreeMap;
+use sim::Scenario;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// Resolves a variant: the scenario with these overrides.
@@ -34,6 +38,10 @@ pub struct Trials<'a> {
     events_left: u64,
     /// Simulations run: replications of variants.
     runs: u64,
+    /// The latest variants with their replications, so that more of them go on from there.
+    kept: VecDeque<((Vec<String>, u64), Replications)>,
+    /// How many are kept.
+    most_kept: usize,
 }
 
 /// Changes, replications and seed.
@@ -105,7 +113,16 @@ impl<'a> Trials<'a> {
         (runner, progress): (&'a Runner<'a>, &'a dyn Progress),
     ) -> Trials<'a> {
         let known = BTreeMap::new();
-        Trials { resolve, plan, runner, progress, known, events_left: u64::MAX, runs: 0 }
+        let (events_left, kept) = (u64::MAX, VecDeque::new());
+        Trials { resolve, plan, runner, progress, known, events_left, runs: 0, kept, most_kept: 0 }
+    }
+
+    /// Keeps the replications of so many variants, so that more of them go on from there instead of
+    /// from the beginning. In the steady state nothing is kept: what is left out at the start depends
+    /// on a pilot of its own.
+    pub(crate) fn keeping(mut self, most: usize) -> Trials<'a> {
+        self.most_kept = if self.plan.steady_state { 0 } else { most };
+        self
     }
 
     /// From now on at most so many events, whatever was left.
@@ -164,22 +181,38 @@ impl<'a> Trials<'a> {
         let plan = Plan { seed, replications: Sample::Fixed(replications), ..self.plan };
         let searching = Searching(self.progress);
         let scenario = case.scenario();
+        let before = self.before(&(changes.to_vec(), seed), replications);
+        let done = before.as_ref().map_or(0, |before| before.records.len() as u32);
+        let runner = |scenario: &Scenario, seed: u64, replication: u32| {
+            (self.runner)(scenario, seed, done + replication)
+        };
         let run = || {
-            let mut arms = Arms::new(&[scenario], &plan, self.runner, &searching)?;
-            arms.measure(plan.replications)?;
+            let mut arms = Arms::new(&[scenario], &plan, &runner, &searching)?;
+            arms.measure(Sample::Fixed(replications.saturating_sub(done)))?;
             arms.finish()
         };
         let mut found = run().map_err(|error| match error {
             ReplicateError::NothingFinished(halt) => Untried::Halted(halt),
             other => Untried::Failed(other),
         })?;
-        let Some(found) = found.pop() else { return Err(Untried::UsedUp) };
+        let Some(mut found) = found.pop() else { return Err(Untried::UsedUp) };
         if let StopReason::Halted(halt) = found.stopped {
             return Err(Untried::Halted(halt));
         }
+        let events: u64 = found.records.iter().map(|record| record.outcome.events).sum();
+        self.events_left = self.events_left.saturating_sub(events);
+        self.runs += found.records.len() as u64;
+        if let Some(mut before) = before {
+            before.records.append(&mut found.records);
+            record::add_series(&mut before.series, &found.series);
+            found = before;
+        }
         let result = summary::summarise(scenario, seed, &found, &case.objectives);
-        self.events_left = self.events_left.saturating_sub(result.events);
-        self.runs += u64::from(result.replications);
+        if self.most_kept > 0 {
+            self.kept.push_back(((changes.to_vec(), seed), found));
+            let surplus = self.kept.len().saturating_sub(self.most_kept);
+            self.kept.drain(..surplus);
+        }
         let p95 = result.tasks.iter().map(|task| (task.name.clone(), task.latency.p95.clone()));
         let trial = Rc::new(Trial {
             changes: changes.to_vec(),
@@ -192,6 +225,15 @@ impl<'a> Trials<'a> {
         });
         self.known.insert(key, Rc::clone(&trial));
         Ok(trial)
+    }
+
+    /// Fewer replications of a variant than are wanted now, if they are kept; they are no longer.
+    fn before(&mut self, of: &(Vec<String>, u64), replications: u32) -> Option<Replications> {
+        let is_of = |(kept, found): &((Vec<String>, u64), Replications)| {
+            kept == of && (found.records.len() as u64) < u64::from(replications)
+        };
+        let at = self.kept.iter().position(is_of)?;
+        self.kept.remove(at).map(|(_, found)| found)
     }
 }
 
@@ -219,6 +261,22 @@ impl Trial {
     pub fn tightest(&self, of: Of) -> Option<(&ObjectiveResult, Slack)> {
         let all = self.judged(of).filter_map(|judged| Some((judged, Slack::of(judged)?)));
         all.min_by(|a, b| a.1.value.total_cmp(&b.1.value))
+    }
+
+    /// The objective with the least room, a share measured against what it could still lack: 99.5 % is
+    /// half way from a target of 99 % to all.
+    #[must_use]
+    pub fn binding(&self) -> Option<&ObjectiveResult> {
+        let room = |judged: &ObjectiveResult| {
+            let Objective { metric, target, comparison, .. } = judged.objective;
+            let is_share = matches!(metric, Metric::SuccessRate(_) | Metric::SloAttainment(_));
+            let is_least = matches!(comparison, Comparison::AtLeast | Comparison::Above);
+            let slack = Slack::of(judged)?.value;
+            let is_of_rest = is_share && is_least && target > 0.0 && target < 1.0;
+            Some(if is_of_rest { slack * target / (1.0 - target) } else { slack })
+        };
+        let all = self.objectives.iter().filter_map(|judged| Some((judged, room(judged)?)));
+        all.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(judged, _)| judged)
     }
 
     /// The distance of the tightest, at the estimates and at the ends of their intervals.

@@ -21,6 +21,7 @@ pub mod check;
 pub mod compare;
 mod contrast;
 mod money;
+pub mod plan;
 pub mod what_if;
 mod work;
 

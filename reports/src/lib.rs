@@ -25,6 +25,7 @@ pub mod contrast;
 pub mod check;
 pub mod compare;
 pub mod what_if;
+pub mod plan;
 pub mod json;
 pub mod digest;
 pub mod ci;

@@ -208,7 +208,7 @@ fn calibration(report: &Report<'_>) -> Vec<String> {
     statements.iter().map(|(value, keys)| format!("{value}: {}", keys.join(", "))).collect()
 }
 
-fn judgement(judged: &ObjectiveResult) -> Judgement {
+pub(crate) fn judgement(judged: &ObjectiveResult) -> Judgement {
     let (objective, estimate) = (&judged.objective, &judged.estimate);
     let unit = Unit::of(objective.metric);
     let straddles = || judged.met.is_none().then(|| "the interval straddles the target".into());

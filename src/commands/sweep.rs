@@ -14,7 +14,7 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
-use super::{blueprint, simulate};
+use super::{blueprint, levers, simulate};
 use crate::args::{Format, Simulating, Source};
 use crate::error::{Error, halt_code};
 use crate::limits::Watch;
@@ -47,7 +47,7 @@ pub(crate) struct Sweep {
     #[command(flatten)]
     source: Source,
     /// Vary one value: --vary pools.h100.replicas=1..8 or --vary pools.h100.gpu=h100-sxm,h200-sxm
-    /// (repeatable). Replaces the lever of the same key in the scenario's `[levers]`.
+    /// (repeatable), instead of the scenario's [levers].
     #[arg(long, value_name = "KEY=VALUES")]
     vary: Vec<String>,
     /// The sweep's folder, which grows cell by cell.
@@ -87,7 +87,7 @@ pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
     let blueprint = blueprint(&args.source)?;
     let base = simulate::prepared(blueprint.resolve(&args.source.set)?)?;
     let plan = simulate::plan(&args.simulating, &base);
-    let levers = levers(args, &base)?;
+    let levers = levers_of(args, &base)?;
     let design = args.design(levers.len())?;
     let set = args.source.set.clone();
     let experiment = Experiment::new(blueprint, set, levers, design, &plan)
@@ -126,19 +126,9 @@ impl Sweep {
     }
 }
 
-/// The levers of the file, or those of the command line with the same keys; then the others.
-fn levers(args: &Sweep, base: &Case) -> Result<Vec<Lever>, Error> {
-    let own = args.vary.iter().map(|text| scenarios::parse_lever(text));
-    let mut own: Vec<Lever> =
-        own.collect::<Result<_, _>>().map_err(|one| Error::Input(one.into()))?;
-    let mut levers = Vec::new();
-    for of_file in &base.resolved.levers {
-        match own.iter().position(|lever| lever.key == of_file.key) {
-            Some(at) => levers.push(own.remove(at)),
-            None => levers.push(of_file.clone()),
-        }
-    }
-    levers.extend(own);
+/// What is varied, if anything is.
+fn levers_of(args: &Sweep, base: &Case) -> Result<Vec<Lever>, Error> {
+    let levers = levers::declared(&args.vary, &base.resolved.levers)?;
     if levers.is_empty() {
         let message = "nothing to vary: say --vary KEY=VALUES, or add [levers] to the scenario";
         return Err(Error::Usage(message.to_owned()));

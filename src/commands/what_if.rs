@@ -1,7 +1,7 @@
 //! `surgeline what-if`: today beside tomorrow.
 
 use super::run::{WIDTH, info, notes, provenance};
-use super::{blueprint, simulate};
+use super::{blueprint, levers, simulate};
 use crate::args::{Simulating, Source, Writing};
 use crate::error::Error;
 use crate::limits::Watch;
@@ -11,7 +11,7 @@ use experiments::Case;
 use experiments::repair::Lever;
 use experiments::what_if::{Question, WhatIfError, what_if};
 use reports::what_if::WhatIfReport;
-use scenarios::{Blueprint, Resolved, multiplied, parse_lever};
+use scenarios::{Blueprint, Resolved, multiplied};
 use sim::workload::ScaleHow;
 use std::path::PathBuf;
 
@@ -106,7 +106,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         None => args.set.clone(),
     };
     let tomorrow = blueprint.resolve(&changes)?;
-    let levers = levers(args, &tomorrow)?;
+    let levers = levers_of(args, &tomorrow)?;
     output::check(&args.writing, None)?;
     let plan = simulate::plan(&args.simulating, &today);
     let watch = Watch::begin(&args.simulating.limits);
@@ -154,26 +154,15 @@ fn variant(blueprint: &Blueprint, changes: &[String]) -> Result<Case, String> {
 }
 
 /// What a repair may change: as the command line says, or the file, or the usual.
-fn levers(args: &WhatIf, tomorrow: &Resolved) -> Result<Vec<Lever>, Error> {
-    let mut declared = Vec::new();
-    for text in &args.vary {
-        declared.push(parse_lever(text).map_err(|problem| Error::Usage(problem.to_string()))?);
-    }
-    if declared.is_empty() {
-        declared.clone_from(&tomorrow.levers);
-    }
+fn levers_of(args: &WhatIf, tomorrow: &Resolved) -> Result<Vec<Lever>, Error> {
+    let declared = levers::declared(&args.vary, &tomorrow.levers)?;
     if declared.is_empty() {
         let usual = tomorrow.default_levers.iter();
         return Ok(usual
             .map(|lever| Lever { key: lever.key.clone(), changes: lever.candidates.clone() })
             .collect());
     }
-    let change = |key: &str, value: &String| vec![format!("{key}={value}")];
-    let lever = |declared: scenarios::resolved::Lever| Lever {
-        changes: declared.values.iter().map(|value| change(&declared.key, value)).collect(),
-        key: declared.key,
-    };
-    Ok(declared.into_iter().map(lever).collect())
+    Ok(levers::for_search(declared))
 }
 
 /// What tomorrow is, in words.

@@ -5,6 +5,7 @@
 mod check;
 mod compare;
 mod limits;
+mod plan;
 mod run_json;
 mod sweep;
 mod what_if;

@@ -7,6 +7,7 @@ mod coverage;
 mod economy;
 mod gates;
 mod mg1;
+mod planner;
 mod plans;
 mod revenue;
 mod stability;

@@ -1,0 +1,259 @@
+//! A plan for people: the cheapest, what binds, the second best, the frontier, and what was tried.
+//!
+//! Invariants: the sentence recommends only what was confirmed under fresh seeds; every candidate is
+//! accounted for; a partial search says so first.
+//!
+//! Deliberately absent: searching (see `experiments::planner`).
+
+use crate::format::{Unit, count, estimate, number, span};
+use crate::report::{ProvenanceRow, ScenarioInfo};
+use crate::sections::{Advice, Judgement, Sections, judgement};
+use crate::table::{Cell, Table};
+use crate::what_if::set_text;
+use crate::{markdown, text};
+use experiments::Estimate;
+use experiments::planner::{Choice, Counts, Ending, Planned, Point};
+use experiments::trial::{Of, Trial};
+use sim::units::Span;
+
+/// What a document of the plan is made from.
+#[derive(Clone, Debug)]
+pub struct PlanReport<'a> {
+    /// What was found.
+    pub result: &'a Planned,
+    /// The scenario, as it is.
+    pub scenario: ScenarioInfo,
+    /// Overrides that every candidate has.
+    pub base: Vec<String>,
+    /// What was varied: key path and values.
+    pub levers: Vec<(String, Vec<String>)>,
+    /// Length of a replication.
+    pub horizon: Span,
+    /// What was noticed while loading the input, each a sentence or two.
+    pub notes: Vec<String>,
+    /// Where each input of the scenario as it is comes from.
+    pub provenance: Vec<ProvenanceRow>,
+    /// Version of surgeline.
+    pub version: &'a str,
+}
+
+/// For a terminal.
+#[must_use]
+pub fn text(report: &PlanReport<'_>, color: bool, width: usize) -> String {
+    text::page(&sections(report), color, width)
+}
+
+/// For a pull request or a wiki.
+#[must_use]
+pub fn markdown(report: &PlanReport<'_>) -> String {
+    markdown::page(&sections(report), &report.provenance)
+}
+
+/// The answer: the plan, its price, what binds, and how much the second best costs more.
+#[must_use]
+pub fn headline(report: &PlanReport<'_>) -> String {
+    let result = report.result;
+    let Some(best) = &result.best else { return no_plan(result) };
+    let price = estimate(&best.trial.spend_per_month, Unit::Dollars);
+    let found = match result.stopped {
+        Some(_) => "The cheapest plan confirmed so far",
+        None => "The cheapest plan that keeps all objectives",
+    };
+    let mut all = format!("{found} is {} at {price} per month", own(&best.changes));
+    if let Some(binds) = binds(&best.trial) {
+        all += &format!("; what binds is {binds}");
+    }
+    all += &match &result.second {
+        Some(second) => format!(
+            "; the second best, {}, costs {} more",
+            own(&second.changes),
+            estimate(&second.more_per_month, Unit::Dollars)
+        ),
+        None => "; no second one was confirmed within 1.5× its price".to_owned(),
+    };
+    all + "."
+}
+
+/// Why nothing is recommended.
+fn no_plan(result: &Planned) -> String {
+    let what = match (&result.stopped, result.ending()) {
+        (Some(_), _) => "No plan was confirmed before the search was stopped",
+        (None, Ending::Undecided) => "No plan can be confirmed: of some it stays undecided",
+        (None, _) => "No candidate keeps all objectives",
+    };
+    let Some(Point { changes, trial, .. }) = &result.closest else { return format!("{what}.") };
+    let binds = binds(trial).map_or_else(String::new, |binds| format!(", where {binds} binds"));
+    format!("{what}; closest comes {}{binds}.", own(changes))
+}
+
+/// The tightest objective with what was found.
+fn binds(trial: &Trial) -> Option<String> {
+    let judged = trial.binding()?;
+    let found = estimate(&judged.estimate, Unit::of(judged.objective.metric));
+    Some(format!("{} at {found} ({})", judged.objective.name, judged.objective.text))
+}
+
+/// Overrides in running text.
+fn own(changes: &[String]) -> String {
+    if changes.is_empty() { "the scenario as it is".to_owned() } else { changes.join(" ") }
+}
+
+fn sections(report: &PlanReport<'_>) -> Sections {
+    let result = report.result;
+    let judged = result.best.as_ref().map(|best| &best.trial);
+    let judged = judged.or(result.closest.as_ref().map(|closest| &closest.trial));
+    let objectives: Vec<Judgement> =
+        judged.map_or_else(Vec::new, |trial| trial.objectives.iter().map(judgement).collect());
+    let open = [choices(result), frontier(result), tried(report)];
+    Sections {
+        name: format!("{}: the cheapest plan", report.scenario.name),
+        question: report.scenario.question.clone(),
+        sentence: headline(report),
+        banners: banners(result),
+        objectives,
+        open: open.into_iter().filter(|table| !table.rows.is_empty()).collect(),
+        advice: report
+            .notes
+            .iter()
+            .map(|note| Advice { message: note.clone(), advice: None })
+            .collect(),
+        origin: origin(report),
+        ..Sections::default()
+    }
+}
+
+fn banners(result: &Planned) -> Vec<String> {
+    let partial = result.stopped.as_ref().map(|halt| {
+        let Counts { simulated, candidates, left, .. } = result.counts;
+        format!(
+            "PARTIAL: {halt} after {} of {} candidates were simulated; {} are left.",
+            count(simulated as u64),
+            count(candidates as u64),
+            count(left as u64)
+        )
+    });
+    let rents = result.rents_failed.then(|| {
+        "A simulation cost less than the rent that was reckoned, so rent ruled nothing out.".into()
+    });
+    partial.into_iter().chain(rents).collect()
+}
+
+/// The best and the second best under both seeds.
+fn choices(result: &Planned) -> Table {
+    let headers = ["per month", "more", "with fresh seeds", "p95"];
+    let mut table = Table::new("Plans", &headers);
+    for choice in result.best.iter().chain(&result.second) {
+        let Choice { changes, trial, confirmed, more_per_month } = choice;
+        let p95 = trial.p95.iter().find(|(name, _)| *name == result.task);
+        let p95 = p95.map_or_else(Estimate::default, |(_, p95)| p95.clone());
+        let cells = vec![
+            Cell::of(&trial.spend_per_month, Unit::Dollars),
+            Cell::of(more_per_month, Unit::Dollars),
+            Cell::of(&confirmed.spend_per_month, Unit::Dollars),
+            Cell::of(&p95, Unit::Seconds),
+        ];
+        table.row(own(changes), cells);
+    }
+    table.notes.push(format!(
+        "each kept all objectives with {} replications under the seed of this run and under a fresh \
+         one; what the second costs more is the difference replication by replication; p95 of {}",
+        result.replications, result.task
+    ));
+    table
+}
+
+fn frontier(result: &Planned) -> Table {
+    let headers = ["per month", "p95", "objectives", "replications"];
+    let mut table = Table::new("Frontier of cost and p95", &headers);
+    for Point { changes, trial, p95 } in &result.frontier {
+        table.explain(p95);
+        let cells = vec![
+            Cell::of(&trial.spend_per_month, Unit::Dollars),
+            Cell::of(p95, Unit::Seconds),
+            Cell::plain(mark(trial)),
+            Cell::plain(trial.replications.to_string()),
+        ];
+        table.row(own(changes), cells);
+    }
+    table.notes.push(format!(
+        "p95 of {}; of all that were simulated at least three times, those that none beats in both. \
+         Only rows with ✓ keep all objectives, and only plans were confirmed",
+        result.task
+    ));
+    table
+}
+
+/// All met, one missed, or neither.
+fn mark(trial: &Trial) -> &'static str {
+    match trial.objectives.iter().any(|judged| judged.met == Some(false)) {
+        true => "✗",
+        false if trial.is_met(Of::All) => "✓",
+        false => "?",
+    }
+}
+
+/// What became of the candidates.
+fn tried(report: &PlanReport<'_>) -> Table {
+    let result = report.result;
+    let mut table = Table::new("What was tried", &["candidates"]);
+    for (what, n) in fates(&result.counts) {
+        if n > 0 {
+            table.row(what, vec![Cell::plain(count(n as u64))]);
+        }
+    }
+    table.notes.push(format!(
+        "{} replications were simulated, {} of the {} that it takes to try everything",
+        count(result.runs),
+        number(result.runs as f64 / result.exhaustive_runs.max(1) as f64, Unit::Share),
+        count(result.exhaustive_runs)
+    ));
+    if result.counts.by_capacity > 0 {
+        table.notes.push(
+            "that less of the same is not enough either was taken for granted, except for one less \
+             than the plan, which was simulated"
+                .to_owned(),
+        );
+    }
+    table
+}
+
+/// Every fate and how many had it; they add up to all candidates.
+fn fates(counts: &Counts) -> [(&'static str, usize); 10] {
+    [
+        ("confirmed", counts.confirmed),
+        ("simulated: dearer", counts.dearer),
+        ("simulated: misses an objective", counts.missed),
+        ("simulated once: far from an objective", counts.after_one),
+        ("simulated: undecided", counts.undecided),
+        ("simulated: no better than one of these", counts.worse),
+        ("not simulated: rent alone is dearer", counts.by_rent),
+        ("not simulated: more of the same is too little", counts.by_capacity),
+        ("not taken by the scenario", counts.refused),
+        ("left when it was stopped", counts.left),
+    ]
+}
+
+fn origin(report: &PlanReport<'_>) -> Vec<String> {
+    let result = report.result;
+    let varied = report.levers.iter().map(|(key, values)| format!("{key} ({})", values.len()));
+    let varied: Vec<String> = varied.collect();
+    let mut all = vec![format!("varied: {}", varied.join(", "))];
+    if let Some(best) = &result.best {
+        let set: Vec<String> = report.base.iter().chain(&best.changes).cloned().collect();
+        all.push(format!(
+            "repeat it: surgeline run {} {} --replications {}",
+            report.scenario.name,
+            set_text(&set),
+            best.trial.replications
+        ));
+    }
+    all.push(format!(
+        "replications of {}, seed {}; all candidates see the same requests; intervals are {} %; \
+         surgeline {}",
+        span(report.horizon),
+        result.seed,
+        experiments::CONFIDENCE * 100.0,
+        report.version
+    ));
+    all
+}
