@@ -9,6 +9,7 @@ use crate::commands::trace::Trace;
 use crate::commands::what_if::WhatIf;
 use crate::limits::Limits;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
+use reports::command::Named;
 use std::path::PathBuf;
 
 /// Simulation and capacity planning for LLM inference.
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Plan(Plan),
     Compare(Compare),
     Check(Check),
+    /// Simulate many variants of a scenario into a folder that can be resumed and shared out.
+    Sweep(Sweep),
     /// Look a scenario file over; with --resolved, print every value and where it comes from.
     Validate(Validate),
     /// Print the JSON Schema (draft-07) of a kind of file, for editors.
@@ -52,8 +55,6 @@ pub(crate) enum Command {
         #[arg(default_value = "scenario.toml")]
         file: PathBuf,
     },
-    /// Simulate many variants of a scenario into a folder that can be resumed and shared out.
-    Sweep(Sweep),
     /// Measure engines and GPUs, fit iteration times, score predictions.
     Calibrate {
         #[command(subcommand)]
@@ -83,6 +84,14 @@ pub(crate) struct Source {
     /// Change one value: --set pools.h100.replicas=4 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+impl Source {
+    /// The same, for commands that a report prints.
+    pub(crate) fn named(&self) -> Named {
+        let policy = self.policy.as_ref().map(|policy| policy.display().to_string());
+        Named { scenario: self.scenario.display().to_string(), policy }
+    }
 }
 
 /// How to simulate.

@@ -106,6 +106,9 @@ pub struct Planned {
     pub best: Option<Choice>,
     /// The next cheapest.
     pub second: Option<Choice>,
+    /// Of the candidates that spend less than the best and were simulated, the one that comes closest
+    /// to keeping all objectives: what it misses is what binds.
+    pub binds: Option<Point>,
     /// Where none keeps them: the one that comes closest, or the cheapest that is undecided.
     pub closest: Option<Point>,
     /// Task whose p95 the frontier shows.
@@ -237,7 +240,10 @@ fn answer(search: &Search<'_, '_>, stopped: Option<Halt>) -> Planned {
     };
     let (best, second) = (choice(confirmed.first()), choice(confirmed.get(1)));
     let closest = if best.is_none() { search.closest() } else { None };
-    let like = best.as_ref().map(|best| &best.trial).or(closest.as_ref().map(|(_, trial)| trial));
+    let spend = best.as_ref().and_then(|best| best.trial.spend_per_month.value);
+    let binds = spend.and_then(|spend| search.near_miss(spend));
+    let like = binds.as_ref().or(closest.as_ref()).map(|(_, trial)| trial);
+    let like = like.or(best.as_ref().map(|best| &best.trial));
     let task = like.map_or_else(String::new, |trial| task_of(trial));
     let point = |(at, trial): (usize, Rc<Trial>)| Point {
         changes: search.space.changes(at),
@@ -246,6 +252,7 @@ fn answer(search: &Search<'_, '_>, stopped: Option<Halt>) -> Planned {
     };
     let frontier = frontier(search.simulated_often().into_iter().map(point).collect());
     Planned {
+        binds: binds.map(point),
         closest: closest.map(point),
         frontier,
         counts: search.counts(stopped.is_none()),

@@ -21,6 +21,7 @@ mod warnings;
 pub mod sections;
 pub mod text;
 pub mod markdown;
+pub mod command;
 pub mod contrast;
 pub mod check;
 pub mod compare;

@@ -35,7 +35,7 @@ pub(crate) fn page(sections: &Sections, inputs: &[ProvenanceRow]) -> String {
         fold(&mut out, "Where the inputs come from", |out| provenance(out, inputs));
     }
     let origin: Vec<String> = sections.origin.iter().map(|line| escaped(line)).collect();
-    line(&mut out, &origin.join(".<br>\n"));
+    line(&mut out, &origin.join("<br>\n"));
     out.truncate(out.trim_end().len());
     out.push('\n');
     out

@@ -5,11 +5,11 @@
 //!
 //! Deliberately absent: searching (see `experiments::planner`).
 
-use crate::format::{Unit, count, estimate, number, span};
+use crate::command::Named;
+use crate::format::{Unit, count, estimate, span};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Judgement, Sections, judgement};
 use crate::table::{Cell, Table};
-use crate::what_if::set_text;
 use crate::{markdown, text};
 use experiments::Estimate;
 use experiments::planner::{Choice, Counts, Ending, Planned, Point};
@@ -21,8 +21,10 @@ use sim::units::Span;
 pub struct PlanReport<'a> {
     /// What was found.
     pub result: &'a Planned,
-    /// The scenario, as it is.
+    /// The scenario with the plan, or where there is none, as it is.
     pub scenario: ScenarioInfo,
+    /// How the scenario was named.
+    pub named: Named,
     /// Overrides that every candidate has.
     pub base: Vec<String>,
     /// What was varied: key path and values.
@@ -31,7 +33,7 @@ pub struct PlanReport<'a> {
     pub horizon: Span,
     /// What was noticed while loading the input, each a sentence or two.
     pub notes: Vec<String>,
-    /// Where each input of the scenario as it is comes from.
+    /// Where each input of it comes from.
     pub provenance: Vec<ProvenanceRow>,
     /// Version of surgeline.
     pub version: &'a str,
@@ -60,10 +62,20 @@ pub fn headline(report: &PlanReport<'_>) -> String {
         None => "The cheapest plan that keeps all objectives",
     };
     let mut all = format!("{found} is {} at {price} per month", own(&best.changes));
-    if let Some(binds) = binds(&best.trial) {
-        all += &format!("; what binds is {binds}");
+    match &result.binds {
+        Some(cheaper) => {
+            let (binds, comes_to) = missed(&cheaper.trial);
+            let cheaper = own(&cheaper.changes);
+            all += &format!("; what binds is {binds}: {cheaper} costs less but {comes_to}");
+        }
+        // Nothing was left out for want of capacity, and nothing that spends less failed.
+        None if result.counts.by_capacity == 0 => all += ", and no candidate costs less",
+        None => {}
     }
     all += &match &result.second {
+        Some(second) if second.more_per_month.value == Some(0.0) => {
+            format!("; the second best, {}, costs the same", own(&second.changes))
+        }
         Some(second) => format!(
             "; the second best, {}, costs {} more",
             own(&second.changes),
@@ -82,15 +94,19 @@ fn no_plan(result: &Planned) -> String {
         (None, _) => "No candidate keeps all objectives",
     };
     let Some(Point { changes, trial, .. }) = &result.closest else { return format!("{what}.") };
-    let binds = binds(trial).map_or_else(String::new, |binds| format!(", where {binds} binds"));
-    format!("{what}; closest comes {}{binds}.", own(changes))
+    let (binds, comes_to) = missed(trial);
+    format!("{what}; closest comes {}, which {comes_to}; what binds is {binds}.", own(changes))
 }
 
-/// The tightest objective with what was found.
-fn binds(trial: &Trial) -> Option<String> {
-    let judged = trial.binding()?;
+/// The objective that lies farthest beyond its target, and what it comes to.
+fn missed(trial: &Trial) -> (String, String) {
+    let Some(judged) = trial.binding() else { return ("nothing".into(), "keeps all".into()) };
+    if trial.is_void {
+        return ("capacity".into(), "is overloaded".into());
+    }
     let found = estimate(&judged.estimate, Unit::of(judged.objective.metric));
-    Some(format!("{} at {found} ({})", judged.objective.name, judged.objective.text))
+    let binds = format!("{} ({})", judged.objective.name, judged.objective.text);
+    (binds, format!("comes to {found}"))
 }
 
 /// Overrides in running text.
@@ -142,13 +158,15 @@ fn banners(result: &Planned) -> Vec<String> {
 fn choices(result: &Planned) -> Table {
     let headers = ["per month", "more", "with fresh seeds", "p95"];
     let mut table = Table::new("Plans", &headers);
-    for choice in result.best.iter().chain(&result.second) {
-        let Choice { changes, trial, confirmed, more_per_month } = choice;
+    let more = |choice: &Choice| Cell::of(&choice.more_per_month, Unit::Dollars);
+    let best = result.best.iter().map(|best| (best, Cell::plain("–")));
+    for (choice, more) in best.chain(result.second.iter().map(|second| (second, more(second)))) {
+        let Choice { changes, trial, confirmed, .. } = choice;
         let p95 = trial.p95.iter().find(|(name, _)| *name == result.task);
         let p95 = p95.map_or_else(Estimate::default, |(_, p95)| p95.clone());
         let cells = vec![
             Cell::of(&trial.spend_per_month, Unit::Dollars),
-            Cell::of(more_per_month, Unit::Dollars),
+            more,
             Cell::of(&confirmed.spend_per_month, Unit::Dollars),
             Cell::of(&p95, Unit::Seconds),
         ];
@@ -202,9 +220,9 @@ fn tried(report: &PlanReport<'_>) -> Table {
         }
     }
     table.notes.push(format!(
-        "{} replications were simulated, {} of the {} that it takes to try everything",
+        "{} replications were simulated; all candidates with {} each would be {}",
         count(result.runs),
-        number(result.runs as f64 / result.exhaustive_runs.max(1) as f64, Unit::Share),
+        result.replications,
         count(result.exhaustive_runs)
     ));
     if result.counts.by_capacity > 0 {
@@ -241,9 +259,8 @@ fn origin(report: &PlanReport<'_>) -> Vec<String> {
     if let Some(best) = &result.best {
         let set: Vec<String> = report.base.iter().chain(&best.changes).cloned().collect();
         all.push(format!(
-            "repeat it: surgeline run {} {} --replications {}",
-            report.scenario.name,
-            set_text(&set),
+            "repeat it: {} --replications {}",
+            report.named.run(&set),
             best.trial.replications
         ));
     }

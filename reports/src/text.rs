@@ -11,8 +11,8 @@ use crate::format::steers;
 use crate::report::Report;
 use crate::sections::{Headline, Judgement, Row, Sections, Table};
 use anstyle::{AnsiColor, Style};
-use textwrap::Options;
 use textwrap::core::display_width;
+use textwrap::{Options, WordSplitter};
 
 /// Narrower than this nothing is laid out.
 pub const LEAST_WIDTH: usize = 40;
@@ -81,7 +81,11 @@ impl Page {
         } else {
             (first, indent.as_str())
         };
-        let options = Options::new(self.width).initial_indent(first).subsequent_indent(indent);
+        // Names and overrides are to be copied as they are.
+        let options = Options::new(self.width)
+            .word_splitter(WordSplitter::NoHyphenation)
+            .initial_indent(first)
+            .subsequent_indent(indent);
         for line in textwrap::wrap(&clean(text), options) {
             let painted =
                 if style == Style::new() { line.into() } else { self.painted(&line, style) };

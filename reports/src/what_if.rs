@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: judging (see `experiments`).
 
+use crate::command::{Named, set_text};
 use crate::contrast::{self, DAYS, value};
 use crate::format::{Unit, estimate, number, span};
 use crate::report::{ProvenanceRow, ScenarioInfo};
@@ -27,6 +28,8 @@ pub struct WhatIfReport<'a> {
     pub result: &'a WhatIf,
     /// The scenario, as it is today.
     pub scenario: ScenarioInfo,
+    /// How it was named.
+    pub named: Named,
     /// What tomorrow is, in words: `2x the traffic`.
     pub question: String,
     /// Overrides that make tomorrow of today.
@@ -347,12 +350,6 @@ fn not_found(closest: Option<&(Vec<String>, Rc<Trial>)>, tried: usize, is_cut: b
     note
 }
 
-/// Overrides as a command line takes them.
-#[must_use]
-pub fn set_text(changes: &[String]) -> String {
-    changes.iter().map(|change| format!("--set {change}")).collect::<Vec<_>>().join(" ")
-}
-
 fn advice(report: &WhatIfReport<'_>) -> Vec<Advice> {
     let after = &report.result.compared.after;
     let warned = after.warnings.iter().map(|warning| Advice {
@@ -366,7 +363,7 @@ fn advice(report: &WhatIfReport<'_>) -> Vec<Advice> {
 fn origin(report: &WhatIfReport<'_>) -> Vec<String> {
     let run = &report.result.compared.before;
     vec![
-        format!("tomorrow: surgeline run {} {}", report.scenario.name, set_text(&report.changes)),
+        format!("tomorrow: {}", report.named.run(&report.changes)),
         format!(
             "{} replications of {} of each, seed {}; both see the same requests; intervals are 95 %, \
              of changes pair by pair; the searches ran {} replications more",

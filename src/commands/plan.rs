@@ -11,8 +11,8 @@ use experiments::Case;
 use experiments::planner::{Ending, PlanError, Planned, Question, plan};
 use experiments::repair::Lever;
 use reports::plan::PlanReport;
-use scenarios::resolved::{DefaultLever, LeverKind};
 use scenarios::Resolved;
+use scenarios::resolved::{DefaultLever, LeverKind};
 
 /// Values of a default lever that the advice shows.
 const SHOWN: usize = 4;
@@ -58,11 +58,16 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
         PlanError::Refused(text) => Error::Usage(text),
         PlanError::Failed(error) => simulate::failed(error),
     })?;
-    write(args, &today.resolved, &levers, &result)?;
+    // What is to be known of the plan may not hold for the scenario as it is, and the reverse.
+    let shown = match &result.best {
+        Some(best) => blueprint.resolve(&[&base[..], &best.changes].concat())?,
+        None => today.resolved,
+    };
+    write(args, &shown, &levers, &result)?;
     Ok(code(&result))
 }
 
-fn write(args: &Plan, today: &Resolved, levers: &[Lever], result: &Planned) -> Result<(), Error> {
+fn write(args: &Plan, shown: &Resolved, levers: &[Lever], result: &Planned) -> Result<(), Error> {
     let named = |lever: &Lever| {
         let value = |change: &Vec<String>| match change.as_slice() {
             [one] => one.split_once('=').map_or(one.as_str(), |(_, value)| value).to_owned(),
@@ -72,12 +77,13 @@ fn write(args: &Plan, today: &Resolved, levers: &[Lever], result: &Planned) -> R
     };
     let report = PlanReport {
         result,
-        scenario: info(today),
+        scenario: info(shown),
+        named: args.source.named(),
         base: args.source.set.clone(),
         levers: levers.iter().map(named).collect(),
-        horizon: today.scenario.horizon,
-        notes: notes(today).collect(),
-        provenance: provenance(today),
+        horizon: shown.scenario.horizon,
+        notes: notes(shown).collect(),
+        provenance: provenance(shown),
         version: env!("CARGO_PKG_VERSION"),
     };
     Documents {

@@ -130,6 +130,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
     let report = WhatIfReport {
         result: &result,
         scenario: info(&today.resolved),
+        named: source.named(),
         question: asked(args),
         changes,
         notes: notes(&tomorrow).collect(),

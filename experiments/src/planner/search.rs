@@ -5,7 +5,8 @@
 //! same; if it holds, those whose rent alone is dearer are of no interest. What seems to hold is then
 //! run with more replications, the cheapest first, until it surely misses an objective or keeps all of
 //! them under both seeds. One that does no better than one that failed, by the same replications and in
-//! what that one failed in, gets no more of them. Whatever is not surely dearer than the one found is run on until it is.
+//! what that one failed in, gets no more of them. Whatever is not surely dearer than the one found is
+//! run on until it is.
 //!
 //! Invariants: a candidate is ruled out by its rent only against the spend of one that was simulated,
 //! and is open again when that one fails; the next step depends on what was simulated before, never
@@ -188,7 +189,8 @@ impl<'s, 'a> Search<'s, 'a> {
     fn cutoff(&self) -> f64 {
         let seems_to_hold = |&which: &usize| {
             let contender = &self.contenders[which];
-            matches!(contender.state, State::Confirmed(_)) || contender.trial.slack(Of::All).value >= 0.0
+            matches!(contender.state, State::Confirmed(_))
+                || contender.trial.slack(Of::All).value >= 0.0
         };
         let order = self.order();
         let last = order.into_iter().filter(seems_to_hold).nth(self.wanted - 1);
@@ -436,6 +438,22 @@ impl<'s, 'a> Search<'s, 'a> {
         let slack = |one: &Contender| one.trial.slack(Of::All).value;
         let nearest = all.max_by(|a, b| slack(a).total_cmp(&slack(b)).then(b.at.cmp(&a.at)));
         cheapest.or(nearest).map(|one| (one.at, Rc::clone(&one.trial)))
+    }
+
+    /// Of those that spend less than this and failed, the one that comes closest; of equal ones the
+    /// cheapest.
+    pub(crate) fn near_miss(&self, below: f64) -> Option<(usize, Rc<Trial>)> {
+        let spend = |one: &Contender| one.trial.spend_per_month.value.unwrap_or(f64::INFINITY);
+        let slack = |one: &Contender| one.trial.slack(Of::All).value;
+        let failed = self.contenders.iter().filter(|one| match one.state {
+            State::AfterOne | State::Missed | State::Undecided => spend(one) < below,
+            State::Worse => spend(one) < below && slack(one) < 0.0,
+            State::Open | State::Confirmed(_) => false,
+        });
+        let nearest = failed.max_by(|a, b| {
+            slack(a).total_cmp(&slack(b)).then(spend(b).total_cmp(&spend(a))).then(b.at.cmp(&a.at))
+        });
+        nearest.map(|one| (one.at, Rc::clone(&one.trial)))
     }
 
     /// All that were run often enough for an interval.

@@ -7,9 +7,9 @@ use experiments::planner::{Ending, PlanError, Planned, Question, plan};
 use experiments::repair::Lever;
 use experiments::trial::{Of, Resolve, Trial, Trials};
 use experiments::{Case, Halt, NoProgress, Plan, Sample};
+use known::{POOL, pool_levers};
 use scenarios::Blueprint;
 use sim::{Outcome, Scenario, Simulation};
-use known::{POOL, pool_levers};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -32,6 +32,7 @@ pub fn render(report: &PlanReport<'_>) -> String {
         levers: report.levers.iter().map(|(key, values)| Lever { key, values }).collect(),
         best: result.best.as_ref().map(|choice| Plan::of(choice, None)),
         second: result.second.as_ref().map(|choice| Plan::of(choice, Some(&choice.more_per_month))),
+        binds: result.binds.as_ref().map(|point| Candidate::of(&point.changes, &point.trial)),
         closest: result.closest.as_ref().map(|point| Candidate::of(&point.changes, &point.trial)),
         frontier_task: &result.task,
         frontier: result.frontier.iter().map(Row::of).collect(),
@@ -63,6 +64,8 @@ struct Document<'a> {
     levers: Vec<Lever<'a>>,
     best: Option<Plan<'a>>,
     second: Option<Plan<'a>>,
+    /// A cheaper candidate that comes closest to keeping all objectives.
+    binds: Option<Candidate<'a>>,
     closest: Option<Candidate<'a>>,
     frontier_task: &'a str,
     frontier: Vec<Row<'a>>,
@@ -89,7 +92,7 @@ struct Candidate<'a> {
     p95_s: Vec<Latency<'a>>,
     objectives: Vec<Objective<'a>>,
     /// Name of the objective that lies nearest to its target, or farthest beyond it.
-    binds: Option<&'a str>,
+    tightest: Option<&'a str>,
     replications: u32,
 }
 
@@ -146,7 +149,7 @@ impl<'a> Candidate<'a> {
             per_month: Number::of(&trial.spend_per_month),
             p95_s: p95.map(|(task, p95)| Latency { task, p95: Number::of(p95) }).collect(),
             objectives: trial.objectives.iter().map(Objective::of).collect(),
-            binds: trial.binding().map(|judged| judged.objective.name.as_str()),
+            tightest: trial.binding().map(|judged| judged.objective.name.as_str()),
             replications: trial.replications,
         }
     }
@@ -170,7 +173,11 @@ impl<'a> Row<'a> {
             changes,
             per_month: Number::of(&trial.spend_per_month),
             p95_s: Number::of(p95),
-            objectives_met: if is_missed { Some(false) } else { trial.is_met(Of::All).then_some(true) },
+            objectives_met: if is_missed {
+                Some(false)
+            } else {
+                trial.is_met(Of::All).then_some(true)
+            },
             replications: trial.replications,
         }
     }

@@ -6,6 +6,7 @@ mod golden;
 mod gpu;
 mod json;
 mod numbers;
+mod plan;
 mod simulated;
 mod sweep;
 mod tasks;
