@@ -206,6 +206,7 @@ fn model(name: &str, remotes: [u32; 2], success: f64) -> ModelSpec {
         |&remote: &u32| Serving { backend: Backend::Remote(RemoteId(remote)), weight: 1.0 };
     ModelSpec {
         name: name.into(),
+        key: name.bytes().map(u64::from).sum(),
         served_by: remotes.iter().map(serving).collect(),
         choice: BackendChoice::Weighted,
         guards: guards(),

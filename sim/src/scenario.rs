@@ -67,6 +67,9 @@ impl Scenario {
 pub struct ModelSpec {
     /// Name in files and reports.
     pub name: String,
+    /// Stable key of the luck of its answers and of the pauses before its retries (a hash of the
+    /// name).
+    pub key: u64,
     /// Backends, at least one.
     pub served_by: Vec<Serving>,
     /// How one of them is chosen.

@@ -67,6 +67,7 @@ pub(crate) fn serving(mut remote: RemoteSpec, service: DurationDist) -> RemoteSp
 pub(crate) fn model(remote: u32) -> ModelSpec {
     ModelSpec {
         name: format!("model {remote}"),
+        key: remote.into(),
         served_by: vec![Serving { backend: Backend::Remote(RemoteId(remote)), weight: 1.0 }],
         ..ModelSpec::default()
     }

@@ -16,13 +16,13 @@
 
 use super::Counts;
 use super::space::Space;
-use super::standing::{FEW, Levels, does_no_better, is_hopeless, lacks_capacity, surely_misses};
+use super::standing::{
+    FEW, Levels, does_no_better, doubt, is_hopeless, lacks_capacity, surely_misses,
+};
 use crate::paired::combined;
 use crate::trial::{Of, Trial, Trials, Untried};
 use std::rc::Rc;
 
-/// After a single replication, spends this close, as a part of them, are told apart by more.
-const CLOSE: f64 = 0.02;
 /// The second best is looked for up to this multiple of the spend of the best.
 const SECOND_WITHIN: f64 = 1.5;
 /// Multiples of the spend of the best at which a dearer candidate is run for the frontier.
@@ -361,12 +361,15 @@ impl<'s, 'a> Search<'s, 'a> {
         let Some(other) = self.trials.known(&than_it, replications, seed) else { return true };
         let more = combined(&other.spend_per_month, &own.trial.spend_per_month, |a, b| Some(b - a));
         let Some(value) = more.value else { return true };
-        let is_close = value <= CLOSE * other.spend_per_month.value.unwrap_or_default();
         match more.low {
             _ if own.level >= self.levels.full => true,
             Some(low) => low >= 0.0,
             // Candidates that spend exactly the same do so in every replication.
-            None => !is_close || value == 0.0,
+            None if value == 0.0 => true,
+            None => {
+                let all = &self.contenders[than].trial.spend_per_month;
+                doubt(&more, all).is_some_and(|doubt| value > doubt)
+            }
         }
     }
 

@@ -6,15 +6,22 @@
 //! Deliberately absent: what follows for other candidates (see `search`).
 
 use crate::arms::MIN_REPLICATIONS;
+use crate::estimate::Estimate;
 use crate::metric::Metric;
 use crate::objectives::{Comparison, ObjectiveResult};
+use crate::paired::combined;
 use crate::trial::{Slack, Trial};
+use sim::stats::jackknife_error;
 
 /// Replications of the second look: the fewest whose interval is of use.
 pub(crate) const FEW: u32 = 3;
 /// Times as many replications as usual, where the scenario does not say how many and an objective
 /// stays undecided.
 const LONGER: u32 = 3;
+/// Standard deviations by which a difference may be wrong.
+const DOUBT: f64 = 2.0;
+/// Times as wide as at 95 % is an interval of three replications at 99 %.
+const WIDER: f64 = 2.3;
 /// A single replication drops a candidate that misses by more than this part of the target.
 const HOPELESS: f64 = 0.5;
 
@@ -73,17 +80,37 @@ pub(crate) fn lacks_capacity(trial: &Trial) -> bool {
     })
 }
 
-/// Whether a candidate does no better than one that failed, by the same replications, in what that
-/// one failed in.
-pub(crate) fn does_no_better(trial: &Trial, failed: &Trial, then: &Trial) -> bool {
-    let mut lacking = failed
-        .objectives
-        .iter()
-        .zip(&then.objectives)
-        .zip(&trial.objectives)
-        .filter(|((failed, _), _)| failed.met != Some(true));
-    lacking.any(|((_, then), own)| {
-        let slacks = Slack::of(own).zip(Slack::of(then));
-        slacks.is_some_and(|(own, then)| own.value <= then.value)
+/// Whether a candidate will surely not keep an objective that another one, which failed, did not keep
+/// either.
+///
+/// What it comes to with all replications is predicted: what the failed one came to, moved by the
+/// difference of both in the replications that both have so far, with the benefit of the doubt. Then it
+/// would have to lie on the right side of the target by as much as the failed one's interval reaches.
+pub(crate) fn does_no_better(own: &Trial, failed: &Trial, then: &Trial) -> bool {
+    let mut judged = own.objectives.iter().zip(&failed.objectives).zip(&then.objectives);
+    judged.any(|((own, failed), then)| {
+        let is_upper =
+            matches!(failed.objective.comparison, Comparison::AtMost | Comparison::Below);
+        let worse_end = if is_upper { failed.estimate.high } else { failed.estimate.low };
+        let (Some(worse_end), false) = (worse_end, failed.met == Some(true)) else { return false };
+        let sign = if is_upper { -1.0 } else { 1.0 };
+        let gain = combined(&then.estimate, &own.estimate, |then, own| Some(sign * (own - then)));
+        let Some(value) = gain.value else { return false };
+        let Some(doubt) = doubt(&gain, &failed.estimate) else { return false };
+        let at_best = value + doubt;
+        at_best <= 0.0 || sign * (worse_end - failed.objective.target) + at_best < 0.0
     })
+}
+
+/// How much a difference of few replications may be wrong, beside the number of one of both by all of
+/// them. That of two candidates varies from one
+/// replication to the next at most as much as the number itself, since both see the same requests;
+/// where there are several, the difference says itself how much it varies.
+pub(crate) fn doubt(difference: &Estimate, of_all: &Estimate) -> Option<f64> {
+    let all = of_all.without.len() as f64;
+    let of_one = jackknife_error(&of_all.without)? * all.sqrt();
+    let replications = (difference.without.len() as f64).max(1.0);
+    let at_most = DOUBT * of_one / replications.sqrt();
+    let own = difference.high.zip(difference.low).map(|(high, low)| WIDER * (high - low) / 2.0);
+    Some(own.map_or(at_most, |own| own.min(at_most)))
 }

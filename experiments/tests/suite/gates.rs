@@ -1,149 +1,235 @@
 //! What gates promise, counted: false alarms, power, coverage of the change, and what common random
 //! numbers are worth.
 //!
-//! The system is an M/G/1 queue at load 0.8 with lognormal services of coefficient of variation 1.5;
-//! a candidate serves every job a little slower. One percent slower services make the p95 of the
-//! time in the system about five per cent longer, and two thirds of the replications' own spread is
-//! larger than that.
+//! Of three systems. An M/G/1 queue at load 0.8 with lognormal services of coefficient of variation
+//! 1.5: a candidate serves every job a little slower, one per cent of which makes the p95 of the time
+//! in the system about five per cent longer, and two thirds of the replications' own spread is larger
+//! than that. And of two shipped scenarios twenty minutes each, one of tasks on hosted models under a
+//! policy, one of calls on a pool of GPUs: a candidate's answers are a little longer.
 
-use crate::mg1::{Mg1, run};
+use crate::mg1::{self, Mg1};
 use experiments::check::{CheckPlan, CheckResult, check};
 use experiments::gate::{Gate, Level, Rule, Tolerance, Verdict};
 use experiments::paired::Change;
-use experiments::{Arms, Comparison, Estimate, Metric, NoProgress, Plan, Sample, summarise};
+use experiments::{
+    Arms, Case, Comparison, Estimate, Halt, Metric, NoProgress, Plan, Sample, summarise,
+};
 use rayon::prelude::*;
-use sim::Scenario;
+use scenarios::{Blueprint, library};
+use sim::{Outcome, Scenario, Simulation};
 
-/// Seconds of one run: 2,400 jobs.
+/// Seconds of one run of the queue: 2,400 jobs.
 const HORIZON: u64 = 3_000;
 const TRIALS: u64 = 400;
-const PATH: &str = "job.p95_latency";
+
+/// What is measured, and how it is run.
+struct System {
+    /// The number that is judged.
+    path: &'static str,
+    arm: fn(f64, u32) -> Scenario,
+    run: fn(&Scenario, u64, u32) -> Result<Outcome, Halt>,
+}
+
+const QUEUE: System = System { path: "job.p95_latency", arm: queue, run: mg1::run };
+const HOSTED: System =
+    System { path: "support_reply.p95_latency", arm: support_reply, run: simulate };
+const POOL: System = System { path: "reply.p95_latency", arm: self_hosted, run: simulate };
 
 /// Services `factor` times as long; `salt` says which random numbers.
 fn queue(factor: f64, salt: u32) -> Scenario {
     Mg1 { cv: 1.5, servers: 1 }.arm(HORIZON, factor, salt)
 }
 
-fn gate(relative: f64) -> Gate {
-    let tolerance =
-        Tolerance { comparison: Comparison::AtMost, relative: Some(relative), absolute: None };
-    Gate {
-        name: PATH.to_owned(),
-        text: format!("<= +{}%", relative * 100.0),
-        metric: Metric::parse(PATH, &queue(1.0, 0)).expect("a known number"),
-        rule: Rule::Change(tolerance),
-        level: Level::Fail,
+fn support_reply(factor: f64, salt: u32) -> Scenario {
+    let draft = "tasks.support_reply.steps.2.model_call.output";
+    shipped("support-reply", draft, (70.0 * factor, 140.0 * factor), salt)
+}
+
+fn self_hosted(factor: f64, salt: u32) -> Scenario {
+    let answer = "tasks.reply.steps.0.model_call.output";
+    shipped("self-hosted", answer, (220.0 * factor, 600.0 * factor), salt)
+}
+
+/// A shipped scenario whose answers have these quantiles.
+fn shipped(name: &str, output: &str, (p50, p95): (f64, f64), salt: u32) -> Scenario {
+    let found = library::find(name).expect("it is shipped");
+    let set = [
+        "scenario.horizon=20m".to_owned(),
+        format!("{output}.p50={p50}"),
+        format!("{output}.p95={p95}"),
+    ];
+    let blueprint = Blueprint::shipped(found, None).expect("it can be read");
+    let resolved = blueprint.resolve(&set).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut scenario = Case::new(resolved).expect("it is sound").resolved.scenario;
+    for source in &mut scenario.sources {
+        source.key = source.key.wrapping_add(salt.into());
     }
+    scenario
 }
 
-fn checked(seed: u64, candidate: &Scenario, gates: &[Gate]) -> CheckResult {
-    let how = CheckPlan {
-        plan: Plan { seed, ..Plan::default() },
-        pairs: 10,
-        most_pairs: 40,
-        confidence: 0.95,
-        power: 0.9,
-    };
-    check((&queue(1.0, 0), candidate), (gates, &[]), &how, &run, &NoProgress).expect("it ends")
+#[expect(clippy::unnecessary_wraps, reason = "a runner may be stopped")]
+fn simulate(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
+    Ok(Simulation::new(scenario, seed, replication).run())
 }
 
-/// How many of the trials fail.
-fn alarms(candidate: &Scenario, gates: &[Gate]) -> u64 {
-    let fails = |seed: u64| checked(seed, candidate, gates).verdict == Verdict::Fail;
-    (0..TRIALS).into_par_iter().filter(|&seed| fails(seed)).count() as u64
-}
-
-#[test]
-fn the_same_candidate_passes_with_no_change_at_all() {
-    for seed in 0..5 {
-        let found = checked(seed, &queue(1.0, 0), &[gate(0.0)]);
-        let test = found.gates[0].test.expect("it is tested");
-        assert_eq!(found.verdict, Verdict::Pass);
-        assert_eq!((test.change, test.low, test.high), (0.0, 0.0, 0.0));
-        assert!(found.repeats && found.pairs == 10);
+impl System {
+    fn gate(&self, relative: f64) -> Gate {
+        let tolerance =
+            Tolerance { comparison: Comparison::AtMost, relative: Some(relative), absolute: None };
+        Gate {
+            name: self.path.to_owned(),
+            text: format!("<= +{}%", relative * 100.0),
+            metric: Metric::parse(self.path, &(self.arm)(1.0, 0)).expect("a known number"),
+            rule: Rule::Change(tolerance),
+            level: Level::Fail,
+        }
     }
-}
 
-/// A candidate of the same law under other random numbers, a gate that tolerates nothing: the hardest
-/// case. Four gates at once fail no more often than one. Five per cent of 400 are 20; 33 lie three
-/// standard deviations above.
-#[test]
-fn at_most_one_check_in_twenty_fails_without_a_change() {
-    let other = queue(1.0, 1);
-    let one = alarms(&other, &[gate(0.0)]);
-    let quantile = |path: &str| Gate {
-        metric: Metric::parse(path, &other).expect("a known number"),
-        name: path.to_owned(),
-        ..gate(0.0)
-    };
-    let four = ["job.p50_latency", "job.p90_latency", "job.p95_latency", "job.p99_latency"];
-    let four = alarms(&other, &four.map(quantile));
-    println!("false alarms in {TRIALS}: {one} with one gate, {four} with four");
-    assert!(one <= 20, "{one} of {TRIALS}");
-    assert!(four <= 20, "{four} of {TRIALS}");
-}
+    fn checked(&self, seed: u64, candidate: &Scenario, gates: &[Gate]) -> CheckResult {
+        let how = CheckPlan {
+            plan: Plan { seed, ..Plan::default() },
+            pairs: 10,
+            most_pairs: 40,
+            confidence: 0.95,
+            power: 0.9,
+        };
+        let arms = (&(self.arm)(1.0, 0), candidate);
+        check(arms, (gates, &[]), &how, &self.run, &NoProgress).expect("it ends")
+    }
 
-/// The effect that a check states, on average over trials, is found in nine of ten.
-#[test]
-fn a_change_as_large_as_stated_is_found_in_nine_of_ten() {
-    let tolerance = 0.02;
-    let pilot = |seed: u64| {
-        let test = checked(seed, &queue(1.01, 0), &[gate(tolerance)]).gates[0].test;
-        test.expect("it is tested")
-    };
-    let pilots: Vec<_> = (1_000..1_100_u64).into_par_iter().map(pilot).collect();
-    let mean = |of: fn(&experiments::gate::Test) -> f64| {
-        pilots.iter().map(of).sum::<f64>() / pilots.len() as f64
-    };
-    let (stated, per_cent_of_service) = (mean(|test| test.detectable), mean(|test| test.change));
-    // The p95 rises by about the same for each further per cent that services take longer.
-    let factor = 1.0 + 0.01 * stated / per_cent_of_service;
-    let found = alarms(&queue(factor, 0), &[gate(tolerance)]);
-    println!(
-        "stated {:.2} %, by services {:.2} % longer: found {found} of {TRIALS}",
-        stated * 100.0,
-        (factor - 1.0) * 100.0
-    );
-    assert!(stated < 0.06, "an effect that anybody would see: {stated}");
-    assert!(found >= TRIALS * 9 / 10, "{found} of {TRIALS}");
-}
+    /// How many of the trials fail.
+    fn alarms(&self, candidate: &Scenario, gates: &[Gate]) -> u64 {
+        let fails = |seed: u64| self.checked(seed, candidate, gates).verdict == Verdict::Fail;
+        (0..TRIALS).into_par_iter().filter(|&seed| fails(seed)).count() as u64
+    }
 
-/// How many of the trials' intervals hold the truth, of the change in per cent and of the difference,
-/// and by what factor common random numbers make its variance smaller (the median). The truth is the
-/// change over 4,000 replications, known twenty times better than a trial knows it.
-fn covered(horizon: u64) -> (usize, usize, f64) {
-    let arms = [1.0, 1.01].map(|factor| Mg1 { cv: 1.5, servers: 1 }.arm(horizon, factor, 0));
-    let p95 = |seed: u64, replications: u32| {
+    /// The p95 of both arms, a hundredth longer answers or services in the second.
+    fn change(&self, arms: &[Scenario; 2], seed: u64, replications: u32) -> Change {
         let plan = Plan { seed, replications: Sample::Fixed(replications), ..Plan::default() };
-        let mut side = Arms::new(&[&arms[0], &arms[1]], &plan, &run, &NoProgress)
+        let mut side = Arms::new(&[&arms[0], &arms[1]], &plan, &self.run, &NoProgress)
             .expect("no threads of its own");
         side.measure(plan.replications).expect("it ends");
         let found = side.finish().expect("it ends");
         let of =
             |at: usize| summarise(&arms[at], seed, &found[at], &[]).tasks[0].latency.p95.clone();
         Change::between(&of(0), &of(1))
-    };
-    let truth = p95(99_999, 4_000);
-    let changes: Vec<Change> = (0..TRIALS).into_par_iter().map(|seed| p95(seed, 10)).collect();
-    let count = |of: fn(&Change) -> &Estimate| {
-        let truth = of(&truth).value;
-        let holds = |change: &&Change| of(change).low <= truth && of(change).high >= truth;
-        changes.iter().filter(holds).count()
-    };
-    let mut ratios: Vec<f64> = changes.iter().filter_map(|change| change.variance_ratio).collect();
-    ratios.sort_by(f64::total_cmp);
-    let found = (count(|c| &c.relative), count(|c| &c.difference), ratios[ratios.len() / 2]);
-    println!("{horizon} s: relative, difference of {TRIALS}, variance ratio {found:?}");
-    found
+    }
+
+    /// How many of the trials' intervals hold the truth, of the change in per cent and of the
+    /// difference, and by what factor common random numbers make its variance smaller (the median).
+    /// The truth is the change over so many replications.
+    fn covered(&self, arms: &[Scenario; 2], most: u32) -> (usize, usize, f64) {
+        let truth = self.change(arms, 99_999, most);
+        let trial = |seed: u64| self.change(arms, seed, 10);
+        let changes: Vec<Change> = (0..TRIALS).into_par_iter().map(trial).collect();
+        let count = |of: fn(&Change) -> &Estimate| {
+            let truth = of(&truth).value;
+            let holds = |change: &&Change| of(change).low <= truth && of(change).high >= truth;
+            changes.iter().filter(holds).count()
+        };
+        let ratios = changes.iter().filter_map(|change| change.variance_ratio);
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_by(f64::total_cmp);
+        let found = (count(|c| &c.relative), count(|c| &c.difference), ratios[ratios.len() / 2]);
+        println!("{}: relative, difference of {TRIALS}, variance ratio {found:?}", self.path);
+        found
+    }
+
+    /// The effect that a check states, on average over trials, is found in nine of ten: the same number
+    /// rises by about as much for each further per cent.
+    fn finds_what_it_states(&self) {
+        let tolerance = 0.02;
+        let pilot = |seed: u64| {
+            let candidate = (self.arm)(1.01, 0);
+            let test = self.checked(seed, &candidate, &[self.gate(tolerance)]).gates[0].test;
+            test.expect("it is tested")
+        };
+        let pilots: Vec<_> = (1_000..1_100_u64).into_par_iter().map(pilot).collect();
+        let mean = |of: fn(&experiments::gate::Test) -> f64| {
+            pilots.iter().map(of).sum::<f64>() / pilots.len() as f64
+        };
+        let (stated, of_one_per_cent) = (mean(|test| test.detectable), mean(|test| test.change));
+        let factor = 1.0 + 0.01 * stated / of_one_per_cent;
+        let found = self.alarms(&(self.arm)(factor, 0), &[self.gate(tolerance)]);
+        println!(
+            "{}: stated {:.2} %, by {:.2} % more: found {found} of {TRIALS}",
+            self.path,
+            stated * 100.0,
+            (factor - 1.0) * 100.0
+        );
+        assert!(stated < 0.06, "an effect that anybody would see: {stated}");
+        assert!(found >= TRIALS * 9 / 10, "{found} of {TRIALS}");
+    }
 }
 
-/// 92 to 98 % of 400 are 368 to 392.
+#[test]
+fn the_same_candidate_passes_with_no_change_at_all() {
+    for system in [QUEUE, HOSTED, POOL] {
+        for seed in 0..5 {
+            let found = system.checked(seed, &(system.arm)(1.0, 0), &[system.gate(0.0)]);
+            let test = found.gates[0].test.expect("it is tested");
+            assert_eq!(found.verdict, Verdict::Pass);
+            assert_eq!((test.change, test.low, test.high), (0.0, 0.0, 0.0));
+            assert!(found.repeats && found.pairs == 10);
+        }
+    }
+}
+
+/// A candidate of the same law under other random numbers, a gate that tolerates nothing: the hardest
+/// case. Four gates at once fail no more often than one. Five per cent of 400 are 20.
+#[test]
+fn at_most_one_check_in_twenty_fails_without_a_change() {
+    for system in [QUEUE, HOSTED, POOL] {
+        let other = (system.arm)(1.0, 1);
+        let one = system.alarms(&other, &[system.gate(0.0)]);
+        let four = ["p50", "p90", "p95", "p99"].map(|quantile| {
+            let path = system.path.replace("p95", quantile);
+            let metric = Metric::parse(&path, &other).expect("a known number");
+            Gate { metric, name: path, ..system.gate(0.0) }
+        });
+        let four = system.alarms(&other, &four);
+        let path = system.path;
+        println!("{path}: false alarms in {TRIALS}: {one} with one gate, {four} with four");
+        assert!(one <= 20, "{path}: {one} of {TRIALS}");
+        assert!(four <= 20, "{path}: {four} of {TRIALS}");
+    }
+}
+
+#[test]
+fn a_change_as_large_as_stated_is_found_in_nine_of_ten() {
+    QUEUE.finds_what_it_states();
+}
+
+#[test]
+fn a_change_of_hosted_tasks_as_large_as_stated_is_found_in_nine_of_ten() {
+    HOSTED.finds_what_it_states();
+}
+
+#[test]
+fn a_change_of_a_pool_as_large_as_stated_is_found_in_nine_of_ten() {
+    POOL.finds_what_it_states();
+}
+
+/// 92 to 98 % of 400 are 368 to 392. The truth is known twenty times better than a trial knows it.
 #[test]
 fn the_interval_of_a_change_covers_the_truth_as_often_as_it_says() {
-    let (relative, difference, ratio) = covered(10_000);
+    let arms = [1.0, 1.01].map(|factor| Mg1 { cv: 1.5, servers: 1 }.arm(10_000, factor, 0));
+    let (relative, difference, ratio) = QUEUE.covered(&arms, 4_000);
     assert!((368..=392).contains(&relative), "{relative} of {TRIALS}");
     assert!((368..=392).contains(&difference), "{difference} of {TRIALS}");
     assert!(ratio >= 10.0, "common random numbers cut the variance by {ratio} only");
+}
+
+/// The truth is known ten times better than a trial knows it.
+#[test]
+fn the_interval_of_a_change_of_a_shipped_scenario_covers_the_truth() {
+    for system in [HOSTED, POOL] {
+        let arms = [1.0, 1.01].map(|factor| (system.arm)(factor, 0));
+        let (relative, difference, ratio) = system.covered(&arms, 1_000);
+        assert!((368..=392).contains(&relative), "{relative} of {TRIALS}");
+        assert!((368..=392).contains(&difference), "{difference} of {TRIALS}");
+        assert!(ratio >= 10.0, "common random numbers cut the variance by {ratio} only");
+    }
 }
 
 /// In runs of 37 relaxation times a single busy hour decides over the p95, and differences, which
@@ -151,7 +237,8 @@ fn the_interval_of_a_change_covers_the_truth_as_often_as_it_says() {
 /// gates judge, do not have this weakness.
 #[test]
 fn short_runs_cost_coverage_of_differences_only() {
-    let (relative, difference, _) = covered(HORIZON);
+    let arms = [1.0, 1.01].map(|factor| queue(factor, 0));
+    let (relative, difference, _) = QUEUE.covered(&arms, 4_000);
     assert!((368..=392).contains(&relative), "{relative} of {TRIALS}");
     assert!((340..=392).contains(&difference), "{difference} of {TRIALS}");
 }

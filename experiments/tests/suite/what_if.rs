@@ -8,6 +8,7 @@ use experiments::bottleneck::Shortage;
 use experiments::repair::{Lever, Repaired};
 use experiments::what_if::{Question, WhatIf, what_if};
 use experiments::{Case, Halt, NoProgress, Plan, StopReason};
+use rayon::prelude::*;
 use scenarios::{Blueprint, multiplied};
 use sim::units::Span;
 use sim::{Outcome, Scenario, Simulation};
@@ -73,15 +74,23 @@ fn asked(set: &[&str], factor: f64, levers: &[Lever]) -> WhatIf {
     what_if(&question, &resolve, &today.plan(), (&simulate, &NoProgress)).expect("it ends")
 }
 
+/// Of twenty intervals at 95 % fewer than 16 hold the truth three times in a thousand.
 #[test]
 fn the_headroom_of_a_queue_is_that_of_the_formula() {
     let truth = (1.0 - 20.0_f64.ln() / 6.0) / 0.25;
-    let found = asked(&[], 2.0, &[]).headroom.expect("an objective");
-    assert_eq!(found.objective.as_deref(), Some("job.p95_latency"));
-    let ends = (found.factor.low.expect("an end"), found.factor.high.expect("an end"));
-    assert!(ends.0 < truth && truth < ends.1, "{truth} and {:?}", found.factor);
-    assert!(ends.1 / ends.0 < 1.15, "{:?}", found.factor);
-    assert!(found.tried.len() > 4 && found.tried.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    let holds = |seed: u32| {
+        let seed = format!("scenario.seed={seed}");
+        let found =
+            asked(&[&seed, "scenario.horizon=4h"], 2.0, &[]).headroom.expect("an objective");
+        assert_eq!(found.objective.as_deref(), Some("job.p95_latency"));
+        let ends = (found.factor.low.expect("an end"), found.factor.high.expect("an end"));
+        assert!(ends.1 / ends.0 < 1.25, "{:?}", found.factor);
+        assert!(found.tried.len() > 4 && found.tried.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        ends.0 < truth && truth < ends.1
+    };
+    let held = (1..=20).into_par_iter().filter(|&seed| holds(seed)).count();
+    println!("{held} of 20");
+    assert!(held >= 16, "{held} of 20");
 }
 
 #[test]

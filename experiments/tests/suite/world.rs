@@ -111,6 +111,7 @@ pub(crate) fn retrying(max_attempts: u32, timeout: Option<Span>) -> GuardSpec {
 pub(crate) fn served(name: &str, backend: Backend, guards: GuardSpec) -> ModelSpec {
     ModelSpec {
         name: name.into(),
+        key: name.bytes().map(u64::from).sum(),
         served_by: vec![Serving { backend, weight: 1.0 }],
         guards,
         ..ModelSpec::default()

@@ -6,6 +6,7 @@
 
 use super::Resolver;
 use super::names::implied_models;
+use super::traffic::stream_key;
 use crate::file::{ModelFile, ScenarioFile};
 use crate::problem::{At, ProblemKind};
 use sim::ids::Backend;
@@ -43,7 +44,8 @@ impl Resolver<'_> {
                 let serving = |backend| Serving { backend, weight: 1.0 };
                 let served_by = backends.into_iter().map(serving).collect();
                 let quality = self.quality(name);
-                ModelSpec { name: name.to_owned(), served_by, quality, ..ModelSpec::default() }
+                let key = stream_key(name);
+                ModelSpec { name: name.to_owned(), key, served_by, quality, ..ModelSpec::default() }
             };
             return implied_models(self.file).into_iter().map(spec).collect();
         }
@@ -76,7 +78,9 @@ impl Resolver<'_> {
         }
         let choice = if weighted > 0 { BackendChoice::Weighted } else { BackendChoice::Ordered };
         let quality = self.quality(&name.value);
-        ModelSpec { name: name.value.clone(), served_by, choice, quality, ..ModelSpec::default() }
+        let key = stream_key(&name.value);
+        let name = name.value.clone();
+        ModelSpec { name, key, served_by, choice, quality, ..ModelSpec::default() }
     }
 
     /// How well a model does at each intent; empty when it is always right.

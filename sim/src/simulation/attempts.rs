@@ -163,7 +163,10 @@ impl<R: Recorder> Simulation<'_, R> {
             return Err((Failure::Overloaded, None));
         };
         let offered = RemoteAttempt {
-            key: mix(mix(call.asking, u64::from(call.made_in_all)), u64::from(remote.0)),
+            key: mix(
+                mix(call.asking, u64::from(call.made_in_all)),
+                self.scenario.remotes[remote.index()].key,
+            ),
             user_key: self.flow.roots.get(call.root).map_or(0, |root| {
                 let source = root.request.source;
                 mix(self.scenario.sources[source.index()].key, root.request.origin.person())

@@ -255,7 +255,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 && !(spec.max_attempts == u32::MAX && scenario.drains_for_long(now))
                 && guards.budget.as_mut().is_none_or(|budget| budget.withdraw(now))
             {
-                let coin = mix(call.asking, u64::from(model.0));
+                let coin = mix(call.asking, scenario.models[model.index()].key);
                 let mut wait = pause(spec, call.made + 1, coin, refusal.1);
                 if call.made >= HASTY_ATTEMPTS {
                     wait = wait.max(LEAST_PAUSE);
@@ -309,7 +309,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             (quality, factor) => {
                 let sure = crate::tasks::Quality { success: 1.0, unsafe_rate: 0.0 };
                 let intent = &scenario.intents[call.intent.index()];
-                let keys = (call.question, call.asking, attempt.model.0);
+                let keys = (call.question, call.asking, model.key);
                 draw_answer(intent, quality.copied().unwrap_or(sure), factor, keys)
             }
         };

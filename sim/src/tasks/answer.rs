@@ -34,17 +34,17 @@ impl Answer {
 }
 
 /// Draws the answer of a model to a question. `question` identifies the question (equal for every
-/// model and attempt), `asking` this asking of it, `model` the model; `factor` multiplies the
+/// model and attempt), `asking` this asking of it, `model` is the key of the model; `factor` multiplies the
 /// probability of a right answer.
 #[must_use]
 pub fn draw(
     intent: &IntentSpec,
     quality: Quality,
     factor: f64,
-    (question, asking, model): (u64, u64, u32),
+    (question, asking, model): (u64, u64, u64),
 ) -> Answer {
     let success = quality.success * factor;
-    let this = mix(asking, u64::from(model));
+    let this = mix(asking, model);
     let harmful =
         quality.unsafe_rate > 0.0 && Dice::of(this, Purpose::Harm).coin(quality.unsafe_rate);
     if success >= 1.0 {

@@ -293,6 +293,7 @@ impl Tape {
         let rated = if self.chance(70) { intents } else { self.below(intents + 1) };
         ModelSpec {
             name: "model".into(),
+            key: scenario.models.len() as u64,
             served_by,
             choice: [BackendChoice::Ordered, BackendChoice::Weighted][self.below(2) as usize],
             guards: self.guards(),

@@ -6,7 +6,7 @@ use super::{compare, lever, replicas};
 use experiments::repair::Lever;
 
 /// A model of 32 billion parameters under traffic that comes and goes; all of the spend is rent.
-const SURGES: &str = r#"
+pub(super) const SURGES: &str = r#"
 [scenario]
 horizon = "6m"
 replications = 10
@@ -37,7 +37,7 @@ coder.ttft_p95 = "<= 2s"
 ask.success_rate = ">= 0.99"
 "#;
 
-fn surges_levers() -> Vec<Lever> {
+pub(super) fn surges_levers() -> Vec<Lever> {
     let gpus = [("h100-sxm", "$2.99/h"), ("h200-sxm", "$3.79/h")];
     let gpu = |(gpu, price): &(&str, &str)| {
         vec![format!("pools.box.gpu={gpu}"), format!("pools.box.price={price}")]
@@ -52,7 +52,7 @@ fn surges_levers() -> Vec<Lever> {
 
 /// A chat and its summaries on two pools, with or without a provider behind them, on reserved or on
 /// cheaper, slower GPUs.
-const MIXED: &str = r#"
+pub(super) const MIXED: &str = r#"
 [scenario]
 horizon = "6m"
 replications = 10
@@ -104,7 +104,7 @@ talk.success_rate = ">= 0.98"
 note.success_rate = ">= 0.98"
 "#;
 
-fn mixed_levers() -> Vec<Lever> {
+pub(super) fn mixed_levers() -> Vec<Lever> {
     let gpus = [("h100-sxm", "$2.99/h"), ("l40s", "$0.86/h")];
     let gpu = |(gpu, price): &(&str, &str)| {
         vec![format!("pools.edge.gpu={gpu}"), format!("pools.edge.price={price}")]
@@ -118,7 +118,7 @@ fn mixed_levers() -> Vec<Lever> {
 }
 
 /// A draft and its check by hosted models: all of the spend is metered.
-const METERED: &str = r#"
+pub(super) const METERED: &str = r#"
 [scenario]
 horizon = "20m"
 replications = 10
@@ -178,10 +178,10 @@ backoff = { initial = "200ms", factor = 2.0, max = "5s", jitter = "full" }
 
 [objectives]
 reply.p95_latency = "<= 8s"
-reply.success_rate = ">= 0.93"
+reply.success_rate = ">= 0.92"
 "#;
 
-fn metered_levers() -> Vec<Lever> {
+pub(super) fn metered_levers() -> Vec<Lever> {
     let bounds = ["0.5", "0.6", "0.65", "0.7", "0.75", "0.8"];
     let bounds = bounds.map(|bound| format!("\"intent == 'draft' and confidence < {bound}\""));
     let bounds: Vec<&str> = bounds.iter().map(String::as_str).collect();
