@@ -22,6 +22,7 @@ use crate::paired::combined;
 use crate::repair::Lever;
 use crate::replicate::{Halt, Plan, Progress, ReplicateError, Runner, Sample};
 use crate::trial::{Resolve, Trial, Trials, Untried};
+use rents::Unknown;
 use search::Search;
 use space::Space;
 use standing::Levels;
@@ -38,6 +39,8 @@ pub struct Question<'a> {
     pub base: &'a [String],
     /// What may be chosen.
     pub levers: &'a [Lever],
+    /// Whether the work has to end, and why; asked while rents are reckoned.
+    pub halted: &'a dyn Fn() -> Option<Halt>,
 }
 
 /// A candidate that kept all objectives under both seeds.
@@ -84,8 +87,8 @@ pub struct Counts {
     /// Of these, dropped after one replication, which missed an objective by more than half of its
     /// target or was overloaded.
     pub after_one: usize,
-    /// Of these, dropped because they do no better than one that missed an objective or is undecided,
-    /// by the same replications and in that objective.
+    /// Of these, dropped because they are too much like one that missed an objective or is undecided, by
+    /// the same replications and in that objective.
     pub worse: usize,
     /// Of these, those whose interval lay beyond the target, or that were overloaded, later on.
     pub missed: usize,
@@ -93,6 +96,8 @@ pub struct Counts {
     pub undecided: usize,
     /// Of these, dearer than the second best, or than where a second one was looked for.
     pub dearer: usize,
+    /// Of these, neither dropped nor confirmed when the search was stopped.
+    pub open: usize,
     /// Of these, confirmed.
     pub confirmed: usize,
     /// Simulated a few times besides to see what more money buys; counted as ruled out by rent, too.
@@ -164,7 +169,7 @@ pub fn plan(
     plan: &Plan,
     (runner, progress): (&Runner<'_>, &dyn Progress),
 ) -> Result<Planned, PlanError> {
-    let Question { base, levers } = *question;
+    let Question { base, levers, halted } = *question;
     if levers.is_empty() {
         return Err(PlanError::Refused("there is no lever to move".to_owned()));
     }
@@ -182,7 +187,14 @@ pub fn plan(
                       spend.per_day or TASK.p95_latency";
         return Err(PlanError::Refused(advice.to_owned()));
     }
-    let rents = rents::rents(&space, levers, base, resolve).map_err(PlanError::Refused)?;
+    let rents = match rents::rents(&space, levers, base, resolve, halted) {
+        Ok(rents) => rents,
+        Err(Unknown::Refused(text)) => return Err(PlanError::Refused(text)),
+        Err(Unknown::Halted(halt)) => return Err(ReplicateError::NothingFinished(halt).into()),
+    };
+    if rents.iter().all(Option::is_none) {
+        return Err(PlanError::Refused(refused_all(&space, base, resolve)));
+    }
     let levels = match plan.replications {
         Sample::Fixed(n) => Levels::fixed(n),
         Sample::Auto => Levels::auto(),
@@ -211,6 +223,18 @@ pub fn plan(
     planned.replications = full;
     planned.seed = plan.seed;
     Ok(planned)
+}
+
+/// What the scenario has against the first candidate, where it takes none.
+fn refused_all(space: &Space<'_>, base: &[String], resolve: &Resolve<'_>) -> String {
+    let changes = space.changes(0);
+    let all = [base, &changes].concat();
+    let why = resolve(&all).err().unwrap_or_default();
+    format!(
+        "the scenario takes none of the {} candidates; the first, {}:\n{why}",
+        space.len(),
+        changes.join(" ")
+    )
 }
 
 impl Planned {
@@ -270,7 +294,7 @@ fn answer(search: &Search<'_, '_>, stopped: Option<Halt>) -> Planned {
 
 /// The task whose objective binds, or else the first.
 fn task_of(trial: &Trial) -> String {
-    let binding = trial.binding().and_then(|judged| judged.objective.name.rsplit_once('.'));
+    let binding = trial.lacking().and_then(|judged| judged.objective.name.rsplit_once('.'));
     let named = binding.and_then(|(task, _)| trial.p95.iter().find(|(name, _)| name == task));
     named.or(trial.p95.first()).map_or_else(String::new, |(name, _)| name.clone())
 }

@@ -263,10 +263,12 @@ impl Trial {
         all.min_by(|a, b| a.1.value.total_cmp(&b.1.value))
     }
 
-    /// The objective with the least room, a share measured against what it could still lack: 99.5 % is
-    /// half way from a target of 99 % to all.
+    /// Of the objectives that are not surely met, or where all are, of all, the one with the least room,
+    /// a share measured against what it could still lack: 99.5 % is half way from a target of 99 % to
+    /// all.
     #[must_use]
-    pub fn binding(&self) -> Option<&ObjectiveResult> {
+    pub fn lacking(&self) -> Option<&ObjectiveResult> {
+        let is_all_met = self.is_met(Of::All);
         let room = |judged: &ObjectiveResult| {
             let Objective { metric, target, comparison, .. } = judged.objective;
             let is_share = matches!(metric, Metric::SuccessRate(_) | Metric::SloAttainment(_));
@@ -275,7 +277,9 @@ impl Trial {
             let is_of_rest = is_share && is_least && target > 0.0 && target < 1.0;
             Some(if is_of_rest { slack * target / (1.0 - target) } else { slack })
         };
-        let all = self.objectives.iter().filter_map(|judged| Some((judged, room(judged)?)));
+        let counts = |judged: &&ObjectiveResult| is_all_met || judged.met != Some(true);
+        let all = self.objectives.iter().filter(counts);
+        let all = all.filter_map(|judged| Some((judged, room(judged)?)));
         all.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(judged, _)| judged)
     }
 

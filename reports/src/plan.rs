@@ -100,13 +100,14 @@ fn no_plan(result: &Planned) -> String {
 
 /// The objective that lies farthest beyond its target, and what it comes to.
 fn missed(trial: &Trial) -> (String, String) {
-    let Some(judged) = trial.binding() else { return ("nothing".into(), "keeps all".into()) };
+    let Some(judged) = trial.lacking() else { return ("nothing".into(), "keeps all".into()) };
     if trial.is_void {
         return ("capacity".into(), "is overloaded".into());
     }
     let found = estimate(&judged.estimate, Unit::of(judged.objective.metric));
     let binds = format!("{} ({})", judged.objective.name, judged.objective.text);
-    (binds, format!("comes to {found}"))
+    let by = if trial.replications == 1 { " in its only replication" } else { "" };
+    (binds, format!("comes to {found}{by}"))
 }
 
 /// Overrides in running text.
@@ -236,15 +237,16 @@ fn tried(report: &PlanReport<'_>) -> Table {
 }
 
 /// Every fate and how many had it; they add up to all candidates.
-fn fates(counts: &Counts) -> [(&'static str, usize); 10] {
+fn fates(counts: &Counts) -> [(&'static str, usize); 11] {
     [
         ("confirmed", counts.confirmed),
         ("simulated: dearer", counts.dearer),
         ("simulated: misses an objective", counts.missed),
         ("simulated once: far from an objective", counts.after_one),
         ("simulated: undecided", counts.undecided),
-        ("simulated: no better than one of these", counts.worse),
-        ("not simulated: rent alone is dearer", counts.by_rent),
+        ("simulated: hardly better than one of these", counts.worse),
+        ("simulated: not finished", counts.open),
+        ("not simulated: rent alone costs as much", counts.by_rent),
         ("not simulated: more of the same is too little", counts.by_capacity),
         ("not taken by the scenario", counts.refused),
         ("left when it was stopped", counts.left),

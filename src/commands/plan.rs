@@ -12,7 +12,7 @@ use experiments::planner::{Ending, PlanError, Planned, Question, plan};
 use experiments::repair::Lever;
 use reports::plan::PlanReport;
 use scenarios::Resolved;
-use scenarios::resolved::{DefaultLever, LeverKind};
+use scenarios::resolved::{DefaultLever, Lever as Declared, LeverKind};
 
 /// Values of a default lever that the advice shows.
 const SHOWN: usize = 4;
@@ -50,7 +50,8 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
         let resolved = blueprint.resolve(changes).map_err(|problems| problems.to_string())?;
         Case::new(resolved)
     };
-    let question = Question { base, levers: &levers };
+    let halted = || watch.must_stop().then(|| watch.halt());
+    let question = Question { base, levers: &levers, halted: &halted };
     let result = plan(&question, &resolve, &settings, (&watch.runner(), &bar));
     bar.clear();
     watch.audited()?;
@@ -109,6 +110,22 @@ fn levers_of(args: &Plan, today: &Resolved) -> Result<Vec<Lever>, Error> {
     let declared = levers::declared(&args.vary, &today.levers)?;
     if declared.is_empty() {
         return Err(Error::Usage(advice(today)));
+    }
+    // What is asked is the same for all candidates.
+    let asked = |lever: &&Declared| {
+        ["scenario", "traffic"].iter().any(|table| {
+            lever
+                .key
+                .strip_prefix(table)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    if let Some(lever) = declared.iter().find(asked) {
+        return Err(Error::Usage(format!(
+            "{} is no choice of a plan: it says what is asked; set it with --set, or vary it with \
+             `surgeline sweep`",
+            lever.key
+        )));
     }
     Ok(levers::for_search(declared))
 }

@@ -3,7 +3,8 @@
 //! A pool is paid for by the hour, used or not, and so are units of provisioned capacity that never
 //! sleep; what is metered comes on top and is at least nothing. Resolving a candidate is cheap, but
 //! not for a million of them. So the rent of each part is looked up in a table of the levers that it
-//! depends on: those below its own key, and those that change it when they are moved alone.
+//! depends on: those at its own key or below, but for engine arguments, those of a table that it
+//! stands in, and those that change it when they are moved alone.
 //!
 //! Invariant: a rent that could not be found out counts as nothing, so no candidate is dearer than
 //! it is. The search still compares each rent with what a simulation says.
@@ -12,6 +13,7 @@
 
 use super::space::Space;
 use crate::repair::Lever;
+use crate::replicate::Halt;
 use crate::trial::Resolve;
 use sim::Scenario;
 use sim::backends::RemotePrice;
@@ -20,8 +22,16 @@ use sim::backends::RemotePrice;
 const HOURS: f64 = 730.5;
 /// Scenarios resolved for one table, and one by one where a table does not say.
 const MOST_RESOLVED: usize = 20_000;
-/// Ends of keys that a rent is the product of.
-const FACTORS: [&str; 5] = ["replicas", "units", "price", "tensor_parallel", "discount"];
+/// Values of a lever that are tried alone; one with more is taken to move every rent.
+const MOST_ALONE: usize = 100;
+
+/// Why rents are not known.
+pub(crate) enum Unknown {
+    /// The scenario cannot be resolved as it is, in words.
+    Refused(String),
+    /// Stopped from outside.
+    Halted(Halt),
+}
 
 /// Rents in dollars per month, by candidate; `None` where the scenario does not take it.
 pub(crate) fn rents(
@@ -29,25 +39,23 @@ pub(crate) fn rents(
     levers: &[Lever],
     base: &[String],
     resolve: &Resolve<'_>,
-) -> Result<Vec<Option<f64>>, String> {
-    let resolved = |changes: &[&[String]]| -> Result<Vec<Part>, String> {
+    halted: &dyn Fn() -> Option<Halt>,
+) -> Result<Vec<Option<f64>>, Unknown> {
+    let resolved = |changes: &[&[String]]| -> Result<Vec<Part>, Unknown> {
+        if let Some(halt) = halted() {
+            return Err(Unknown::Halted(halt));
+        }
         let all: Vec<String> =
             [base].iter().chain(changes).flat_map(|some| some.to_vec()).collect();
-        resolve(&all).map(|case| parts(case.scenario()))
+        resolve(&all).map(|case| parts(case.scenario())).map_err(Unknown::Refused)
     };
-    let present = resolved(&[])?;
-    // The levers that move the rent of each part.
-    let mut movers: Vec<Vec<usize>> = vec![Vec::new(); present.len()];
-    for (at, lever) in levers.iter().enumerate() {
-        let alone = lever.changes.iter().filter_map(|change| resolved(&[change]).ok());
-        let found: Vec<Vec<Part>> = alone.collect();
-        for (part, movers) in movers.iter_mut().enumerate() {
-            let moved = found.iter().any(|now| now.get(part) != present.get(part));
-            if moved || is_factor(lever, &present[part]) {
-                movers.push(at);
-            }
-        }
-    }
+    // `None` where the scenario does not take the changes.
+    let taken = |changes: &[&[String]]| match resolved(changes) {
+        Ok(parts) => Ok(Some(parts)),
+        Err(Unknown::Refused(_)) => Ok(None),
+        Err(halted) => Err(halted),
+    };
+    let movers = movers(levers, &resolved(&[])?, &taken)?;
     let mut rents = vec![Some(0.0); space.len()];
     for (part, those) in movers.iter().enumerate() {
         let sizes = those.iter().map(|&lever| levers[lever].changes.len());
@@ -60,9 +68,9 @@ pub(crate) fn rents(
                 changes.push(&values[entry % values.len()]);
                 entry /= values.len();
             }
-            resolved(&changes).ok()?.get(part).map(|part| part.rent)
+            Ok(taken(&changes)?.and_then(|parts| parts.get(part).map(|part| part.rent)))
         };
-        let table: Vec<Option<f64>> = (0..entries).map(rent).collect();
+        let table: Vec<Option<f64>> = (0..entries).map(rent).collect::<Result<_, Unknown>>()?;
         for (candidate, sum) in rents.iter_mut().enumerate() {
             let places = those.iter().zip(sizes.clone()).rev();
             let entry = places
@@ -76,13 +84,42 @@ pub(crate) fn rents(
         *rent = match left.checked_sub(1) {
             Some(fewer) => {
                 left = fewer;
-                let whole = resolved(&[&space.changes(candidate)]).ok();
+                let whole = taken(&[&space.changes(candidate)])?;
                 whole.map(|parts| parts.iter().map(|part| part.rent).sum())
             }
             None => Some(0.0),
         };
     }
     Ok(rents)
+}
+
+/// The parts of a scenario with these changes; `None` where it does not take them.
+type Taken<'a> = dyn Fn(&[&[String]]) -> Result<Option<Vec<Part>>, Unknown> + 'a;
+
+/// The levers that move the rent of each part.
+fn movers(
+    levers: &[Lever],
+    present: &[Part],
+    taken: &Taken<'_>,
+) -> Result<Vec<Vec<usize>>, Unknown> {
+    let mut movers: Vec<Vec<usize>> = vec![Vec::new(); present.len()];
+    for (at, lever) in levers.iter().enumerate() {
+        let is_short = lever.changes.len() <= MOST_ALONE;
+        let mut alone = Vec::new();
+        for change in lever.changes.iter().take(if is_short { MOST_ALONE } else { 0 }) {
+            alone.extend(taken(&[change])?);
+        }
+        for (part, movers) in movers.iter_mut().enumerate() {
+            let moves = match belongs(&lever.key, &present[part].key) {
+                Some(belongs) => belongs,
+                None => !is_short || alone.iter().any(|now| now.get(part) != present.get(part)),
+            };
+            if moves {
+                movers.push(at);
+            }
+        }
+    }
+    Ok(movers)
 }
 
 /// Something that is rented.
@@ -119,11 +156,28 @@ fn quoted(name: &str) -> String {
     if name.bytes().all(bare) { name.to_owned() } else { format!("\"{name}\"") }
 }
 
-/// Whether the rent of a part is a product with what a lever sets, whatever it is now.
-fn is_factor(lever: &Lever, part: &Part) -> bool {
-    match lever.key.strip_prefix(&part.key) {
-        Some("") => true,
-        Some(rest) => rest.strip_prefix('.').is_some_and(|key| FACTORS.contains(&key)),
-        None => false,
+/// Whether a lever sets something of a part that its rent may be made of, or the table that it stands
+/// in; `None` where it has nothing to do with it, as far as keys tell.
+fn belongs(lever: &str, part: &str) -> Option<bool> {
+    if lever == part || part.strip_prefix(lever).is_some_and(|rest| rest.starts_with('.')) {
+        return Some(true);
+    }
+    let key = lever.strip_prefix(part)?.strip_prefix('.')?;
+    Some(key != "engine_args" && !key.starts_with("engine_args."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::belongs;
+
+    #[test]
+    fn a_rent_may_depend_on_all_of_its_part_but_engine_arguments() {
+        for lever in ["pools", "pools.a", "pools.a.replicas", "pools.a.autoscaling.min"] {
+            assert_eq!(belongs(lever, "pools.a"), Some(true), "{lever}");
+        }
+        assert_eq!(belongs("pools.a.engine_args.max_num_seqs", "pools.a"), Some(false));
+        for lever in ["pools.ab.replicas", "models.a", "routing", "pool"] {
+            assert_eq!(belongs(lever, "pools.a"), None, "{lever}");
+        }
     }
 }

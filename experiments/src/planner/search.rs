@@ -12,12 +12,14 @@
 //! and is open again when that one fails; the next step depends on what was simulated before, never
 //! on time or threads.
 //!
-//! Deliberately absent: guesses of loads that were not simulated.
+//! Deliberately absent: guesses of loads that were not simulated, and what is told of it all (see
+//! `found`).
 
-use super::Counts;
+mod found;
+
 use super::space::Space;
 use super::standing::{
-    FEW, Levels, does_no_better, doubt, is_hopeless, lacks_capacity, surely_misses,
+    FEW, Levels, REFERENCES, does_no_better, doubt, is_hopeless, lacks_capacity, surely_misses,
 };
 use crate::paired::combined;
 use crate::trial::{Of, Trial, Trials, Untried};
@@ -67,6 +69,13 @@ struct Contender {
     /// Whether the fresh seed left an objective undecided at this level.
     is_doubted: bool,
     state: State,
+}
+
+impl Contender {
+    /// Whether what it comes to is known by more than one replication that another one was like.
+    fn is_known(&self) -> bool {
+        self.level > 0 || matches!(self.state, State::AfterOne | State::Open)
+    }
 }
 
 pub(crate) struct Search<'s, 'a> {
@@ -257,19 +266,24 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(())
     }
 
-    /// Whether some contender that failed with as many replications or more did at least as well, by the
-    /// replications that both have, in what it failed in.
+    /// Whether those that were run with all replications leave no hope for one that has fewer.
     fn is_hopeless_beside(&self, which: usize) -> bool {
         let own = &self.contenders[which];
+        if own.level >= self.levels.full {
+            return false;
+        }
+        let failed =
+            self.references().filter(|one| matches!(one.state, State::Missed | State::Undecided));
+        let differences = |one: &&Contender| self.space.differences(one.at, own.at);
+        let Some(like) = failed.min_by_key(differences) else { return false };
         let replications = self.levels.all[own.level];
-        let mut failed = self.contenders.iter().filter(|one| {
-            one.level > own.level && matches!(one.state, State::Missed | State::Undecided)
-        });
-        failed.any(|failed| {
-            let changes = self.changes(failed.at);
-            let then = self.trials.known(&changes, replications, self.trials.seed());
-            then.is_some_and(|then| does_no_better(&own.trial, &failed.trial, &then))
-        })
+        let then = self.trials.known(&self.changes(like.at), replications, self.trials.seed());
+        then.is_some_and(|then| does_no_better(&own.trial, &like.trial, &then))
+    }
+
+    /// Those that were run with all replications.
+    fn references(&self) -> impl Iterator<Item = &Contender> {
+        self.contenders.iter().filter(|one| one.level >= self.levels.full)
     }
 
     /// Overrides of a candidate with those of the question.
@@ -324,13 +338,19 @@ impl<'s, 'a> Search<'s, 'a> {
         let Contender { at, ref trial, level, .. } = self.contenders[which];
         let is_last = level + 1 == self.levels.all.len();
         let by_one = trial.replications == 1 && is_hopeless(trial);
-        let state = match surely_misses(trial) {
+        let is_reference = level > 0
+            && level < self.levels.full
+            && !trial.is_void
+            && self.references().count() < REFERENCES;
+        let is_missed = surely_misses(trial);
+        let state = match is_missed {
             _ if by_one && !is_last => State::AfterOne,
+            true if is_reference => State::Open,
             true => State::Missed,
             false if is_last && !trial.is_met(Of::All) => State::Undecided,
             false => State::Open,
         };
-        let spreads = matches!(state, State::AfterOne | State::Missed) && lacks_capacity(trial);
+        let spreads = (is_missed || matches!(state, State::AfterOne)) && lacks_capacity(trial);
         self.contenders[which].state = state;
         if spreads {
             let statuses = &mut self.statuses;
@@ -417,84 +437,5 @@ impl<'s, 'a> Search<'s, 'a> {
             let unlike = |at: usize| self.space.differences(at, like);
             rent.then_with(|| unlike(a).cmp(&unlike(b))).then(a.cmp(&b))
         })
-    }
-
-    /// The confirmed ones with what came of both seeds, the cheapest first.
-    pub(crate) fn confirmed(&self) -> Vec<(usize, Rc<Trial>, Rc<Trial>)> {
-        let order = self.order().into_iter().map(|which| &self.contenders[which]);
-        let confirmed = order.filter_map(|contender| match &contender.state {
-            State::Confirmed(again) => {
-                Some((contender.at, Rc::clone(&contender.trial), Rc::clone(again)))
-            }
-            _ => None,
-        });
-        confirmed.collect()
-    }
-
-    /// The cheapest that is undecided, or else the one whose tightest objective lies least beyond its
-    /// target.
-    pub(crate) fn closest(&self) -> Option<(usize, Rc<Trial>)> {
-        let all = self.contenders.iter();
-        let undecided = all.clone().filter(|one| matches!(one.state, State::Undecided));
-        let spend = |one: &Contender| one.trial.spend_per_month.value.unwrap_or(f64::INFINITY);
-        let cheapest = undecided.min_by(|a, b| spend(a).total_cmp(&spend(b)).then(a.at.cmp(&b.at)));
-        let slack = |one: &Contender| one.trial.slack(Of::All).value;
-        let nearest = all.max_by(|a, b| slack(a).total_cmp(&slack(b)).then(b.at.cmp(&a.at)));
-        cheapest.or(nearest).map(|one| (one.at, Rc::clone(&one.trial)))
-    }
-
-    /// Of those that spend less than this and failed, the one that comes closest; of equal ones the
-    /// cheapest.
-    pub(crate) fn near_miss(&self, below: f64) -> Option<(usize, Rc<Trial>)> {
-        let spend = |one: &Contender| one.trial.spend_per_month.value.unwrap_or(f64::INFINITY);
-        let slack = |one: &Contender| one.trial.slack(Of::All).value;
-        let failed = self.contenders.iter().filter(|one| match one.state {
-            State::AfterOne | State::Missed | State::Undecided => spend(one) < below,
-            State::Worse => spend(one) < below && slack(one) < 0.0,
-            State::Open | State::Confirmed(_) => false,
-        });
-        let nearest = failed.max_by(|a, b| {
-            slack(a).total_cmp(&slack(b)).then(spend(b).total_cmp(&spend(a))).then(b.at.cmp(&a.at))
-        });
-        nearest.map(|one| (one.at, Rc::clone(&one.trial)))
-    }
-
-    /// All that were run often enough for an interval.
-    pub(crate) fn simulated_often(&self) -> Vec<(usize, Rc<Trial>)> {
-        let few = self.levels.full().min(FEW);
-        let all = self.contenders.iter().map(|one| (one.at, Rc::clone(&one.trial)));
-        let all = all.chain(self.further.iter().cloned());
-        all.filter(|(_, trial)| trial.replications >= few).collect()
-    }
-
-    /// What became of every candidate; `is_over` where nothing stopped the search.
-    pub(crate) fn counts(&self, is_over: bool) -> Counts {
-        let confirmed = self.confirmed();
-        let mut counts = Counts { candidates: self.space.len(), ..Counts::default() };
-        // Before the end only a confirmed spend rules anything out.
-        let spend = |trial: &Trial| trial.spend_per_month.value.unwrap_or(f64::INFINITY);
-        let best = confirmed.first().map_or(f64::INFINITY, |(_, trial, _)| spend(trial));
-        let cutoff = if is_over { self.cutoff() } else { best };
-        for (status, &rent) in self.statuses.iter().zip(&self.rents) {
-            match status {
-                Status::Refused => counts.refused += 1,
-                Status::Dominated => counts.by_capacity += 1,
-                Status::New if rent >= cutoff => counts.by_rent += 1,
-                Status::New => counts.left += 1,
-                Status::Simulated => counts.simulated += 1,
-            }
-        }
-        for contender in &self.contenders {
-            match contender.state {
-                State::Open => counts.dearer += 1,
-                State::AfterOne => counts.after_one += 1,
-                State::Worse => counts.worse += 1,
-                State::Missed => counts.missed += 1,
-                State::Undecided => counts.undecided += 1,
-                State::Confirmed(_) => counts.confirmed += 1,
-            }
-        }
-        counts.for_frontier = self.further.len();
-        counts
     }
 }

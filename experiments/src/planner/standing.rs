@@ -18,6 +18,9 @@ pub(crate) const FEW: u32 = 3;
 /// Times as many replications as usual, where the scenario does not say how many and an objective
 /// stays undecided.
 const LONGER: u32 = 3;
+/// Candidates that are run with all replications whatever few of them say, so that others can be
+/// judged beside them.
+pub(crate) const REFERENCES: usize = 3;
 /// Standard deviations by which a difference may be wrong.
 const DOUBT: f64 = 2.0;
 /// Times as wide as at 95 % is an interval of three replications at 99 %.
@@ -83,22 +86,33 @@ pub(crate) fn lacks_capacity(trial: &Trial) -> bool {
 /// Whether a candidate will surely not keep an objective that another one, which failed, did not keep
 /// either.
 ///
-/// What it comes to with all replications is predicted: what the failed one came to, moved by the
-/// difference of both in the replications that both have so far, with the benefit of the doubt. Then it
-/// would have to lie on the right side of the target by as much as the failed one's interval reaches.
+/// Only where both are alike in the replications that both have so far, and these were usual ones for
+/// the failed one. Then what the candidate comes to with all replications is predicted: what the failed
+/// one came to, moved by that difference, with the benefit of the doubt. Where they are not alike, one
+/// says nothing of the other: what a burst does to twice the capacity is no matter of differences.
 pub(crate) fn does_no_better(own: &Trial, failed: &Trial, then: &Trial) -> bool {
     let mut judged = own.objectives.iter().zip(&failed.objectives).zip(&then.objectives);
     judged.any(|((own, failed), then)| {
         let is_upper =
             matches!(failed.objective.comparison, Comparison::AtMost | Comparison::Below);
-        let worse_end = if is_upper { failed.estimate.high } else { failed.estimate.low };
-        let (Some(worse_end), false) = (worse_end, failed.met == Some(true)) else { return false };
+        let estimate = &failed.estimate;
+        let came_to = match failed.met {
+            Some(true) => None,
+            Some(false) => estimate.value,
+            // Near the target the interval of one that is alike reaches as far.
+            None if is_upper => estimate.high,
+            None => estimate.low,
+        };
+        let Some(came_to) = came_to else { return false };
         let sign = if is_upper { -1.0 } else { 1.0 };
         let gain = combined(&then.estimate, &own.estimate, |then, own| Some(sign * (own - then)));
         let Some(value) = gain.value else { return false };
         let Some(doubt) = doubt(&gain, &failed.estimate) else { return false };
-        let at_best = value + doubt;
-        at_best <= 0.0 || sign * (worse_end - failed.objective.target) + at_best < 0.0
+        let is_alike = value <= doubt / 2.0;
+        // What these replications say of the failed one is what it came to.
+        let missing = estimate.value.zip(then.estimate.value).map(|(all, then)| (all - then).abs());
+        let is_usual = missing.is_some_and(|missing| missing <= doubt);
+        is_usual && is_alike && sign * (came_to - failed.objective.target) + value + doubt < 0.0
     })
 }
 

@@ -1,5 +1,6 @@
 //! Plans beside the truth: every candidate run with all replications.
 
+mod changed;
 mod held_out;
 mod known;
 
@@ -45,7 +46,7 @@ fn planned(text: &str, levers: &[Lever], threads: Option<usize>) -> Planned {
     let seed = resolve(&[]).expect("it resolves").plan().seed;
     let settings =
         Plan { seed, replications: Sample::Fixed(REPLICATIONS), threads, ..Plan::default() };
-    let question = Question { base: &[], levers };
+    let question = Question { base: &[], levers, halted: &|| None };
     plan(&question, &resolve, &settings, (&simulate, &NoProgress)).expect("a plan")
 }
 
@@ -86,8 +87,9 @@ fn spend(trial: &Trial) -> f64 {
     trial.spend_per_month.value.expect("a spend")
 }
 
-/// Plans, and compares with the cheapest of all candidates that keep every objective.
-fn compare(name: &str, text: &str, levers: &[Lever]) {
+/// Plans, and compares with the cheapest of all candidates that keep every objective. At most this share
+/// of the replications may be run that everything takes.
+fn compare(name: &str, text: &str, levers: &[Lever], most: f64) {
     let found = planned(text, levers, None);
     let truth = exhaustive(text, levers);
     let mut kept: Vec<(f64, &Vec<String>)> = truth
@@ -123,7 +125,7 @@ fn compare(name: &str, text: &str, levers: &[Lever]) {
         println!("  {:?} {:?} {:?}", point.changes, spend(&point.trial), point.p95.value);
     }
     assert!(off <= 0.02, "{name}: {off}");
-    assert!(share <= 0.2, "{name}: {share}");
+    assert!(share <= most, "{name}: {share}");
     assert!(best.trial.is_met(Of::All) && best.confirmed.is_met(Of::All));
     // Both times with all replications, and as a plain run finds it.
     let (_, same) = truth.iter().find(|(changes, _)| *changes == best.changes).expect("in it");
@@ -136,7 +138,8 @@ fn adds_up(found: &Planned) {
     let c = found.counts;
     let fates = c.refused + c.by_rent + c.by_capacity + c.left + c.simulated;
     assert_eq!(fates, c.candidates, "{c:?}");
-    let simulated = c.after_one + c.worse + c.missed + c.undecided + c.dearer + c.confirmed;
+    let simulated =
+        c.after_one + c.worse + c.missed + c.undecided + c.dearer + c.open + c.confirmed;
     assert_eq!(simulated, c.simulated, "{c:?}");
     assert!(!found.rents_failed);
     for pair in found.frontier.windows(2) {
@@ -194,7 +197,7 @@ fn an_interruption_keeps_what_is_confirmed_and_recommends_nothing_else() {
             }
             simulate(scenario, seed, replication)
         };
-        let question = Question { base: &[], levers: &levers };
+        let question = Question { base: &[], levers: &levers, halted: &|| None };
         plan(&question, &resolve, &settings, (&runner, &NoProgress))
     };
     let whole = after(u32::MAX).expect("a plan");
@@ -220,7 +223,7 @@ fn what_cannot_be_planned_is_said() {
     let resolve = resolver(POOL);
     let settings = Plan::default();
     let refused = |levers: &[Lever], resolve: &Resolve<'_>| {
-        let question = Question { base: &[], levers };
+        let question = Question { base: &[], levers, halted: &|| None };
         match plan(&question, resolve, &settings, (&simulate, &NoProgress)) {
             Err(PlanError::Refused(text)) => text,
             other => panic!("{other:?}"),

@@ -128,11 +128,12 @@ struct Row<'a> {
 struct Tried {
     candidates: usize,
     confirmed: usize,
+    open: usize,
     dearer: usize,
     missed: usize,
     far_off_after_one: usize,
     undecided: usize,
-    no_better: usize,
+    hardly_better: usize,
     simulated: usize,
     not_simulated_rent: usize,
     not_simulated_capacity: usize,
@@ -149,7 +150,7 @@ impl<'a> Candidate<'a> {
             per_month: Number::of(&trial.spend_per_month),
             p95_s: p95.map(|(task, p95)| Latency { task, p95: Number::of(p95) }).collect(),
             objectives: trial.objectives.iter().map(Objective::of).collect(),
-            tightest: trial.binding().map(|judged| judged.objective.name.as_str()),
+            tightest: trial.lacking().map(|judged| judged.objective.name.as_str()),
             replications: trial.replications,
         }
     }
@@ -188,11 +189,12 @@ impl Tried {
         Tried {
             candidates: counts.candidates,
             confirmed: counts.confirmed,
+            open: counts.open,
             dearer: counts.dearer,
             missed: counts.missed,
             far_off_after_one: counts.after_one,
             undecided: counts.undecided,
-            no_better: counts.worse,
+            hardly_better: counts.worse,
             simulated: counts.simulated,
             not_simulated_rent: counts.by_rent,
             not_simulated_capacity: counts.by_capacity,

@@ -37,6 +37,11 @@ fn exit_codes_tell_a_plan_from_none_and_from_a_mistake() {
     let twice = "plan chat.toml --vary pools.h100.replicas=1 --vary pools.h100.replicas=2";
     let twice = folder.run(twice).expect(2).err;
     assert!(twice.contains("varied twice"), "{twice}");
+    let misspelt = folder.run("plan chat.toml --vary pools.h100.replica=1..3").expect(2).err;
+    assert!(misspelt.contains("takes none of the 3 candidates"), "{misspelt}");
+    assert!(misspelt.contains("did you mean"), "{misspelt}");
+    let asked = folder.run("plan chat.toml --vary traffic.web.scale=1x,2x").expect(2).err;
+    assert!(asked.contains("no choice of a plan"), "{asked}");
 }
 
 #[test]
@@ -45,4 +50,8 @@ fn a_limit_leaves_a_partial_plan() {
     let plan = "plan chat.toml --vary pools.h100.replicas=1..3 --max-events 20000 --quiet";
     let part = folder.run(plan).expect(4).out;
     assert!(part.contains("PARTIAL: stopped at --max-events 20000"), "{part}");
+    // A million candidates have a million rents: reckoning them obeys the limits, too.
+    let wide = "plan chat.toml --vary pools.h100.replicas=1..10000 --vary \
+                pools.h100.tensor_parallel=1,2 --vary pools.h100.price=$1/h,$2/h --max-wall 1s --quiet";
+    folder.run(wide).expect(4);
 }

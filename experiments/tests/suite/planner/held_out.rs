@@ -1,96 +1,78 @@
-//! Problems that were written down after the planner was done, and that nothing was changed for: what
-//! they say holds for others, too. One had to be mended before it loaded, and one, whose p95 was to
-//! stay below 6 s, had no solution at all; its bound is 8 s now.
+//! Problems that were written down after the search was finished, and that nothing was changed for: what
+//! they say holds for others, too.
 
 use super::{compare, lever, replicas};
 use experiments::repair::Lever;
 
-/// A model of 32 billion parameters under traffic that comes and goes; all of the spend is rent.
-pub(super) const SURGES: &str = r#"
+/// A model of 70 billion parameters whose users come in shifts; all of the spend is rent.
+const SHIFTS: &str = r#"
 [scenario]
-horizon = "6m"
+horizon = "8m"
 replications = 10
-seed = 11
+seed = 19
 
-[traffic.team]
-task = "ask"
-arrivals = { kind = "mmpp", states = [{ rate = "4/s", mean = "60s" }, { rate = "12/s", mean = "20s" }] }
-prefix = { tokens = 700, distinct = 1 }
+[traffic.desk]
+task = "brief"
+arrivals = { kind = "on-off", rate = "3/s", on = "90s", off = "30s" }
 
-[tasks.ask]
-p95_latency_slo = "20s"
-steps = [{ id = "answer", model_call = { model = "coder", input = { kind = "lognormal", p50 = 1800, p95 = 6000, max = 14000 }, output = { kind = "lognormal", p50 = 180, p95 = 700, max = 1600 } } }]
+[tasks.brief]
+steps = [{ id = "write", model_call = { model = "big", input = { kind = "lognormal", p50 = 2500, p95 = 7000, max = 14000 }, output = { kind = "lognormal", p50 = 250, p95 = 800, max = 1500 } } }]
 
-[models.coder]
-served_by = ["box"]
+[models.big]
+served_by = ["rack"]
 
-[pools.box]
+[pools.rack]
 gpu = "h100-sxm"
-model = "qwen2.5-32b"
+model = "llama-3.1-70b-instruct"
+tensor_parallel = 4
 replicas = 1
 price = "$2.99/h"
 engine_args = { max_model_len = 16384 }
 
 [objectives]
-ask.p95_latency = "<= 20s"
-coder.ttft_p95 = "<= 2s"
-ask.success_rate = ">= 0.99"
+brief.p95_latency = "<= 35s"
+big.ttft_p95 = "<= 3s"
+spend.per_day = "<= $3000"
 "#;
 
-pub(super) fn surges_levers() -> Vec<Lever> {
+fn shifts_levers() -> Vec<Lever> {
     let gpus = [("h100-sxm", "$2.99/h"), ("h200-sxm", "$3.79/h")];
     let gpu = |(gpu, price): &(&str, &str)| {
-        vec![format!("pools.box.gpu={gpu}"), format!("pools.box.price={price}")]
+        vec![format!("pools.rack.gpu={gpu}"), format!("pools.rack.price={price}")]
     };
     vec![
-        Lever { key: "pools.box.gpu".to_owned(), changes: gpus.iter().map(gpu).collect() },
-        lever("pools.box.tensor_parallel", &["1", "2", "4"]),
-        lever("pools.box.engine_args.max_num_seqs", &["32", "256"]),
-        replicas("box", 8),
+        Lever { key: "pools.rack.gpu".to_owned(), changes: gpus.iter().map(gpu).collect() },
+        lever("pools.rack.tensor_parallel", &["4", "8"]),
+        lever("pools.rack.engine_args.max_num_batched_tokens", &["2048", "8192"]),
+        replicas("rack", 8),
     ]
 }
 
-/// A chat and its summaries on two pools, with or without a provider behind them, on reserved or on
-/// cheaper, slower GPUs.
-pub(super) const MIXED: &str = r#"
+/// Capacity by the hour with an interface behind it that is paid by the token.
+const CAPACITY: &str = r#"
 [scenario]
-horizon = "6m"
+horizon = "10m"
 replications = 10
-seed = 13
+seed = 23
 
-[traffic.talk]
-task = "talk"
-arrivals = { kind = "gamma", rate = "9/s", cv = 1.8 }
+[traffic.app]
+task = "turn"
+arrivals = { kind = "gamma", rate = "5/s", cv = 1.6 }
 
-[traffic.notes]
-task = "note"
-arrivals = { kind = "poisson", rate = "3/s" }
+[tasks.turn]
+steps = [{ id = "say", model_call = { model = "chat", input = { kind = "lognormal", p50 = 800, p95 = 2600, max = 7000 }, output = { kind = "lognormal", p50 = 150, p95 = 400, max = 900 } } }]
 
-[tasks.talk]
-steps = [{ id = "say", model_call = { model = "quick", input = { kind = "lognormal", p50 = 700, p95 = 2500, max = 10000 }, output = { kind = "lognormal", p50 = 160, p95 = 420, max = 1000 } } }]
+[models.chat]
+served_by = ["units"]
 
-[tasks.note]
-steps = [{ id = "sum", model_call = { model = "thorough", input = { kind = "lognormal", p50 = 4000, p95 = 9000, max = 14000 }, output = { kind = "lognormal", p50 = 220, p95 = 500, max = 900 } } }]
-
-[models.quick]
-served_by = ["edge"]
-
-[models.thorough]
-served_by = ["core"]
-
-[pools.edge]
-gpu = "h100-sxm"
-model = "llama-3.1-8b-instruct"
-replicas = 1
-price = "$2.99/h"
-engine_args = { max_model_len = 16384, max_num_queued_reqs = 24 }
-
-[pools.core]
-gpu = "h100-sxm"
-model = "qwen2.5-14b"
-replicas = 1
-price = "$2.99/h"
-engine_args = { max_model_len = 16384, max_num_queued_reqs = 24 }
+[provisioned.units]
+units = 2
+price = "$4/h"
+concurrency = 8
+queue_limit = 20
+ttft = { kind = "lognormal", p50 = "250ms", p95 = "700ms" }
+tpot = { kind = "gamma", mean = "14ms", cv = 0.2 }
+max_context = 8192
 
 [providers.api]
 catalog = "openai/gpt-4o-mini"
@@ -98,112 +80,88 @@ rpm = 10_000
 tpm = 4_000_000
 
 [objectives]
-talk.p95_latency = "<= 9s"
-note.p95_latency = "<= 14s"
-talk.success_rate = ">= 0.98"
-note.success_rate = ">= 0.98"
+turn.p95_latency = "<= 9s"
+turn.success_rate = ">= 0.99"
 "#;
 
-pub(super) fn mixed_levers() -> Vec<Lever> {
-    let gpus = [("h100-sxm", "$2.99/h"), ("l40s", "$0.86/h")];
-    let gpu = |(gpu, price): &(&str, &str)| {
-        vec![format!("pools.edge.gpu={gpu}"), format!("pools.edge.price={price}")]
-    };
+fn capacity_levers() -> Vec<Lever> {
+    let units: Vec<String> = (1..=12).map(|n| n.to_string()).collect();
+    let units: Vec<&str> = units.iter().map(String::as_str).collect();
     vec![
-        replicas("edge", 6),
-        replicas("core", 5),
-        Lever { key: "pools.edge.gpu".to_owned(), changes: gpus.iter().map(gpu).collect() },
-        lever("models.thorough.served_by", &[r#"["core"]"#, r#"["core", "api"]"#]),
+        lever("provisioned.units.units", &units),
+        lever("provisioned.units.queue_limit", &["0", "20", "60"]),
+        lever("models.chat.served_by", &[r#"["units"]"#, r#"["units", "api"]"#]),
     ]
 }
 
-/// A draft and its check by hosted models: all of the spend is metered.
-pub(super) const METERED: &str = r#"
+/// A small model for the routine and a large one for doubt, each on GPUs of its own.
+const TIERS: &str = r#"
 [scenario]
-horizon = "20m"
+horizon = "8m"
 replications = 10
-seed = 17
+seed = 29
 
-[traffic.tickets]
-task = "reply"
-arrivals = { kind = "gamma", rate = "3/s", cv = 2.0 }
+[traffic.mail]
+task = "answer"
+arrivals = { kind = "poisson", rate = "8/s" }
 
-[tasks.reply]
-steps = [
-  { id = "draft", model_call = { intent = "draft", input = { kind = "lognormal", p50 = 1100, p95 = 2200 }, output = { kind = "lognormal", p50 = 90, p95 = 200, max = 400 }, query = { topics = 30_000, zipf = 0.8, similarity = 0.92, spread = 0.04 } } },
-  { id = "verify", model_call = { intent = "verify", input = { kind = "lognormal", p50 = 700, p95 = 1200 }, output = { kind = "fixed", tokens = 4 } }, check = { of = "draft", sensitivity = 0.8, specificity = 0.97, redo = 1, then = "go_on" } },
-]
+[tasks.answer]
+steps = [{ id = "draft", model_call = { intent = "draft", input = { kind = "lognormal", p50 = 900, p95 = 2800, max = 9000 }, output = { kind = "lognormal", p50 = 180, p95 = 500, max = 1200 } } }]
 
 [intents.draft]
-confidence = 0.6
-quality = { small = { success = 0.88 }, large = { success = 0.97 } }
-[intents.verify]
-quality = { small = { success = 1.0 }, large = { success = 1.0 } }
+confidence = 0.7
+quality = { small = { success = 0.86 }, large = { success = 0.97 } }
 
 [models.small]
-served_by = ["mini"]
+served_by = ["many"]
 
 [models.large]
-served_by = ["full"]
+served_by = ["few"]
 
-[providers.mini]
-catalog = "openai/gpt-4o-mini"
-rpm = 10_000
-tpm = 2_000_000
-error_rate = 0.01
+[pools.many]
+gpu = "l40s"
+model = "llama-3.1-8b-instruct"
+replicas = 2
+price = "$0.86/h"
+engine_args = { max_model_len = 16384 }
 
-[providers.full]
-catalog = "openai/gpt-4o"
-rpm = 10_000
-tpm = 2_000_000
-error_rate = 0.01
+[pools.few]
+gpu = "h100-sxm"
+model = "qwen2.5-32b"
+replicas = 1
+price = "$2.99/h"
+engine_args = { max_model_len = 16384 }
 
 [routing]
 default_model = "small"
 
 [[routing.escalate_if]]
-when = "intent == 'draft' and confidence < 0.7"
+when = "confidence < 0.6"
 model = "large"
 
-[caching.semantic]
-similarity_threshold = 0.92
-ttl = "24h"
-capacity = 5000
-lookup = "12ms"
-
-[retries]
-max_attempts = 1
-timeout = "20s"
-backoff = { initial = "200ms", factor = 2.0, max = "5s", jitter = "full" }
-
 [objectives]
-reply.p95_latency = "<= 8s"
-reply.success_rate = ">= 0.92"
+answer.p95_latency = "<= 20s"
+answer.success_rate = ">= 0.9"
 "#;
 
-pub(super) fn metered_levers() -> Vec<Lever> {
-    let bounds = ["0.5", "0.6", "0.65", "0.7", "0.75", "0.8"];
-    let bounds = bounds.map(|bound| format!("\"intent == 'draft' and confidence < {bound}\""));
+fn tiers_levers() -> Vec<Lever> {
+    let bounds = ["0.4", "0.5", "0.6", "0.7", "0.8"];
+    let bounds = bounds.map(|bound| format!("\"confidence < {bound}\""));
     let bounds: Vec<&str> = bounds.iter().map(String::as_str).collect();
-    vec![
-        lever("routing.escalate_if.0.when", &bounds),
-        lever("caching.semantic.similarity_threshold", &["0.86", "0.9", "0.94", "0.98"]),
-        lever("retries.max_attempts", &["1", "2", "3"]),
-        lever("models.small.served_by", &[r#"["mini"]"#, r#"["mini", "full"]"#]),
-    ]
+    vec![replicas("many", 6), replicas("few", 4), lever("routing.escalate_if.0.when", &bounds)]
 }
 
 #[test]
-fn surges_on_rented_gpus() {
-    compare("surges", SURGES, &surges_levers());
+fn a_large_model_in_shifts() {
+    compare("shifts", SHIFTS, &shifts_levers(), 0.2);
 }
 
 #[test]
-fn two_pools_one_of_them_with_a_provider_behind_it() {
-    compare("mixed", MIXED, &mixed_levers());
+fn capacity_by_the_hour() {
+    compare("capacity", CAPACITY, &capacity_levers(), 0.2);
 }
 
 #[test]
-fn hosted_models_alone() {
-    compare("metered", METERED, &metered_levers());
+fn two_tiers_of_models() {
+    compare("tiers", TIERS, &tiers_levers(), 0.2);
 }

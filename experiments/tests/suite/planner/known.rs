@@ -38,7 +38,7 @@ chat.success_rate = ">= 0.99"
 "#;
 
 /// Two pools whose queues are short; what they refuse goes to a provider.
-pub(super) const OVERFLOW: &str = r#"
+const OVERFLOW: &str = r#"
 [scenario]
 horizon = "5m"
 replications = 10
@@ -92,7 +92,7 @@ digest.success_rate = ">= 0.98"
 
 /// Mostly hosted: who is asked when the small model is in doubt, what is answered from a cache, and a
 /// pool for the routine.
-pub(super) const HOSTED: &str = r#"
+const HOSTED: &str = r#"
 [scenario]
 horizon = "5m"
 replications = 10
@@ -163,11 +163,11 @@ pub(super) fn pool_levers() -> Vec<Lever> {
     ]
 }
 
-pub(super) fn overflow_levers() -> Vec<Lever> {
+fn overflow_levers() -> Vec<Lever> {
     vec![replicas("chats", 8), replicas("digests", 8)]
 }
 
-pub(super) fn hosted_levers() -> Vec<Lever> {
+fn hosted_levers() -> Vec<Lever> {
     let escalate = ["0.35", "0.45", "0.5", "0.55", "0.6", "0.65", "0.7", "0.75"];
     let escalate = escalate.map(|bound| format!("\"confidence < {bound}\""));
     let escalate: Vec<&str> = escalate.iter().map(String::as_str).collect();
@@ -180,15 +180,15 @@ pub(super) fn hosted_levers() -> Vec<Lever> {
 
 #[test]
 fn a_pool_of_rented_gpus_is_planned_as_well_as_by_trying_everything() {
-    compare("pool", POOL, &pool_levers());
+    compare("pool", POOL, &pool_levers(), 0.2);
 }
 
 #[test]
 fn two_pools_that_overflow_are_planned_as_well_as_by_trying_everything() {
-    compare("overflow", OVERFLOW, &overflow_levers());
+    compare("overflow", OVERFLOW, &overflow_levers(), 0.2);
 }
 
 #[test]
 fn what_is_mostly_hosted_is_planned_as_well_as_by_trying_everything() {
-    compare("hosted", HOSTED, &hosted_levers());
+    compare("hosted", HOSTED, &hosted_levers(), 0.8);
 }
