@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Tasks that are told.
 const EXAMPLES: usize = 3;
 
+/// Pairs of replications with which a verdict begins: of fewer the intervals cover less than they say.
+const LEAST_PAIRS: u32 = 10;
+
 /// Check a changed policy against the one in production: exit code 0 pass, 1 fail, 3 inconclusive.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -65,6 +68,13 @@ pub(super) fn run(args: &Check) -> Result<u8, Error> {
         ));
     }
     let settings = candidate.resolved.check;
+    if let Some(few) = args.simulating.replications.filter(|&pairs| pairs < LEAST_PAIRS) {
+        return Err(Error::Usage(format!(
+            "--replications {few}: a check needs at least {LEAST_PAIRS} pairs of replications to say \
+             how sure it is, as `pairs` of [check] does; leave it out, or give --replications \
+             {LEAST_PAIRS} or more"
+        )));
+    }
     let how = plan(args, &candidate, &settings);
     let watch = Watch::begin(&limits(args, &settings));
     simulate::lockstep(&args.simulating, candidate.scenario(), how.plan.seed, &watch)?;

@@ -140,6 +140,7 @@ fn a_wrong_input_is_said_with_its_place_and_judges_nothing() {
         ("--candidate not.toml", "not.toml:1:1"),
         ("--candidate main.toml --baseline missing.toml", "missing.toml"),
         ("--candidate main.toml --junit no/such/folder.xml", "there is no such folder"),
+        ("--candidate main.toml --replications 9", "needs at least 10 pairs"),
         ("", "--candidate"),
     ] {
         let ended = check(&folder, args).expect(2);
@@ -354,7 +355,7 @@ fn a_full_disk_is_no_verdict() {
 fn a_shipped_policy_is_no_file_to_annotate() {
     let folder = Folder::new("check-no-file");
     let args = "check provider-outage --candidate provider-outage.bad --github --quiet \
-                --replications 2 --set scenario.horizon=90m";
+                --replications 10 --set scenario.horizon=90m";
     let out = folder.run(args).out;
     assert!(out.contains("\n::error title=") && !out.contains("file="), "{out}");
 }
