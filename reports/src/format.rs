@@ -2,7 +2,8 @@
 //!
 //! Invariants: an interval is written in the unit and with the decimals of its value, and gets up
 //! to three more decimals when its ends would otherwise read alike; a value that is not zero never
-//! reads as zero while nine decimals can tell; [`dollars_exact`] loses nothing.
+//! reads as zero while nine decimals can tell, but for times of less than half a nanosecond, which no
+//! clock tells from none; [`dollars_exact`] loses nothing.
 //!
 //! Deliberately absent: locales. Thousands are set off by commas, decimals by a point.
 
@@ -36,6 +37,8 @@ struct Scale {
 
 /// Decimals that an interval or a tiny value may get beyond the usual.
 const EXTRA: usize = 3;
+/// Seconds below which a time is none: what is left of a difference of equal ones is smaller.
+const NO_TIME: f64 = 0.5e-9;
 /// Decimals beyond which nothing is written.
 const MOST: usize = 9;
 
@@ -59,6 +62,7 @@ impl Unit {
 
     /// The scale that fits `value`.
     fn scale(self, value: f64) -> Scale {
+        let value = if self == Unit::Seconds && value.abs() < NO_TIME { 0.0 } else { value };
         let size = value.abs();
         let (factor, before, after) = match self {
             Unit::Seconds if size == 0.0 => (1.0, "", " s"),
