@@ -3,7 +3,8 @@
 //! Both arms of a comparison have the same customers: request `n` of a source arrives at the same
 //! instant and asks for the same in both. So a task can be followed through both, and what became of
 //! it told side by side. Shown are tasks of replication 0: the first that succeeds in the first arm
-//! and not in the second, and then those that both arms answer and the second takes longest over.
+//! and not in the second, and then those that both arms answer and the second takes longest over, by
+//! more than [`NOTABLE`] of their time.
 //!
 //! Invariants: the choice depends on the scenarios and the seed only; memory follows the tasks
 //! looked at, of which there are at most [`MOST_TASKS`].
@@ -20,6 +21,9 @@ use std::collections::BTreeSet;
 
 /// Tasks of a replication that are looked at: the first to end.
 pub const MOST_TASKS: usize = 2_000_000;
+
+/// The part of its time by which a task has to take longer to be worth telling.
+pub const NOTABLE: f64 = 0.05;
 
 /// One task in both arms.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +160,7 @@ fn choose(before: &[Short], after: &[Short], most: usize) -> Vec<Key> {
         let second = after.binary_search_by_key(&first.key, |short| short.key);
         let second = second.ok().map(|at| after[at]);
         match second {
-            Some(second) if second.succeeded && second.latency > first.latency => {
+            Some(second) if second.succeeded && is_slower(first.latency, second.latency) => {
                 slower.push((second.latency - first.latency, first.key));
             }
             Some(second) if second.succeeded => {}
@@ -173,6 +177,11 @@ fn choose(before: &[Short], after: &[Short], most: usize) -> Vec<Key> {
         .chain(further)
         .take(most)
         .collect()
+}
+
+/// Whether a task takes longer by more than [`NOTABLE`] of its time.
+fn is_slower(before: Span, after: Span) -> bool {
+    after.0 as f64 > before.0 as f64 * (1.0 + NOTABLE)
 }
 
 /// Everything about a few tasks.
@@ -254,5 +263,9 @@ mod tests {
         // One that is not there was turned away.
         assert_eq!(choose(&before, &after[1..], 3)[0], (SourceId(0), 1));
         assert_eq!(choose(&after, &after, 3), []);
+        // A little longer is nothing to tell.
+        let slightly = |millis| Short { latency: Span::from_millis(millis), ..short(5, 0, true) };
+        assert_eq!(choose(&[slightly(343)], &[slightly(352)], 3), []);
+        assert_eq!(choose(&[slightly(343)], &[slightly(362)], 3).len(), 1);
     }
 }
