@@ -11,7 +11,7 @@
 use crate::estimate::Estimate;
 use crate::metric::Metric;
 use crate::paired::Change;
-use crate::result::{CostPart, ModelResult, RunResult, TaskResult};
+use crate::result::{CostDrivers, CostPart, ModelResult, RunResult, TaskResult};
 use sim::Scenario;
 use sim::tasks::{ALL_DRIVERS, DRIVERS, Driver};
 use sim::units::{Money, Span};
@@ -73,6 +73,7 @@ impl Contrast {
     pub fn of(before: (&Scenario, &RunResult), after: (&Scenario, &RunResult)) -> Contrast {
         let (first, second) = (before.1, after.1);
         let in_second = Metric::all(after.0);
+        let is_equal = first == second;
         let mut numbers: Vec<Compared> = Vec::new();
         for (path, metric) in Metric::all(before.0) {
             // Two paths of one number: the first will do.
@@ -80,17 +81,26 @@ impl Contrast {
             let other = in_second.iter().find(|(other, _)| *other == path);
             if let (true, Some((_, other))) = (is_new, other) {
                 let change = Change::between(&metric.estimate(first), &other.estimate(second));
+                let change = if is_equal { change } else { change.with_unseen() };
                 numbers.push(Compared { path, metric, change });
             }
         }
         let latency = matched(&first.tasks, &second.tasks, |task| task.name.as_str());
-        let costs = |of: fn(&RunResult) -> Vec<CostPart>| cost_shifts(&of(first), &of(second));
+        let costs =
+            |of: fn(&CostDrivers) -> &[CostPart]| match (&first.cost_drivers, &second.cost_drivers)
+            {
+                (Some(a), Some(b)) => cost_shifts(
+                    (of(a), &first.spend.per_successful_task_usd),
+                    (of(b), &second.spend.per_successful_task_usd),
+                ),
+                _ => Vec::new(),
+            };
         let spend = first.spend.by.parts().into_iter().zip(second.spend.by.parts());
         Contrast {
             numbers,
             latency: latency.map(|(a, b)| LatencyShift::of((a, before), (b, after))).collect(),
-            items: costs(|r| r.cost_drivers.as_ref().map_or_else(Vec::new, |c| c.items.clone())),
-            causes: costs(|r| r.cost_drivers.as_ref().map_or_else(Vec::new, |c| c.causes.clone())),
+            items: costs(|drivers| &drivers.items),
+            causes: costs(|drivers| &drivers.causes),
             spend: spend.map(|((name, before), (_, after))| (name, before, after)).collect(),
         }
     }
@@ -174,17 +184,86 @@ fn only_model<'a>(
     result.models.get(own.index()).filter(|_| users == 1)
 }
 
-/// Costs of both arms by name; one that an arm does not have is none there.
-fn cost_shifts(before: &[CostPart], after: &[CostPart]) -> Vec<CostShift> {
-    let pairs = matched(before, after, |part| part.key);
-    pairs
-        .map(|(a, b)| CostShift {
-            key: a.key,
-            change: Change::between(&a.per_successful_task_usd, &b.per_successful_task_usd),
-        })
-        .filter(|shift| {
-            let is_there = |estimate: &Estimate| estimate.value.is_some_and(|value| value != 0.0);
-            is_there(&shift.change.before) || is_there(&shift.change.after)
-        })
+/// Costs of either arm by name, in the order of the first; one that an arm does not have is none
+/// there, so that they sum in both to the cost given with them.
+fn cost_shifts(
+    (before, first): (&[CostPart], &Estimate),
+    (after, second): (&[CostPart], &Estimate),
+) -> Vec<CostShift> {
+    let mut keys: Vec<&'static str> = before.iter().map(|part| part.key).collect();
+    let mut at = 0;
+    for part in after {
+        // One of the second alone stands behind what it follows there.
+        match keys.iter().position(|key| *key == part.key) {
+            Some(known) => at = known + 1,
+            None => {
+                keys.insert(at, part.key);
+                at += 1;
+            }
+        }
+    }
+    let cost = |parts: &[CostPart], key: &str, total: &Estimate| {
+        let found = parts.iter().find(|part| part.key == key);
+        let nothing = || nothing_of(total);
+        found.map_or_else(nothing, |part| part.per_successful_task_usd.clone())
+    };
+    let shift = |key| {
+        let (a, b) = (cost(before, key, first), cost(after, key, second));
+        CostShift { key, change: Change::between(&a, &b) }
+    };
+    let is_there = |estimate: &Estimate| estimate.value.is_some_and(|value| value != 0.0);
+    keys.into_iter()
+        .map(shift)
+        .filter(|shift| is_there(&shift.change.before) || is_there(&shift.change.after))
         .collect()
+}
+
+/// A part of a cost that was never paid: zero in every replication, where there is a cost at all.
+fn nothing_of(cost: &Estimate) -> Estimate {
+    let zero = |value: Option<f64>| value.map(|_| 0.0);
+    Estimate {
+        value: zero(cost.value),
+        low: zero(cost.low),
+        high: zero(cost.high),
+        without: vec![0.0; cost.without.len()],
+        calibration: None,
+        ..cost.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(value: f64) -> Estimate {
+        Estimate::from_replications(value, vec![value; 3]).expect("three replications")
+    }
+
+    /// An arm that pays these dollars for a success, and their sum.
+    fn arm(parts: &[(&'static str, f64)]) -> (Vec<CostPart>, Estimate) {
+        let total = parts.iter().map(|part| part.1).sum();
+        let part = |&(key, dollars): &(&'static str, f64)| CostPart {
+            key,
+            amount: Money(1),
+            per_successful_task_usd: estimate(dollars),
+        };
+        (parts.iter().map(part).collect(), estimate(total))
+    }
+
+    /// A short timeout throws away what a long one waits for: a row that only one arm has.
+    #[test]
+    fn costs_of_either_arm_sum_to_the_cost_of_both() {
+        let first = arm(&[("gpu_at_work", 0.5), ("gpu_idle", 0.25), ("tools", 0.125)]);
+        let second = arm(&[("gpu_at_work", 0.25), ("gpu_wasted", 1.0), ("gpu_idle", 0.25)]);
+        let shifts = cost_shifts((&first.0, &first.1), (&second.0, &second.1));
+        let keys: Vec<_> = shifts.iter().map(|shift| shift.key).collect();
+        assert_eq!(keys, ["gpu_at_work", "gpu_wasted", "gpu_idle", "tools"]);
+        let sum = |of: fn(&Change) -> &Estimate| -> Option<f64> {
+            shifts.iter().map(|shift| of(&shift.change).value).sum()
+        };
+        assert_eq!(sum(|change| &change.before), first.1.value);
+        assert_eq!(sum(|change| &change.after), second.1.value);
+        assert_eq!(sum(|change| &change.difference), Some(0.625));
+        assert_eq!(shifts[1].change.difference.low, Some(1.0));
+    }
 }

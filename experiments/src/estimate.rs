@@ -23,6 +23,9 @@ pub struct Estimate {
     /// with those of another estimate of the same replications it says how sure any function of
     /// both is (see [`crate::paired`]). Empty where there is no interval.
     pub without: Vec<f64>,
+    /// Of a share of cases, such as a success rate, how many there were. Where all of them or none
+    /// hold they show no spread, and their number alone says how far the truth may lie.
+    pub cases: Option<u64>,
 }
 
 /// A two-sided [`crate::CONFIDENCE`] interval whose ends may be open.
@@ -100,6 +103,7 @@ impl Estimate {
             }),
             reason: self.reason,
             without: self.without.into_iter().map(&convert).collect(),
+            cases: None,
         }
     }
 

@@ -43,6 +43,34 @@ impl Change {
         }
     }
 
+    /// The same of arms that are not equal: where not one case of two shares is known to differ, the
+    /// difference has no spread, and the binomial bound stands in (see [`crate::gate`]), both ways.
+    #[must_use]
+    pub fn with_unseen(self) -> Change {
+        let is_certain =
+            |estimate: &Estimate| estimate.low.is_some() && estimate.low == estimate.high;
+        let (Some(first), Some(second)) = (self.before.cases, self.after.cases) else {
+            return self;
+        };
+        if !is_certain(&self.difference) {
+            return self;
+        }
+        let cases = first.min(second) as f64;
+        let bound = 1.0 - libm::exp(libm::log((1.0 - crate::CONFIDENCE) / 2.0) / cases);
+        let widened = |estimate: Estimate, by: f64| Estimate {
+            low: estimate.low.map(|low| low - by),
+            high: estimate.high.map(|high| high + by),
+            ..estimate
+        };
+        let base = self.before.value.unwrap_or_default();
+        let relative = if base > 0.0 { bound / base } else { 0.0 };
+        Change {
+            difference: widened(self.difference, bound),
+            relative: widened(self.relative, relative),
+            ..self
+        }
+    }
+
     /// Whether the interval of the difference does not hold zero.
     #[must_use]
     pub fn is_certain(&self) -> bool {
@@ -133,6 +161,20 @@ mod tests {
         }
         assert!(!change.is_certain());
         assert_eq!(change.variance_ratio, None);
+    }
+
+    #[test]
+    fn two_spotless_records_may_still_differ() {
+        let spotless = Estimate { cases: Some(150), ..mean(&[1.0, 1.0, 1.0]) };
+        let change = Change::between(&spotless, &spotless).with_unseen();
+        let low = change.difference.low.expect("an end");
+        assert!((low + 3.689 / 150.0).abs() < 4e-4, "{low}");
+        assert_eq!(change.difference.high, Some(-low));
+        assert!(!change.is_certain());
+        // One that varies keeps its own interval.
+        let some = Estimate { cases: Some(150), ..mean(&[0.98, 1.0, 1.0]) };
+        let change = Change::between(&spotless, &some);
+        assert_eq!(change.clone().with_unseen(), change);
     }
 
     #[test]

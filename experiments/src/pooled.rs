@@ -146,7 +146,8 @@ pub(crate) fn ratio(parts: &[Part], none: &str) -> Estimate {
 /// 1934): with `n` successes of `n` the lower end is `(α/2)^(1/n)`.
 pub(crate) fn proportion(parts: &[Part], none: &str) -> Estimate {
     let (top, bottom) = sums(parts);
-    let estimate = ratio(parts, none).held_within(0.0, 1.0);
+    let cases = u64::try_from(bottom).ok().filter(|&cases| cases > 0);
+    let estimate = Estimate { cases, ..ratio(parts, none).held_within(0.0, 1.0) };
     if estimate.low.is_none() || bottom <= 0 {
         return estimate;
     }

@@ -37,29 +37,55 @@ const MOST_MOVED: usize = 10;
 /// Seconds below which a part of a latency is not worth a row.
 const SLIGHT: f64 = 0.0005;
 
-/// A change with its sign: `+1.9 %`, `-20 ms`.
+/// Changes from here on, as parts of what was there before, are written as a factor: nobody reads
+/// `+14,328,573.0 %`.
+const MANIFOLD: f64 = 9.0;
+
+/// A change with its sign: `+1.9 %`, `-20 ms`; from ten times on `×12.3`.
 pub(crate) fn signed(value: f64, unit: Unit) -> String {
-    let text = number(value, unit);
-    if value > 0.0 && !text.starts_with('+') { format!("+{text}") } else { text }
+    if unit == Unit::Share && value >= MANIFOLD {
+        return format!("×{}", number(1.0 + value, Unit::Plain));
+    }
+    plus(value, number(value, unit))
+}
+
+/// A plus before a number that is more than nothing as written.
+fn plus(value: f64, text: String) -> String {
+    let is_nothing = || !text.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
+    if value > 0.0 && !is_nothing() { format!("+{text}") } else { text }
+}
+
+/// A change of parts of what was there before as a factor, where it is a large one.
+fn as_factor(estimate: &Estimate, unit: Unit) -> Option<Estimate> {
+    let value = estimate.value.filter(|&value| unit == Unit::Share && value >= MANIFOLD)?;
+    let end = |end: Option<f64>| end.map(|end| 1.0 + end);
+    let (low, high) = (end(estimate.low), end(estimate.high));
+    Some(Estimate { value: Some(1.0 + value), low, high, ..Estimate::default() })
 }
 
 /// A change and its interval, both signed.
 pub(crate) fn change_cell(estimate: &Estimate, unit: Unit) -> Cell {
+    if let Some(factor) = as_factor(estimate, unit) {
+        let cell = Cell::of(&factor, Unit::Plain);
+        return Cell { value: format!("×{}", cell.value), ..cell };
+    }
     let (value, interval) = parts(estimate, unit);
-    let sign = if estimate.value.is_some_and(|value| value > 0.0) { "+" } else { "" };
     let interval = interval.map(|interval| match (estimate.low, estimate.high) {
         (Some(low), Some(high)) if low != high => {
             // Decimals of the interval were chosen to tell its ends apart.
             let ends: Vec<&str> = split_ends(&interval);
-            let written = ends
-                .iter()
-                .zip([low, high])
-                .map(|(text, end)| if end > 0.0 { format!("+{text}") } else { (*text).to_owned() });
+            let written =
+                ends.iter().zip([low, high]).map(|(text, end)| plus(end, (*text).to_owned()));
             written.collect::<Vec<_>>().join(" to ")
         }
         _ => interval,
     });
-    Cell { value: format!("{sign}{value}"), interval }
+    Cell { value: plus(estimate.value.unwrap_or_default(), value), interval }
+}
+
+/// So many pairs, in words.
+pub(crate) fn pairs(count: u32) -> String {
+    if count == 1 { "1 pair".to_owned() } else { format!("{count} pairs") }
 }
 
 /// A number of one arm. Its own interval says nothing of the change, which has one.
@@ -116,8 +142,12 @@ fn changes(title: &str, arms: Arms, numbers: &[&Compared]) -> Table {
 /// What moved latencies and cost.
 pub(crate) fn drivers(contrast: &Contrast, arms: Arms) -> Vec<Table> {
     let mut all: Vec<Table> = contrast.latency.iter().map(|shift| latency(shift, arms)).collect();
-    all.push(costs("Why a success costs what it costs", &contrast.causes, arms));
-    all.push(costs("What a success pays for", &contrast.items, arms));
+    let total = contrast.number("cost_per_successful_task").map(|cost| &cost.change);
+    let lists = [
+        ("Why a success costs what it costs", &contrast.causes),
+        ("What a success pays for", &contrast.items),
+    ];
+    all.extend(lists.map(|(title, shifts)| costs(title, shifts, total, arms)));
     all.push(spend(contrast, arms));
     all
 }
@@ -148,15 +178,20 @@ fn latency(shift: &LatencyShift, arms: Arms) -> Table {
     table
 }
 
-fn costs(title: &str, shifts: &[CostShift], arms: Arms) -> Table {
+fn costs(title: &str, shifts: &[CostShift], total: Option<&Change>, arms: Arms) -> Table {
     let mut table = Table::new(title, &[arms.before, arms.after, "change"]);
-    for CostShift { key, change } in shifts {
-        let cells = vec![
+    let cells = |change: &Change| {
+        vec![
             value(&change.before, Unit::Dollars),
             value(&change.after, Unit::Dollars),
             change_cell(&change.difference, Unit::Dollars),
-        ];
-        table.row(spend_words(key), cells);
+        ]
+    };
+    for CostShift { key, change } in shifts {
+        table.row(spend_words(key), cells(change));
+    }
+    if let (false, Some(total)) = (shifts.is_empty(), total) {
+        table.row("together", cells(total));
     }
     table
 }
@@ -164,24 +199,46 @@ fn costs(title: &str, shifts: &[CostShift], arms: Arms) -> Table {
 fn spend(contrast: &Contrast, arms: Arms) -> Table {
     let mut table = Table::new("Spend per run", &[arms.before, arms.after, "change"]);
     let nothing = Money::ZERO;
-    for &(key, before, after) in &contrast.spend {
-        if before != nothing || after != nothing {
-            let rise = if after > before { "+" } else { "" };
-            let change = format!("{rise}{}", money(after - before));
-            let cells = [money(before), money(after), change].map(Cell::plain);
-            table.row(spend_words(key), cells.into());
-        }
+    let cells = |before: Money, after: Money| {
+        let rise = if after > before { "+" } else { "" };
+        let change = format!("{rise}{}", money(after - before));
+        [money(before), money(after), change].map(Cell::plain).into()
+    };
+    let paid = contrast.spend.iter().filter(|part| part.1 != nothing || part.2 != nothing);
+    let mut total = (nothing, nothing);
+    for &(key, before, after) in paid {
+        table.row(spend_words(key), cells(before, after));
+        total = (total.0 + before, total.1 + after);
+    }
+    if table.rows.len() > 1 {
+        table.row("together", cells(total.0, total.1));
     }
     table
 }
 
-/// The cause that moved the latency of a task most, in words: `queueing +1.2 s`.
+/// The cause that moved the latency of a task most, the way it went, in words: `queueing +1.2 s`, or
+/// `queueing +1.2 s of the mean` where the p95 has no parts.
 pub(crate) fn main_cause(shift: &LatencyShift) -> Option<String> {
-    let rows = if shift.p95_parts.is_empty() { &shift.mean_parts } else { &shift.p95_parts };
-    let &(driver, before, after) = rows.first()?;
+    let (rows, whole, of) = match shift.p95_parts.is_empty() {
+        true => (&shift.mean_parts, &shift.mean, " of the mean"),
+        false => (&shift.p95_parts, &shift.p95, ""),
+    };
+    let way = whole.difference.value.unwrap_or_default();
+    let &(driver, before, after) = rows.iter().find(|row| (row.2 - row.1) * way >= 0.0)?;
     let moved = after - before;
     let words = DRIVER_WORDS[driver as usize];
-    (moved.abs() >= SLIGHT).then(|| format!("{words} {}", signed(moved, Unit::Seconds)))
+    (moved.abs() >= SLIGHT).then(|| format!("{words} {}{of}", signed(moved, Unit::Seconds)))
+}
+
+/// What is said where no task is told.
+pub(crate) fn no_example(examples: &[Example]) -> Option<String> {
+    examples.is_empty().then(|| {
+        format!(
+            "no task of the first replication is there to be shown that is lost, or takes more than \
+             {:.0} % longer",
+            experiments::examples::NOTABLE * 100.0
+        )
+    })
 }
 
 /// Single tasks, side by side.
@@ -191,8 +248,9 @@ pub(crate) fn examples(examples: &[Example], arms: Arms) -> Vec<Table> {
 
 fn one_example(example: &Example, arms: Arms) -> Table {
     let at = span(Span(example.arrived.0));
-    let Example { task, number, source, .. } = example;
-    let title = format!("{task} {number} of {source}, arrived at {at}");
+    // Numbers within a source may be huge: the instant of arrival says which task it is.
+    let Example { task, source, .. } = example;
+    let title = format!("{task} of {source}, arrived at {at}");
     let mut table = Table::new(&title, &[arms.before, arms.after]);
     let fates = [&example.before, &example.after];
     let mut row = |name: String, of: &dyn Fn(&Fate) -> String| {
@@ -254,9 +312,14 @@ fn ending(ending: Option<Ending>) -> String {
     at.map_or_else(String::new, |at| ENDING_WORDS[at].to_owned())
 }
 
-/// A number of both arms in a sentence: `p95 of reply rises by 3.1 % (2.8–3.4)`.
+/// A number of both arms in a sentence: `rises by 3.1 % (2.8–3.4)`, `rises to 12.3 times (11.9–12.7)`.
 pub(crate) fn moved(change: &Change) -> Option<String> {
     let value = change.relative.value?;
+    if let Some(factor) = as_factor(&change.relative, Unit::Share) {
+        let Cell { value, interval } = Cell::of(&factor, Unit::Plain);
+        let range = interval.map_or_else(String::new, |interval| format!(" ({interval})"));
+        return Some(format!("rises to {value} times{range}"));
+    }
     let (verb, sign) = if value < 0.0 { ("falls", -1.0) } else { ("rises", 1.0) };
     let (low, high) = (change.relative.low, change.relative.high);
     let ends = low.zip(high).map(|(low, high)| [sign * low, sign * high]);
@@ -284,4 +347,58 @@ pub(crate) fn common_numbers(contrast: &Contrast) -> Option<String> {
         "common random numbers: the variance of the change of the p95 is {factor} times {word} \
          than with independent ones"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_change_is_a_factor_and_a_small_one_per_cent() {
+        assert_eq!(signed(143_284.73, Unit::Share), "×143,286");
+        assert_eq!(signed(8.9, Unit::Share), "+890.0 %");
+        assert_eq!(signed(143_284.73, Unit::Plain), "+143,285");
+        let found = Estimate::with_interval(11.3, 10.9, 11.7);
+        let cell = change_cell(&found, Unit::Share);
+        assert_eq!((cell.value.as_str(), cell.interval.as_deref()), ("×12.3", Some("11.9–12.7")));
+        let change = Change {
+            before: Estimate::default(),
+            after: Estimate::default(),
+            difference: Estimate::default(),
+            relative: found,
+            variance_ratio: None,
+        };
+        assert_eq!(moved(&change).as_deref(), Some("rises to 12.3 times (11.9–12.7)"));
+    }
+
+    #[test]
+    fn what_is_left_of_equal_times_is_nothing() {
+        assert_eq!(signed(-1e-15, Unit::Seconds), "0 s");
+        assert_eq!(signed(1e-15, Unit::Seconds), "0 s");
+        assert_eq!(signed(2e-9, Unit::Seconds), "+0.00200 µs");
+        assert_eq!(
+            change_cell(&Estimate::with_interval(1e-15, 0.0, 0.0), Unit::Seconds).value,
+            "0 s"
+        );
+    }
+
+    /// The p95 has no parts: what is told is of the mean, and moves the way the mean does.
+    #[test]
+    fn a_cause_says_what_it_is_the_cause_of() {
+        let between = |before: f64, after: f64| {
+            let of = |value| Estimate::without_interval(value, "none");
+            Change::between(&of(before), &of(after))
+        };
+        let shift = LatencyShift {
+            task: "reply".into(),
+            mean: between(4.0, 6.0),
+            p95: between(9.0, 11.0),
+            mean_parts: vec![(Driver::Queueing, 4.0, 0.5), (Driver::Decode, 0.0, 3.1)],
+            p95_parts: Vec::new(),
+        };
+        assert_eq!(main_cause(&shift).as_deref(), Some("decode +3.10 s of the mean"));
+        let p95_parts = vec![(Driver::Decode, 9.0, 11.0)];
+        let shift = LatencyShift { p95_parts, ..shift };
+        assert_eq!(main_cause(&shift).as_deref(), Some("decode +2.00 s"));
+    }
 }
