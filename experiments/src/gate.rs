@@ -15,21 +15,23 @@
 //!
 //! A tolerance in per cent is judged on the ratio of the arms, an absolute one on their difference;
 //! of two, the one that allows more at the baseline found. A gate's limit (a ceiling or floor) is
-//! judged on the candidate alone, like an objective.
+//! judged by the same rules, with the candidate's own number for `θ`, the limit for `τ`, and the
+//! two-sided interval of an objective.
 //!
 //! Invariants: equal arms pass every change that tolerates none, with a change of exactly nothing;
-//! nothing depends on the order of the gates; a number that has no value never passes.
+//! arms that are not equal are never held to differ by nothing for sure in a share of cases (see
+//! [`sample`]); nothing depends on the order of the gates; a number that has no value never passes.
 //!
 //! Deliberately absent: running the arms (see `check`), and texts.
 
-use crate::estimate::Estimate;
 use crate::metric::Metric;
 use crate::objectives::Comparison;
-use crate::paired::{Change, combined};
+use crate::paired::Change;
 use crate::result::RunResult;
 use crate::stability::Verdict as Stability;
-use sim::stats::jackknife_error;
-use sim::stats::special::{student_t_quantile, student_t_tail};
+use sample::Sample;
+
+mod sample;
 
 /// What happens when a gate fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +100,12 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Why, where the interval does not say it.
     pub reason: Option<String>,
-    /// The change as it was judged: absent where a limit is.
+    /// The test that decided; absent where none was possible or needed.
     pub test: Option<Test>,
 }
 
-/// The test of a change, counted as the number is (not turned so that larger is worse).
+/// The test of a gate, counted as the number is (not turned so that larger is worse). Of a limit
+/// `change` is the candidate's number itself, and `tolerance` the limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Test {
     /// Whether the change was judged as a part of the baseline.
@@ -118,8 +121,9 @@ pub struct Test {
     /// The probability of so large a change if just the tolerated one were true.
     pub p_value: f64,
     /// The change that would be found to be beyond tolerance with probability `power`, at this
-    /// number of pairs and this gate's confidence if it were judged alone.
-    pub detectable: f64,
+    /// number of pairs and this gate's confidence if it were judged alone. Absent where arms that
+    /// are not equal show no spread, which says nothing of what others would show.
+    pub detectable: Option<f64>,
 }
 
 /// How sure a check has to be.
@@ -156,19 +160,18 @@ pub fn judge(
 ) -> Vec<Judged> {
     let error = assurance.per_look();
     let mut trials: Vec<Trial> =
-        gates.iter().map(|gate| Trial::of(gate, baseline, candidate)).collect();
+        gates.iter().map(|gate| Trial::of(gate, (baseline, candidate), error)).collect();
     // Holm: the smallest p-value is compared with error/m, the next with error/(m − 1), and so on
     // until one does not fail.
     let mut order: Vec<usize> = (0..trials.len()).filter(|&at| trials[at].is_tested()).collect();
     order.sort_by(|&a, &b| trials[a].p_value().total_cmp(&trials[b].p_value()));
-    let mut left = order.len();
+    let tested = order.len();
     let mut goes_on = true;
-    for at in order {
-        let share = error / left as f64;
+    for (rank, at) in order.into_iter().enumerate() {
+        let share = error / (tested - rank) as f64;
         goes_on &= trials[at].p_value() <= share;
         let level = if goes_on { share } else { error };
-        trials[at].decide(goes_on, level, (error, assurance.power));
-        left -= 1;
+        trials[at].decide(goes_on, level, (error, assurance.power), tested);
     }
     trials.into_iter().map(Trial::judged).collect()
 }
@@ -181,34 +184,21 @@ struct Trial {
     decided: Option<(Verdict, Option<String>)>,
     /// The change as it is judged, where there is one.
     sample: Option<Sample>,
+    /// Whether a limit that holds would do so for this horizon alone.
+    is_doubtful: bool,
     test: Option<Test>,
 }
 
-/// A change with its standard error.
-#[derive(Clone, Copy)]
-struct Sample {
-    is_relative: bool,
-    comparison: Comparison,
-    change: f64,
-    error: f64,
-    degrees: f64,
-    tolerance: f64,
-}
-
 impl Trial {
-    fn of(gate: &Gate, baseline: &RunResult, candidate: &RunResult) -> Trial {
+    fn of(gate: &Gate, (baseline, candidate): (&RunResult, &RunResult), error: f64) -> Trial {
         let (before, after) = (gate.metric.estimate(baseline), gate.metric.estimate(candidate));
-        let change = Change::between(&before, &after);
         let overloaded = |result: &RunResult| {
             let void = result.stability.verdict.is_some_and(Stability::voids_latency);
             void && gate.metric.depends_on_backlog()
         };
-        let mut trial =
-            Trial { gate: gate.clone(), change, decided: None, sample: None, test: None };
-        let (sick_before, sick_after) = (overloaded(baseline), overloaded(candidate));
-        trial.decided = match (sick_before, sick_after, gate.rule) {
-            (_, true, Rule::Limit(..)) => Some((Verdict::Fail, Some(OVERLOADED.to_owned()))),
-            (false, true, Rule::Change(_)) => Some((Verdict::Fail, Some(OVERLOADED.to_owned()))),
+        let failed = Some((Verdict::Fail, Some(OVERLOADED.to_owned())));
+        let decided = match (overloaded(baseline), overloaded(candidate), gate.rule) {
+            (_, true, Rule::Limit(..)) | (false, true, Rule::Change(_)) => failed,
             (true, false, Rule::Change(_)) => {
                 let why = "the baseline is overloaded and the candidate is not".to_owned();
                 Some((Verdict::Pass, Some(why)))
@@ -217,18 +207,33 @@ impl Trial {
                 let why = "both are overloaded: the number depends on the horizon".to_owned();
                 Some((Verdict::Inconclusive, Some(why)))
             }
-            (_, false, Rule::Limit(comparison, limit)) => {
-                Some(limited(&after, comparison, limit, candidate))
-            }
-            (false, false, Rule::Change(_)) => None,
+            (_, false, Rule::Limit(..)) | (false, false, Rule::Change(_)) => None,
         };
-        if let (None, Rule::Change(tolerance)) = (&trial.decided, gate.rule) {
-            match Sample::of(&before, &after, tolerance) {
-                Ok(sample) => trial.sample = Some(sample),
-                Err(reason) => trial.decided = Some((Verdict::Inconclusive, Some(reason))),
+        let sample = match gate.rule {
+            Rule::Change(tolerance) => {
+                let equal = baseline == candidate;
+                Sample::of_change((&before, &after), tolerance, equal, error)
             }
+            Rule::Limit(comparison, limit) => {
+                let is_time = gate.metric.unit() == "s";
+                Sample::of_limit(&after, (comparison, limit), is_time, error)
+            }
+        };
+        let (decided, sample) = match (decided, sample) {
+            (None, Ok(sample)) => (None, Some(sample)),
+            (None, Err(reason)) => (Some((Verdict::Inconclusive, Some(reason))), None),
+            (decided, _) => (decided, None),
+        };
+        Trial {
+            gate: gate.clone(),
+            change: Change::between(&before, &after),
+            decided,
+            sample,
+            is_doubtful: matches!(gate.rule, Rule::Limit(..))
+                && candidate.stability.horizon_matters
+                && gate.metric.depends_on_backlog(),
+            test: None,
         }
-        trial
     }
 
     fn is_tested(&self) -> bool {
@@ -239,21 +244,32 @@ impl Trial {
         self.sample.map_or(1.0, Sample::p_value)
     }
 
-    /// Fails, or looks whether it passes; `level` is the error this gate is judged with.
-    fn decide(&mut self, fails: bool, level: f64, (alone, power): (f64, f64)) {
+    /// Fails, or looks whether it passes; `level` is the error this gate is judged with, one of so
+    /// many that are.
+    fn decide(&mut self, fails: bool, level: f64, (alone, power): (f64, f64), tested: usize) {
         let Some(sample) = self.sample else { return };
         let test = sample.test(level, alone, power);
-        let beyond = match sample.comparison {
-            Comparison::AtMost | Comparison::Below => test.high > sample.tolerance,
-            Comparison::AtLeast | Comparison::Above => test.low < sample.tolerance,
-        };
-        let verdict = match (fails, beyond) {
-            (true, _) => Verdict::Fail,
-            (false, false) => Verdict::Pass,
-            (false, true) => Verdict::Inconclusive,
+        let holds = [test.low, test.high].map(|end| sample.comparison.holds(end, test.tolerance));
+        let decided = match (fails, holds) {
+            (true, _) => (Verdict::Fail, None),
+            (false, [true, true]) if self.is_doubtful => {
+                // No number of pairs would decide it: no test did.
+                let why = "the backlog rises, so it holds for this horizon alone".to_owned();
+                self.decided = Some((Verdict::Inconclusive, Some(why)));
+                return;
+            }
+            (false, [true, true]) => (Verdict::Pass, None),
+            (false, [false, false]) => {
+                let why = format!(
+                    "its own interval lies beyond what is allowed, but one of {tested} gates fails \
+                     only with more confidence (Holm's rule)"
+                );
+                (Verdict::Inconclusive, Some(why))
+            }
+            (false, _) => (Verdict::Inconclusive, None),
         };
         self.test = Some(test);
-        self.decided = Some((verdict, None));
+        self.decided = Some(decided);
     }
 
     fn judged(self) -> Judged {
@@ -264,87 +280,3 @@ impl Trial {
 }
 
 const OVERLOADED: &str = "the candidate is overloaded: the number grows as long as the run lasts";
-
-/// A limit on the candidate alone, judged as an objective is.
-fn limited(
-    after: &Estimate,
-    comparison: Comparison,
-    limit: f64,
-    candidate: &RunResult,
-) -> (Verdict, Option<String>) {
-    let (Some(low), Some(high)) = (after.low, after.high) else {
-        let why = after.reason.clone().unwrap_or_else(|| "it has no interval".to_owned());
-        return (Verdict::Inconclusive, Some(why));
-    };
-    match (comparison.holds(low, limit), comparison.holds(high, limit)) {
-        (false, false) => (Verdict::Fail, None),
-        (true, true) if candidate.stability.horizon_matters => {
-            let why = "the backlog rises, so it holds for this horizon alone".to_owned();
-            (Verdict::Inconclusive, Some(why))
-        }
-        (true, true) => (Verdict::Pass, None),
-        _ => (Verdict::Inconclusive, None),
-    }
-}
-
-impl Sample {
-    /// The change on the scale of the tolerance that counts, or why there is none.
-    fn of(before: &Estimate, after: &Estimate, tolerance: Tolerance) -> Result<Sample, String> {
-        let Tolerance { comparison, relative, absolute } = tolerance;
-        let rises = matches!(comparison, Comparison::AtMost | Comparison::Below);
-        let base = before.value.unwrap_or(0.0).abs();
-        // The looser of both, in the number's unit.
-        let is_relative = match (relative, absolute) {
-            (Some(relative), Some(absolute)) => {
-                let in_unit = relative * base;
-                base > 0.0 && if rises { in_unit >= absolute } else { in_unit <= absolute }
-            }
-            (relative, _) => relative.is_some(),
-        };
-        let found = if is_relative {
-            // A negative baseline (a loss) turns a rise into a smaller ratio: its size counts.
-            combined(before, after, |a, b| (a != 0.0).then(|| (b - a) / a.abs()))
-        } else {
-            combined(before, after, |a, b| Some(b - a))
-        };
-        let change = found.value.ok_or_else(|| found.reason.clone().unwrap_or_default())?;
-        let error = jackknife_error(&found.without)
-            .ok_or_else(|| found.reason.clone().unwrap_or_default())?;
-        let degrees = found.without.len() as f64 - 1.0;
-        let tolerance = if is_relative { relative } else { absolute }.unwrap_or(0.0);
-        Ok(Sample { is_relative, comparison, change, error, degrees, tolerance })
-    }
-
-    /// How far the change lies beyond the tolerance; larger is worse.
-    fn beyond(self) -> f64 {
-        match self.comparison {
-            Comparison::AtMost | Comparison::Below => self.change - self.tolerance,
-            Comparison::AtLeast | Comparison::Above => self.tolerance - self.change,
-        }
-    }
-
-    fn p_value(self) -> f64 {
-        if self.error > 0.0 {
-            return student_t_tail(self.beyond() / self.error, self.degrees);
-        }
-        // It does not vary: certain either way.
-        if self.beyond() > 0.0 { 0.0 } else { 1.0 }
-    }
-
-    fn test(self, level: f64, alone: f64, power: f64) -> Test {
-        let reach = |probability: f64| student_t_quantile(probability, self.degrees) * self.error;
-        let effect = reach(1.0 - alone) + reach(power);
-        Test {
-            is_relative: self.is_relative,
-            change: self.change,
-            low: self.change - reach(1.0 - level),
-            high: self.change + reach(1.0 - level),
-            tolerance: self.tolerance,
-            p_value: self.p_value(),
-            detectable: match self.comparison {
-                Comparison::AtMost | Comparison::Below => self.tolerance + effect,
-                Comparison::AtLeast | Comparison::Above => self.tolerance - effect,
-            },
-        }
-    }
-}

@@ -6,7 +6,8 @@
 //! Deliberately absent: JSON (see [`crate::json`]), JUnit and annotations (see [`crate::ci`]).
 
 use crate::contrast::{
-    self, GATE, change_cell, common_numbers, is_unchanged, main_cause, moved, signed, value,
+    self, GATE, change_cell, common_numbers, is_unchanged, main_cause, moved, no_example, pairs,
+    signed, value,
 };
 use crate::format::{Unit, number};
 use crate::report::{ProvenanceRow, ScenarioInfo};
@@ -82,8 +83,8 @@ pub fn sentence(report: &CheckReport<'_>) -> String {
     let result = report.result;
     if let StopReason::Halted(halt) = &result.stopped {
         return format!(
-            "INCONCLUSIVE: not finished, {halt}, with {} pairs of replications done.",
-            result.pairs
+            "INCONCLUSIVE: not finished, {halt}, with {} of replications done.",
+            pairs(result.pairs)
         );
     }
     let binding = |judged: &&Judged| judged.gate.level == Level::Fail;
@@ -146,19 +147,28 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
         let of = name.split('.').next().unwrap_or_default();
         let is_of_latency = name.ends_with("_latency");
         let shift = result.contrast.latency.iter().find(|shift| shift.task == of);
-        let cause = shift.filter(|_| is_of_latency).and_then(main_cause);
-        cause.map_or_else(String::new, |cause| format!(", mainly {cause}"))
+        let shift = shift.filter(|_| is_of_latency);
+        // What has parts is the p95, or else the mean, which says so itself.
+        let of = match shift {
+            Some(shift) if !name.ends_with(".p95_latency") && !shift.p95_parts.is_empty() => {
+                " of the p95"
+            }
+            _ => "",
+        };
+        let cause = shift.and_then(main_cause);
+        cause.map_or_else(String::new, |cause| format!(", mainly {cause}{of}"))
     };
-    match (&judged.test, gate.rule, &judged.reason) {
-        (Some(test), ..) => {
+    let why = judged.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    match (&judged.test, gate.rule) {
+        (Some(test), Rule::Change(_)) => {
             let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
             let found = signed(test.change, unit);
-            let tolerated = tolerated(test.tolerance, unit);
+            let tolerated = tolerances(gate);
             let range = format!("{} to {}", signed(test.low, unit), signed(test.high, unit));
             match judged.verdict {
                 Verdict::Inconclusive => format!(
                     "{name} changes by {found} ({range}), and {tolerated} is tolerated: more \
-                     pairs than {} would be needed",
+                     pairs than {} would be needed{why}",
                     result.pairs
                 ),
                 _ => format!(
@@ -167,18 +177,26 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
                 ),
             }
         }
-        (None, Rule::Limit(..), reason) => {
-            let found = Cell::of(&judged.change.after, unit).inline();
+        (_, Rule::Limit(..)) => {
+            let found = limited(judged, unit).inline();
             let too = match was_missed_before(judged) {
                 true => "; the baseline misses it, too",
                 false => "",
             };
-            let why = reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
             format!("{name} is {found}, and has to be {}{too}{why}", asked(gate))
         }
-        (None, Rule::Change(_), reason) => {
-            format!("{name}: {}", reason.as_deref().unwrap_or("there is no number to judge"))
+        (None, Rule::Change(_)) => {
+            let reason = judged.reason.as_deref();
+            format!("{name}: {}", reason.unwrap_or("there is no number to judge"))
         }
+    }
+}
+
+/// The candidate's number as it was judged beside a limit, with the interval that decided.
+fn limited(judged: &Judged, unit: Unit) -> Cell {
+    match &judged.test {
+        Some(test) => Cell::of(&Estimate::with_interval(test.change, test.low, test.high), unit),
+        None => Cell::of(&judged.change.after, unit),
     }
 }
 
@@ -194,18 +212,25 @@ fn was_missed_before(judged: &Judged) -> bool {
 /// and a limit has none, as in the file.
 #[must_use]
 pub fn asked(gate: &Gate) -> String {
-    let unit = Unit::of(gate.metric);
     match gate.rule {
         Rule::Limit(comparison, limit) => {
-            format!("{} {}", comparison.symbol(), number(limit, unit))
+            format!("{} {}", comparison.symbol(), number(limit, Unit::of(gate.metric)))
         }
-        Rule::Change(Tolerance { comparison, relative, absolute }) => {
-            let relative = relative.map(|by| tolerated(by, Unit::Share));
-            let absolute = absolute.map(|by| tolerated(by, unit.of_changes()));
-            let both: Vec<String> = [relative, absolute].into_iter().flatten().collect();
-            format!("{} {}", comparison.symbol(), both.join(" or "))
+        Rule::Change(Tolerance { comparison, .. }) => {
+            format!("{} {}", comparison.symbol(), tolerances(gate))
         }
     }
+}
+
+/// What a gate tolerates, all of it: of two, the one that allows more counts. Nothing of a limit.
+fn tolerances(gate: &Gate) -> String {
+    let Rule::Change(Tolerance { relative, absolute, .. }) = gate.rule else {
+        return String::new();
+    };
+    let relative = relative.map(|by| tolerated(by, Unit::Share));
+    let absolute = absolute.map(|by| tolerated(by, Unit::of(gate.metric).of_changes()));
+    let both: Vec<String> = [relative, absolute].into_iter().flatten().collect();
+    both.join(" or ")
 }
 
 /// A tolerated change. None at all has a sign, too: without one it would read as a limit.
@@ -271,19 +296,14 @@ fn gates(result: &CheckResult) -> Table {
         let unit = Unit::of(judged.gate.metric);
         let Change { before, after, difference, .. } = &judged.change;
         // An interval stands where the gate looks: at the change, or at the candidate alone.
-        let (after, change, asked) = match (&judged.test, judged.gate.rule) {
-            (Some(test), Rule::Change(Tolerance { comparison, .. })) => {
-                let of_change = if test.is_relative { Unit::Share } else { unit.of_changes() };
-                let by = tolerated(test.tolerance, of_change);
-                let asked = format!("{} {by}", comparison.symbol());
-                (value(after, unit), tested(test, unit), asked)
-            }
-            (_, Rule::Limit(..)) => (Cell::of(after, unit), Cell::plain(""), asked(&judged.gate)),
+        let (after, change) = match (&judged.test, judged.gate.rule) {
+            (_, Rule::Limit(..)) => (limited(judged, unit), Cell::plain("")),
+            (Some(test), Rule::Change(_)) => (value(after, unit), tested(test, unit)),
             (None, Rule::Change(_)) => {
-                let change = change_cell(difference, unit.of_changes());
-                (value(after, unit), change, asked(&judged.gate))
+                (value(after, unit), change_cell(difference, unit.of_changes()))
             }
         };
+        let asked = asked(&judged.gate);
         let verdict = Cell::plain(verdict_cell(judged));
         let cells = vec![value(before, unit), after, change, Cell::plain(asked), verdict];
         if let Some(reason) = &judged.reason {
@@ -318,17 +338,16 @@ fn tested(test: &Test, unit: Unit) -> Cell {
 /// What the gates would have noticed.
 fn power(result: &CheckResult) -> Option<String> {
     let of_gate = |judged: &Judged| {
-        let test = judged.test?;
+        let test = judged.test.filter(|_| matches!(judged.gate.rule, Rule::Change(_)))?;
         let unit = Unit::of(judged.gate.metric).of_changes();
         let unit = if test.is_relative { Unit::Share } else { unit };
-        Some(format!("{} {}", judged.gate.name, signed(test.detectable, unit)))
+        Some(format!("{} {}", judged.gate.name, signed(test.detectable?, unit)))
     };
     let all: Vec<String> = result.gates.iter().filter_map(of_gate).collect();
     (!all.is_empty()).then(|| {
         format!(
-            "with {} pairs these changes would be found to be beyond tolerance in {:.0} of 100 \
-             cases: {}",
-            result.pairs,
+            "with {} these changes would be found to be beyond tolerance in {:.0} of 100 cases: {}",
+            pairs(result.pairs),
             result.assurance.power * 100.0,
             all.join(", ")
         )
@@ -340,7 +359,7 @@ fn advice(report: &CheckReport<'_>) -> Vec<Advice> {
     let open = report.result.verdict == Verdict::Inconclusive;
     if open && !matches!(report.result.stopped, StopReason::Halted(_)) {
         all.push(Advice {
-            message: format!("After {} pairs a gate cannot tell.", report.result.pairs),
+            message: format!("After {} a gate cannot tell.", pairs(report.result.pairs)),
             advice: Some(
                 "Raise `most_pairs` of [check], make the horizon longer, or tolerate more.".into(),
             ),
@@ -364,9 +383,11 @@ fn origin(report: &CheckReport<'_>) -> Vec<String> {
     };
     let mut lines = vec![
         format!(
-            "{} pairs of replications (at most {}), seed {}; both arms see the same requests; \
-             intervals of changes are one-sided, {:.0} % for the whole check by Holm's rule, {looks}",
-            result.pairs,
+            "{} of replications (at most {}), seed {}; both arms see the same requests; \
+             intervals under Gates are one-sided and those that the verdicts rest on, {:.0} % for \
+             the whole check by Holm's rule, {looks}; those under What changes are two-sided, 95 % \
+             each by itself",
+            pairs(result.pairs),
             result.most_pairs,
             result.baseline.seed,
             result.assurance.confidence * 100.0,
@@ -379,6 +400,9 @@ fn origin(report: &CheckReport<'_>) -> Vec<String> {
         },
     ];
     lines.extend(common_numbers(&result.contrast));
+    if !is_quiet(report) {
+        lines.extend(no_example(report.examples));
+    }
     lines.push(format!("surgeline {}", report.version));
     lines
 }

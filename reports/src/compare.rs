@@ -2,7 +2,9 @@
 //!
 //! Deliberately absent: a verdict, which only a check gives.
 
-use crate::contrast::{self, FILES, common_numbers, is_unchanged, main_cause, moved};
+use crate::contrast::{
+    self, FILES, common_numbers, is_unchanged, main_cause, moved, no_example, pairs,
+};
 use crate::format::span;
 use crate::report::ScenarioInfo;
 use crate::sections::{Advice, Sections};
@@ -94,8 +96,8 @@ fn banners(report: &CompareReport<'_>) -> Vec<String> {
     });
     let halted = match &report.result.before.stopped {
         StopReason::Halted(halt) => {
-            let pairs = report.result.before.replications;
-            Some(format!("PARTIAL: {halt} after {pairs} pairs of replications."))
+            let done = pairs(report.result.before.replications);
+            Some(format!("PARTIAL: {halt} after {done} of replications."))
         }
         _ => None,
     };
@@ -150,13 +152,16 @@ fn sentence(report: &CompareReport<'_>) -> String {
 fn origin(report: &CompareReport<'_>) -> Vec<String> {
     let run = &report.result.before;
     let mut lines = vec![format!(
-        "{} pairs of replications of {}, seed {}; both see the same requests; intervals are 95 %, of \
+        "{} of replications of {}, seed {}; both see the same requests; intervals are 95 %, of \
          changes pair by pair",
-        run.replications,
+        pairs(run.replications),
         span(run.horizon),
         run.seed
     )];
     lines.extend(common_numbers(&report.result.contrast));
+    if !is_unchanged(&report.result.contrast) {
+        lines.extend(no_example(report.examples));
+    }
     lines.push(format!("surgeline {}", report.version));
     lines
 }

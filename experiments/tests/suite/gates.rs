@@ -16,11 +16,75 @@ use experiments::{
 };
 use rayon::prelude::*;
 use scenarios::{Blueprint, library};
+use sim::dice::{Dice, mix};
+use sim::outcome::TaskOutcome;
+use sim::units::Span;
 use sim::{Outcome, Scenario, Simulation};
 
 /// Seconds of one run of the queue: 2,400 jobs.
 const HORIZON: u64 = 3_000;
 const TRIALS: u64 = 400;
+
+/// Tasks of which each fails by a coin of its own, `failing` of them.
+#[derive(Clone, Copy)]
+struct Coins {
+    tasks: u64,
+    failing: f64,
+    salt: u32,
+}
+
+impl Coins {
+    fn scenario(self) -> Scenario {
+        let says = [self.tasks as f64, self.failing, f64::from(self.salt)];
+        Scenario { attributes: says.iter().map(ToString::to_string).collect(), ..queue(1.0, 0) }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "a runner may be stopped")]
+    fn toss(scenario: &Scenario, seed: u64, replication: u32) -> Result<Outcome, Halt> {
+        let says: Vec<f64> =
+            scenario.attributes.iter().map(|text| text.parse().expect("a number")).collect();
+        let [tasks, failing, salt] = says[..] else { panic!("no coins: {says:?}") };
+        let mut coins = Dice::stream(mix(mix(seed, salt as u64), replication.into()));
+        let mut task = TaskOutcome { arrived: tasks as u64, ..TaskOutcome::default() };
+        task.failed = (0..task.arrived).filter(|_| coins.uniform() < failing).count() as u64;
+        task.succeeded = task.arrived - task.failed;
+        task.completed = task.succeeded;
+        // What failing looks like is not what differs alone.
+        task.latency.record(Span::from_secs_f64(1.0 + failing));
+        Ok(Outcome { measured: scenario.horizon, tasks: vec![task], ..Outcome::default() })
+    }
+
+    /// Checks of the success rate by this rule, of so many pairs at most, over the seeds.
+    fn checked(arms: [Coins; 2], rule: Rule, most_pairs: u32) -> Vec<CheckResult> {
+        let [baseline, candidate] = arms.map(Coins::scenario);
+        let gate = Gate {
+            name: "job.success_rate".to_owned(),
+            text: String::new(),
+            metric: Metric::parse("job.success_rate", &baseline).expect("a known number"),
+            rule,
+            level: Level::Fail,
+        };
+        let one = |seed: u64| {
+            let plan = Plan { seed, ..Plan::default() };
+            let how = CheckPlan { plan, pairs: 10, most_pairs, confidence: 0.95, power: 0.9 };
+            let gates = std::slice::from_ref(&gate);
+            check((&baseline, &candidate), (gates, &[]), &how, &Coins::toss, &NoProgress)
+                .expect("it ends")
+        };
+        (0..TRIALS).into_par_iter().map(one).collect()
+    }
+}
+
+fn counted(found: &[CheckResult], verdict: Verdict) -> usize {
+    found.iter().filter(|found| found.verdict == verdict).count()
+}
+
+/// That the share of successes falls by no more than this.
+fn falls_by(absolute: f64) -> Rule {
+    let tolerance =
+        Tolerance { comparison: Comparison::AtLeast, relative: None, absolute: Some(-absolute) };
+    Rule::Change(tolerance)
+}
 
 /// What is measured, and how it is run.
 struct System {
@@ -85,7 +149,7 @@ impl System {
         }
     }
 
-    fn checked(&self, seed: u64, candidate: &Scenario, gates: &[Gate]) -> CheckResult {
+    fn checked(&self, arms: &[Scenario; 2], seed: u64, gates: &[Gate]) -> CheckResult {
         let how = CheckPlan {
             plan: Plan { seed, ..Plan::default() },
             pairs: 10,
@@ -93,13 +157,19 @@ impl System {
             confidence: 0.95,
             power: 0.9,
         };
-        let arms = (&(self.arm)(1.0, 0), candidate);
+        let arms = (&arms[0], &arms[1]);
         check(arms, (gates, &[]), &how, &self.run, &NoProgress).expect("it ends")
+    }
+
+    /// The baseline beside a candidate.
+    fn beside(&self, candidate: Scenario) -> [Scenario; 2] {
+        [(self.arm)(1.0, 0), candidate]
     }
 
     /// How many of the trials fail.
     fn alarms(&self, candidate: &Scenario, gates: &[Gate]) -> u64 {
-        let fails = |seed: u64| self.checked(seed, candidate, gates).verdict == Verdict::Fail;
+        let arms = self.beside(candidate.clone());
+        let fails = |seed: u64| self.checked(&arms, seed, gates).verdict == Verdict::Fail;
         (0..TRIALS).into_par_iter().filter(|&seed| fails(seed)).count() as u64
     }
 
@@ -140,15 +210,16 @@ impl System {
     fn finds_what_it_states(&self) {
         let tolerance = 0.02;
         let pilot = |seed: u64| {
-            let candidate = (self.arm)(1.01, 0);
-            let test = self.checked(seed, &candidate, &[self.gate(tolerance)]).gates[0].test;
+            let arms = self.beside((self.arm)(1.01, 0));
+            let test = self.checked(&arms, seed, &[self.gate(tolerance)]).gates[0].test;
             test.expect("it is tested")
         };
         let pilots: Vec<_> = (1_000..1_100_u64).into_par_iter().map(pilot).collect();
         let mean = |of: fn(&experiments::gate::Test) -> f64| {
             pilots.iter().map(of).sum::<f64>() / pilots.len() as f64
         };
-        let (stated, of_one_per_cent) = (mean(|test| test.detectable), mean(|test| test.change));
+        let (stated, of_one_per_cent) =
+            (mean(|test| test.detectable.expect("it varies")), mean(|test| test.change));
         let factor = 1.0 + 0.01 * stated / of_one_per_cent;
         let found = self.alarms(&(self.arm)(factor, 0), &[self.gate(tolerance)]);
         println!(
@@ -166,7 +237,8 @@ impl System {
 fn the_same_candidate_passes_with_no_change_at_all() {
     for system in [QUEUE, HOSTED, POOL] {
         for seed in 0..5 {
-            let found = system.checked(seed, &(system.arm)(1.0, 0), &[system.gate(0.0)]);
+            let arms = system.beside((system.arm)(1.0, 0));
+            let found = system.checked(&arms, seed, &[system.gate(0.0)]);
             let test = found.gates[0].test.expect("it is tested");
             assert_eq!(found.verdict, Verdict::Pass);
             assert_eq!((test.change, test.low, test.high), (0.0, 0.0, 0.0));
@@ -241,4 +313,78 @@ fn short_runs_cost_coverage_of_differences_only() {
     let (relative, difference, _) = QUEUE.covered(&arms, 4_000);
     assert!((368..=392).contains(&relative), "{relative} of {TRIALS}");
     assert!((340..=392).contains(&difference), "{difference} of {TRIALS}");
+}
+
+/// One task in a hundred fails, ten times what is tolerated, among 150 to 600 that are looked at: many
+/// a sample has no failure, and none of them may pass for that.
+#[test]
+fn no_failure_among_few_tasks_is_no_proof() {
+    let arms = [0.0, 0.01].map(|failing| Coins { tasks: 15, failing, salt: 0 });
+    let found = Coins::checked(arms, falls_by(0.001), 40);
+    let (passed, failed) = (counted(&found, Verdict::Pass), counted(&found, Verdict::Fail));
+    println!("a hundredth of 15 tasks: {passed} of {TRIALS} pass, {failed} fail");
+    assert_eq!(passed, 0);
+    // Where nothing was seen, what would be found is not next to nothing.
+    let at_first = Coins::checked(arms, falls_by(0.001), 10);
+    let unseen =
+        at_first.iter().filter(|found| found.gates[0].change.difference.value == Some(0.0));
+    let stated: Vec<f64> =
+        unseen.filter_map(|found| found.gates[0].test?.detectable.map(|found| -found)).collect();
+    assert!(stated.len() > 20, "{} without a failure", stated.len());
+    assert!(stated.iter().all(|&stated| stated > 0.03), "{stated:?}");
+    // And it would be: as large a share as was stated.
+    let as_stated = Coins { failing: stated[0], ..arms[1] };
+    let found = Coins::checked([arms[0], as_stated], falls_by(0.001), 10);
+    let failed = counted(&found, Verdict::Fail);
+    println!("stated {:.2} %: found {failed} of {TRIALS}", stated[0] * 100.0);
+    assert!(failed >= 360, "{failed} of {TRIALS}");
+}
+
+/// With as many tasks as the tolerance takes, a candidate that never fails passes, and one that is the
+/// baseline itself does with any number.
+#[test]
+fn no_failure_among_many_tasks_is_proof_enough() {
+    let spotless = Coins { tasks: 600, failing: 0.0, salt: 0 };
+    // Not the same arm, though none of its tasks fails: a coin never comes up below this.
+    let other = Coins { failing: -0.5, ..spotless };
+    let found = Coins::checked([spotless, other], falls_by(0.001), 10);
+    assert_eq!(counted(&found, Verdict::Pass), found.len());
+    assert!(found.iter().all(|found| found.gates[0].test.is_some_and(|test| test.low < -0.000_4)));
+    let few = Coins { tasks: 15, ..spotless };
+    let found = Coins::checked([few, few], falls_by(0.0), 10);
+    let exact = |found: &CheckResult| found.gates[0].test.map(|test| (test.low, test.detectable));
+    assert!(found.iter().all(|found| exact(found) == Some((0.0, Some(0.0)))));
+    assert_eq!(counted(&found, Verdict::Pass), found.len());
+}
+
+/// A success rate that lies just where the limit is, with five looks: neither a failure nor a pass in
+/// more than five of a hundred checks.
+#[test]
+fn a_success_rate_at_its_limit_seldom_fails_and_seldom_passes() {
+    let coins = Coins { tasks: 300, failing: 0.03, salt: 0 };
+    let found = Coins::checked([coins, coins], Rule::Limit(Comparison::AtLeast, 0.97), 160);
+    let (passed, failed) = (counted(&found, Verdict::Pass), counted(&found, Verdict::Fail));
+    println!("success rate at its limit: of {TRIALS} {failed} fail and {passed} pass");
+    assert!(passed <= 20 && failed <= 20, "{passed} pass, {failed} fail");
+    // Away from it they do.
+    let (poor, good) =
+        (Rule::Limit(Comparison::AtLeast, 0.98), Rule::Limit(Comparison::AtLeast, 0.96));
+    let found = Coins::checked([coins, coins], poor, 40);
+    assert!(counted(&found, Verdict::Fail) >= 360);
+    let found = Coins::checked([coins, coins], good, 40);
+    assert!(counted(&found, Verdict::Pass) >= 360);
+}
+
+/// The same of a p95, in runs that are long enough for its interval (see below).
+#[test]
+fn a_p95_at_its_limit_seldom_fails_and_seldom_passes() {
+    let queue = Mg1 { cv: 1.5, servers: 1 }.arm(10_000, 1.0, 0);
+    let arms = [queue.clone(), queue];
+    let truth = QUEUE.change(&arms, 99_999, 4_000).before.value.expect("a p95");
+    let limit = Gate { rule: Rule::Limit(Comparison::AtMost, truth), ..QUEUE.gate(0.0) };
+    let one = |seed: u64| QUEUE.checked(&arms, seed, std::slice::from_ref(&limit));
+    let found: Vec<CheckResult> = (0..TRIALS).into_par_iter().map(one).collect();
+    let (passed, failed) = (counted(&found, Verdict::Pass), counted(&found, Verdict::Fail));
+    println!("p95 at its limit of {truth}: of {TRIALS} {failed} fail and {passed} pass");
+    assert!(passed <= 20 && failed <= 20, "{passed} pass, {failed} fail");
 }

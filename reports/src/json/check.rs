@@ -1,7 +1,8 @@
 //! A check as one JSON object, `surgeline.check/1`.
 //!
 //! `baseline`, `candidate`, `delta`, `low`, `high` and `tolerance` of a gate are in its metric's unit;
-//! `low` and `high` are the one-sided bounds that the verdict rests on. A number that has no value is
+//! `low` and `high` are the one-sided bounds that the verdict rests on: of the change, or of the
+//! candidate's own number where a limit was asked for. A number that has no value is
 //! `null` and the gate has a `reason`.
 
 use super::contrast::{OneTask, Sides};
@@ -159,12 +160,12 @@ impl<'a> Gate<'a> {
             delta: difference.value,
             low: or(test.map(|test| test.low), difference.low),
             high: or(test.map(|test| test.high), difference.high),
-            tolerance: or(test.map(|test| test.tolerance), None),
+            tolerance: scaled(test.filter(|_| limit.is_none()).map(|test| test.tolerance)),
             limit,
             verdict: word(judged.verdict),
             relative,
             p_value: test.map(|test| test.p_value),
-            detectable: scaled(test.map(|test| test.detectable)),
+            detectable: scaled(test.and_then(|test| test.detectable)),
             reason: judged.reason.as_deref().or(difference.reason.as_deref()),
         }
     }

@@ -6,7 +6,7 @@ use crate::fixture;
 use crate::golden::compare;
 use experiments::check::CheckResult;
 use experiments::compare::Compared as Pair;
-use experiments::contrast::{Compared, Contrast, LatencyShift};
+use experiments::contrast::{Compared, Contrast, CostShift, LatencyShift};
 use experiments::examples::{Example, Fate};
 use experiments::gate::{Assurance, Gate, Judged, Level, Rule, Test, Tolerance, Verdict};
 use experiments::paired::Change;
@@ -19,7 +19,7 @@ use reports::compare::CompareReport;
 use sim::ids::TaskId;
 use sim::outcome::Ending;
 use sim::tasks::Driver;
-use sim::units::{Span, Time};
+use sim::units::{Money, Span, Time};
 
 /// Texts that would be commands, markup or the end of either.
 const HOSTILE: [&str; 12] = [
@@ -70,7 +70,7 @@ fn changed(name: &str, (before, after): (f64, f64), verdict: Verdict) -> Judged 
             high: found + 0.011,
             tolerance: 0.02,
             p_value: 0.001,
-            detectable: 0.036,
+            detectable: Some(0.036),
         }),
     }
 }
@@ -93,12 +93,22 @@ fn limited(name: &str, metric: Metric, (before, after): (f64, f64), verdict: Ver
 fn some_of_each() -> Vec<Judged> {
     let mut warns = changed("summary.p95_latency", (0.7, 0.9), Verdict::Fail);
     warns.gate.level = Level::Warn;
+    let mut limit = limited("support_reply.p95_latency", P95, (5.6, 6.2), Verdict::Fail);
+    limit.test = Some(Test {
+        is_relative: false,
+        change: 6.2,
+        low: 6.11,
+        high: 6.32,
+        tolerance: 6.0,
+        p_value: 0.001,
+        detectable: Some(6.2),
+    });
     let mut unsure = limited("support_reply.success_rate", SUCCESS, (0.972, 0.971), Verdict::Pass);
     unsure.verdict = Verdict::Inconclusive;
     unsure.reason = Some("the backlog rises, so it holds for this horizon alone".into());
     vec![
         changed("support_reply.p95_latency", (5.6, 6.2), Verdict::Fail),
-        limited("support_reply.p95_latency", P95, (5.6, 6.2), Verdict::Fail),
+        limit,
         unsure,
         warns,
         changed("summary.p50_latency", (0.3, 0.3), Verdict::Pass),
@@ -114,7 +124,19 @@ fn contrast(before: f64, after: f64) -> Contrast {
         metric,
         change: change(before, after),
     });
+    // Rows of one arm alone are part of the sum.
+    let [used, lost] = if before == after { [0.0; 2] } else { [0.001, 0.000_5] };
+    let shift = |key, (before, after)| CostShift { key, change: change(before, after) };
     Contrast {
+        items: vec![
+            shift("gpu_at_work", (0.003, 0.003 - used - lost)),
+            shift("gpu_wasted", (0.0, lost)),
+            shift("gpu_idle", (0.001, 0.001)),
+        ],
+        spend: vec![
+            ("gpu", Money(80 * Money::PICO_PER_DOLLAR), Money(60 * Money::PICO_PER_DOLLAR)),
+            ("tools", Money::ZERO, Money(12 * Money::PICO_PER_DOLLAR)),
+        ],
         numbers: numbers.collect(),
         latency: vec![LatencyShift {
             task: "support_reply".into(),
