@@ -2,8 +2,8 @@
 //!
 //! Invariants: an interval is written in the unit and with the decimals of its value, and gets up
 //! to three more decimals when its ends would otherwise read alike; a value that is not zero never
-//! reads as zero while nine decimals can tell, but for times of less than half a nanosecond, which no
-//! clock tells from none; [`dollars_exact`] loses nothing.
+//! reads as zero while nine decimals can tell, but for times of less than half a picosecond, the
+//! simulator's unit; [`dollars_exact`] loses nothing.
 //!
 //! Deliberately absent: locales. Thousands are set off by commas, decimals by a point.
 
@@ -38,7 +38,7 @@ struct Scale {
 /// Decimals that an interval or a tiny value may get beyond the usual.
 const EXTRA: usize = 3;
 /// Seconds below which a time is none: what is left of a difference of equal ones is smaller.
-const NO_TIME: f64 = 0.5e-9;
+const NO_TIME: f64 = 0.5e-12;
 /// Decimals beyond which nothing is written.
 const MOST: usize = 9;
 
