@@ -1,18 +1,21 @@
 //! By what factor traffic may grow before the first objective breaks.
 //!
 //! The factor is looked for with few replications, by doubling and halving, and then with all of them
-//! around the place found. Between the factors tried the distance to the target is taken to be a
-//! straight line. The factor at which the estimate crosses its target is the answer; those at which
-//! the two ends of its interval do are the interval of the answer: with less traffic the objective is
-//! surely kept, with more it is surely broken.
+//! around the place found, or where none was found, at the last factor tried. Each objective is taken
+//! by itself: between the factors tried the distance of its own number from its own target is taken to
+//! be a straight line, which that of the tightest one is not where another takes over. The smallest
+//! factor at which an estimate crosses its target is the answer. Its interval ends where the worse end
+//! of an objective's interval first crosses, and where the better end of one does: with less traffic
+//! every objective is surely kept, with more one is surely broken.
 //!
-//! Invariants: every factor that the answer rests on was simulated; an end that was not reached is
-//! open, and a factor that was not found is absent with a reason.
+//! Invariants: every factor that the answer rests on was simulated, with more than the few replications
+//! of the first look where the search may afford it; an end that was not reached is open, and a factor
+//! that was not found is absent with a reason.
 //!
 //! Deliberately absent: objectives that traffic helps.
 
 use crate::estimate::Estimate;
-use crate::trial::{Of, Trial, Trials, Untried};
+use crate::trial::{Of, Slack, Trial, Trials, Untried};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -22,15 +25,14 @@ const FEW: u32 = 3;
 const MOST: f64 = 10.0;
 /// Halvings of the first bracket: a factor known to a part in `2^(2^-k)` after `k` of them.
 const COARSE: u32 = 4;
-/// Steps of all replications on either side of the first finding, as factors.
-const STEP: f64 = 1.06;
-/// Steps on either side at most.
-const STEPS: u32 = 4;
+/// Steps of all replications away from the first finding, on either side, as factors.
+const STEPS: [f64; 4] = [1.06, 1.06, 1.12, 1.25];
 
 /// The traffic that the system carries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Headroom {
-    /// The factor, with its interval.
+    /// The factor, with its interval. Where it was not found, `low` is the largest at which every
+    /// objective is surely kept, `high` the smallest at which one is surely broken, if known.
     pub factor: Estimate,
     /// Path of the objective that breaks first.
     pub objective: Option<String>,
@@ -38,7 +40,8 @@ pub struct Headroom {
     pub tried: Vec<(f64, f64)>,
 }
 
-/// Finds the headroom; `overrides` are those of a traffic factor.
+/// Finds the headroom; `overrides` are those of a traffic factor. Half of what the search may take is
+/// left to the closer look.
 ///
 /// # Errors
 /// Stopped from outside, or no threads.
@@ -47,34 +50,18 @@ pub fn headroom(
     replications: u32,
     overrides: &dyn Fn(f64) -> Result<Vec<String>, String>,
 ) -> Result<Headroom, Untried> {
-    let mut search = Search { trials, overrides, full: BTreeMap::new(), coarse: BTreeMap::new() };
+    let half = trials.left() / 2;
+    trials.allow(half);
+    let (full, coarse) = (BTreeMap::new(), BTreeMap::new());
+    let mut search = Search { trials, overrides, full, coarse, why_not: None };
     let about = match search.bracket()? {
         Ok(about) => about,
-        Err((reason, at_least)) => {
-            let factor = Estimate { low: at_least, ..Estimate::absent(reason) };
-            return Ok(search.answer(factor, None));
-        }
+        Err(reason) => return Ok(search.answer(Estimate::absent(reason), None)),
     };
+    let left = search.trials.left();
+    search.trials.allow(left.saturating_add(half));
     search.look_closer(about, replications)?;
-    // Beyond an overload there is no line: it breaks somewhere between the two factors.
-    let value = search.crossing(|trial| trial.slack(Of::All).value, 0.5);
-    let low = search.crossing(|trial| trial.slack(Of::All).worse, 0.0);
-    let high = search.crossing(|trial| trial.slack(Of::All).better, 1.0);
-    let objective = search.first_to_break();
-    let factor = match value {
-        Some(value) => Estimate {
-            value: Some(value),
-            low,
-            high,
-            reason: match (low, high) {
-                (Some(_), Some(_)) => None,
-                _ => Some("an end of the interval lies beyond the factors tried".to_owned()),
-            },
-            ..Estimate::default()
-        },
-        None => Estimate::absent("the factors tried do not lie on both sides of the target"),
-    };
-    Ok(search.answer(factor, objective))
+    Ok(search.found())
 }
 
 /// Factors in thousandths of a per cent, so that they can be looked up.
@@ -85,6 +72,8 @@ struct Search<'s, 'a> {
     overrides: &'s dyn Fn(f64) -> Result<Vec<String>, String>,
     full: BTreeMap<Grain, Rc<Trial>>,
     coarse: BTreeMap<Grain, f64>,
+    /// The last factor that could not be run, and why.
+    why_not: Option<String>,
 }
 
 fn grain(factor: f64) -> Grain {
@@ -95,20 +84,53 @@ fn factor_of(grain: Grain) -> f64 {
     grain as f64 / 1e5
 }
 
-/// A factor to begin with, or why there is none and the factor that is carried for sure.
-type Bracket = Result<f64, (String, Option<f64>)>;
+/// Where a distance first becomes negative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Crossing {
+    /// It is at the smallest factor.
+    Before,
+    /// Between two.
+    At(f64),
+    /// It is not at any.
+    Beyond,
+}
+
+impl Crossing {
+    fn factor(self) -> f64 {
+        match self {
+            Crossing::Before => 0.0,
+            Crossing::At(factor) => factor,
+            Crossing::Beyond => f64::INFINITY,
+        }
+    }
+
+    fn found(self) -> Option<f64> {
+        if let Crossing::At(factor) = self { Some(factor) } else { None }
+    }
+}
+
+/// One of the three distances of an objective, and where it crosses on the way to a factor at which
+/// the system is overloaded, so that there is no line: as a share of that way.
+type Side = (fn(&Slack) -> f64, f64);
+
+const VALUE: Side = (|slack| slack.value, 0.5);
+const WORSE: Side = (|slack| slack.worse, 0.0);
+const BETTER: Side = (|slack| slack.better, 1.0);
 
 impl Search<'_, '_> {
     /// Runs a factor; `None` where it cannot be resolved or may not be run any more.
     fn run(&mut self, factor: f64, replications: u32) -> Result<Option<Rc<Trial>>, Untried> {
         let factor = factor_of(grain(factor));
-        let Ok(changes) = (self.overrides)(factor) else { return Ok(None) };
         let seed = self.trials.seed();
-        match self.trials.run(&changes, replications, seed) {
-            Ok(trial) => Ok(Some(trial)),
-            Err(Untried::Refused(_) | Untried::UsedUp) => Ok(None),
-            Err(stop) => Err(stop),
-        }
+        let run = |changes: Vec<String>| self.trials.run(&changes, replications, seed);
+        let why_not = match (self.overrides)(factor).map_err(Untried::Refused).and_then(run) {
+            Ok(trial) => return Ok(Some(trial)),
+            Err(Untried::Refused(why)) => format!("{factor}× the traffic is refused: {why}"),
+            Err(Untried::UsedUp) => format!("{factor}× the traffic takes too long to simulate"),
+            Err(stop) => return Err(stop),
+        };
+        self.why_not = Some(why_not);
+        Ok(None)
     }
 
     /// The distance from the target at a factor, by few replications.
@@ -119,30 +141,28 @@ impl Search<'_, '_> {
         Ok(Some(slack))
     }
 
-    /// A factor near the crossing.
-    fn bracket(&mut self) -> Result<Bracket, Untried> {
+    /// A factor near the crossing, or the last one that could be tried; or why there is none.
+    fn bracket(&mut self) -> Result<Result<f64, String>, Untried> {
         let Some(now) = self.look(1.0)? else {
-            return Ok(Err(("today's traffic could not be simulated".to_owned(), None)));
+            let why = self.why_not.take().unwrap_or_default();
+            return Ok(Err(format!("today's traffic could not be simulated: {why}")));
         };
         if now == f64::INFINITY {
-            return Ok(Err(("the scenario has no objective with a number".to_owned(), None)));
+            return Ok(Err("the scenario has no objective with a number".to_owned()));
         }
         let grows = now >= 0.0;
         let (mut kept, mut broken) = (1.0, 1.0);
         loop {
             if grows && broken >= MOST {
-                let reason = "every objective is kept at all factors tried".to_owned();
-                return Ok(Err((reason, Some(MOST))));
+                return Ok(Ok(MOST));
             }
             if !grows && kept <= 1.0 / MOST {
-                let reason = "an objective is missed at all factors tried".to_owned();
-                return Ok(Err((reason, None)));
+                return Ok(Ok(1.0 / MOST));
             }
             let next = if grows { broken * 2.0 } else { kept / 2.0 };
             let next = next.clamp(1.0 / MOST, MOST);
             let Some(slack) = self.look(next)? else {
-                let reason = format!("{next}× the traffic takes too long to simulate");
-                return Ok(Err((reason, grows.then_some(kept))));
+                return Ok(Ok(kept));
             };
             match (grows, slack >= 0.0) {
                 (true, true) => (kept, broken) = (next, next),
@@ -165,29 +185,41 @@ impl Search<'_, '_> {
         Ok(Ok(libm::sqrt(kept * broken)))
     }
 
-    /// Runs all replications around a factor until both ends of the interval have crossed.
+    /// Runs all replications around a factor until both ends of the interval have crossed, and once
+    /// more where the estimate seems to.
     fn look_closer(&mut self, about: f64, replications: u32) -> Result<(), Untried> {
         let Some(like) = self.run(about, FEW)? else { return Ok(()) };
-        let trials = u64::from(2 * STEPS + 1);
+        let trials = 2 * STEPS.len() as u64 + 2;
         let replications = self.trials.affordable(&like, trials, (FEW, replications));
         self.keep(about, replications)?;
-        for (step, done) in [
-            (1.0 / STEP, (|trial| trial.slack(Of::All).worse >= 0.0) as fn(&Trial) -> bool),
-            (STEP, |trial| trial.slack(Of::All).better < 0.0),
-        ] {
-            let mut factor = about;
-            for _ in 0..STEPS {
-                let at_end =
-                    if step < 1.0 { self.full.iter().next() } else { self.full.iter().next_back() };
-                if at_end.is_some_and(|(_, trial)| done(trial)) {
-                    break;
-                }
-                factor *= step;
-                if !self.keep(factor, replications)? {
-                    break;
-                }
+        let is_kept = |trial: &Trial| trial.slack(Of::All).worse >= 0.0;
+        let is_broken = |trial: &Trial| trial.slack(Of::All).better < 0.0;
+        let mut low = about;
+        for step in STEPS {
+            if self.full.values().next().is_none_or(|trial| is_kept(trial)) {
+                break;
+            }
+            low = (low / step).max(1.0 / MOST);
+            if !self.keep(low, replications)? {
+                break;
             }
         }
+        let mut high = about;
+        for step in STEPS {
+            if self.full.values().next_back().is_none_or(|trial| is_broken(trial)) {
+                break;
+            }
+            high = (high * step).min(MOST);
+            if !self.keep(high, replications)? {
+                break;
+            }
+        }
+        match self.first(VALUE).0 {
+            Crossing::At(factor) => self.keep(factor, replications)?,
+            // What is kept with so much more is to be kept today, too.
+            Crossing::Beyond => self.keep(1.0, replications)?,
+            Crossing::Before => false,
+        };
         Ok(())
     }
 
@@ -197,25 +229,74 @@ impl Search<'_, '_> {
         Ok(true)
     }
 
-    /// Where a distance crosses zero, on straight lines between the factors tried.
-    fn crossing(&self, of: fn(&Trial) -> f64, overloaded: f64) -> Option<f64> {
-        let points: Vec<(f64, f64)> =
-            self.full.iter().map(|(&grain, trial)| (factor_of(grain), of(trial))).collect();
-        points.windows(2).find_map(|pair| {
-            let ((a, x), (b, y)) = (pair[0], pair[1]);
-            if x < 0.0 || y >= 0.0 {
-                return None;
-            }
-            let share = if y.is_finite() { x / (x - y) } else { overloaded };
-            Some(a + share * (b - a))
-        })
+    /// Where the first objective crosses, and its path.
+    fn first(&self, side: Side) -> (Crossing, Option<String>) {
+        let Some(like) = self.full.values().next() else { return (Crossing::Beyond, None) };
+        let all = like
+            .objectives
+            .iter()
+            .enumerate()
+            .map(|(at, judged)| (self.crossing(at, side), Some(judged.objective.name.clone())));
+        let first = all.min_by(|a, b| a.0.factor().total_cmp(&b.0.factor()));
+        first.unwrap_or((Crossing::Beyond, None))
     }
 
-    /// The tightest objective at the first factor that is not kept.
-    fn first_to_break(&self) -> Option<String> {
-        let broken = self.full.values().find(|trial| trial.slack(Of::All).value < 0.0);
-        let (judged, _) = broken?.tightest(Of::All)?;
-        Some(judged.objective.name.clone())
+    /// Where an objective crosses, on straight lines between the factors tried.
+    fn crossing(&self, at: usize, (of, overloaded): Side) -> Crossing {
+        let distance = |trial: &Trial| trial.objectives.get(at).and_then(Slack::of);
+        let points = self
+            .full
+            .iter()
+            .filter_map(|(&grain, trial)| Some((factor_of(grain), of(&distance(trial)?))));
+        let mut before: Option<(f64, f64)> = None;
+        for (b, y) in points {
+            match before {
+                None if y < 0.0 => return Crossing::Before,
+                Some((a, x)) if y < 0.0 => {
+                    let share = if y.is_finite() { x / (x - y) } else { overloaded };
+                    return Crossing::At(a + share * (b - a));
+                }
+                _ => before = Some((b, y)),
+            }
+        }
+        Crossing::Beyond
+    }
+
+    /// What the factors tried come to.
+    fn found(&mut self) -> Headroom {
+        let ends = self.full.keys().next().zip(self.full.keys().next_back());
+        let Some([first, last]) = ends.map(|(a, b)| [factor_of(*a), factor_of(*b)]) else {
+            let why = self.why_not.take().unwrap_or_default();
+            return self.answer(Estimate::absent(why), None);
+        };
+        let (value, objective) = self.first(VALUE);
+        let (worse, better) = (self.first(WORSE).0, self.first(BETTER).0);
+        // Beyond the factors tried an end is not known, but that it lies there is.
+        let low = if worse == Crossing::Beyond { Some(last) } else { worse.found() };
+        let high = if better == Crossing::Before { Some(first) } else { better.found() };
+        let runs = self.full.values().map(|trial| trial.replications).min().unwrap_or_default();
+        let whether = match worse {
+            Crossing::Beyond => "every objective is surely kept at",
+            _ => "no objective is surely broken up to",
+        };
+        let reason = match value {
+            Crossing::At(_) if worse.found().is_some() && better.found().is_some() => None,
+            Crossing::At(_) => Some("an end of the interval lies beyond the factors tried".into()),
+            Crossing::Beyond => {
+                let further = self.why_not.take().map(|why| format!("; {why}"));
+                Some(format!(
+                    "{whether} {last}×, the largest factor tried, by {runs} replications{}",
+                    further.unwrap_or_default()
+                ))
+            }
+            Crossing::Before => {
+                let missed = objective.as_deref().unwrap_or("an objective");
+                Some(format!("{missed} is missed already at {first}×, the smallest factor tried"))
+            }
+        };
+        let objective = objective.filter(|_| value != Crossing::Beyond);
+        let factor = Estimate { value: value.found(), low, high, reason, ..Estimate::default() };
+        self.answer(factor, objective)
     }
 
     fn answer(&self, factor: Estimate, objective: Option<String>) -> Headroom {

@@ -130,6 +130,11 @@ impl<'a> Trials<'a> {
         self.events_left = events;
     }
 
+    /// Events that may still be spent.
+    pub(crate) fn left(&self) -> u64 {
+        self.events_left
+    }
+
     /// Replications of a variant like this one of which `trials` may be run, at least `least` and at
     /// most `most`.
     pub(crate) fn affordable(&self, like: &Trial, trials: u64, (least, most): (u32, u32)) -> u32 {
