@@ -90,7 +90,7 @@ impl Source {
     /// The same, for commands that a report prints.
     pub(crate) fn named(&self) -> Named {
         let policy = self.policy.as_ref().map(|policy| policy.display().to_string());
-        Named { scenario: self.scenario.display().to_string(), policy }
+        Named { scenario: self.scenario.display().to_string(), policy, ..Named::default() }
     }
 }
 

@@ -4,13 +4,17 @@
 
 use std::borrow::Cow;
 
-/// How a scenario was named on the command line.
+/// How a scenario was named on the command line, and how it was to be run.
 #[derive(Clone, Debug, Default)]
 pub struct Named {
     /// Path or name of the scenario.
     pub scenario: String,
     /// Path or name of the policy instead of the scenario's own.
     pub policy: Option<String>,
+    /// Seed instead of the scenario's own.
+    pub seed: Option<u64>,
+    /// Replications instead of the scenario's own.
+    pub replications: Option<u32>,
 }
 
 impl Named {
@@ -23,6 +27,8 @@ impl Named {
         if !changes.is_empty() {
             all.push(set_text(changes));
         }
+        all.extend(self.seed.map(|seed| format!("--seed {seed}")));
+        all.extend(self.replications.map(|n| format!("--replications {n}")));
         all.join(" ")
     }
 }
@@ -50,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_shell_reads_what_was_written() {
-        let named = Named { scenario: "a b.toml".into(), policy: Some("it's.toml".into()) };
+        let policy = Some("it's.toml".into());
+        let named = Named { scenario: "a b.toml".into(), policy, ..Named::default() };
         let changes = ["models.a.served_by=[\"x\", \"y\"]".to_owned(), "a.b=1".to_owned()];
         let command = named.run(&changes);
         let words = shlex::split(&command).expect("a command");
@@ -58,6 +65,12 @@ mod tests {
         assert_eq!(words[..5], expected);
         assert_eq!(words[5..], ["--set", &changes[0], "--set", &changes[1]]);
         assert!(command.ends_with("--set a.b=1"), "plain words stay plain: {command}");
-        assert_eq!(Named { scenario: "a".into(), policy: None }.run(&[]), "surgeline run a");
+        let named = Named { scenario: "a".into(), ..Named::default() };
+        assert_eq!(named.run(&[]), "surgeline run a");
+        let named = Named { seed: Some(3), replications: Some(9), ..named };
+        assert_eq!(
+            named.run(&["a.b=1".to_owned()]),
+            "surgeline run a --set a.b=1 --seed 3 --replications 9"
+        );
     }
 }

@@ -8,6 +8,7 @@
 use crate::format::steers;
 use crate::report::{ProvenanceRow, Report};
 use crate::sections::{Sections, Table};
+use crate::text::clean;
 use std::fmt::Write;
 
 /// The document.
@@ -34,6 +35,7 @@ pub(crate) fn page(sections: &Sections, inputs: &[ProvenanceRow]) -> String {
     if !inputs.is_empty() {
         fold(&mut out, "Where the inputs come from", |out| provenance(out, inputs));
     }
+    commands(&mut out, &sections.commands);
     let origin: Vec<String> = sections.origin.iter().map(|line| escaped(line)).collect();
     line(&mut out, &origin.join("<br>\n"));
     out.truncate(out.trim_end().len());
@@ -100,6 +102,22 @@ fn advice(out: &mut String, sections: &Sections) {
         let _ = writeln!(out, "{}. {}{}", at + 1, escaped(&entry.message), escaped(&advice));
     }
     out.push('\n');
+}
+
+/// A block of code in which everything is shown as it is: its fence is longer than any in it.
+fn commands(out: &mut String, commands: &[(String, String)]) {
+    if commands.is_empty() {
+        return;
+    }
+    let lines: Vec<String> = commands
+        .iter()
+        .flat_map(|(what, command)| [format!("# {}", clean(what)), clean(command)])
+        .collect();
+    let mut fence = "```".to_owned();
+    while lines.iter().any(|line| line.contains(&fence)) {
+        fence.push('`');
+    }
+    line(out, &format!("{fence}sh\n{}\n{fence}", lines.join("\n")));
 }
 
 fn details(out: &mut String, table: &Table) {

@@ -87,6 +87,8 @@ pub struct Sections {
     pub advice: Vec<Advice>,
     /// How the numbers were made.
     pub origin: Vec<String>,
+    /// Commands to be copied, each with what it is for.
+    pub commands: Vec<(String, String)>,
 }
 
 impl Sections {
@@ -107,6 +109,7 @@ impl Sections {
             tables: tables(report).into_iter().filter(|table| !table.rows.is_empty()).collect(),
             advice: crate::warnings::list(report),
             origin: origin(report),
+            commands: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The summary for a terminal.
 //!
-//! Invariants: no line is wider than asked for, down to [`LEAST_WIDTH`] columns; colour carries
+//! Invariants: no line is wider than asked for, down to [`LEAST_WIDTH`] columns, but those of commands,
+//! which are to be copied; colour carries
 //! nothing that the words do not say; names from files cannot move the cursor or turn the
 //! direction of writing (such characters are replaced).
 //!
@@ -44,6 +45,7 @@ pub(crate) fn page(sections: &Sections, color: bool, width: usize) -> String {
     }
     sections.tables.iter().for_each(|table| page.table(table));
     page.advice(sections);
+    page.commands(&sections.commands);
     page.line("");
     sections.origin.iter().for_each(|line| page.wrapped("", line));
     page.out
@@ -161,6 +163,18 @@ impl Page {
             if let Some(advice) = &entry.advice {
                 self.wrapped(&" ".repeat(number.len()), &format!("→ {advice}"));
             }
+        }
+    }
+
+    /// Each on one line, however long.
+    fn commands(&mut self, commands: &[(String, String)]) {
+        if commands.is_empty() {
+            return;
+        }
+        self.title("To repeat it");
+        for (what, command) in commands {
+            self.wrapped("  ", &format!("{what}:"));
+            self.line(&format!("  {}", clean(command)));
         }
     }
 

@@ -111,7 +111,11 @@ fn report(result: &Planned) -> PlanReport<'_> {
             question: Some("How many replicas does the chat need?".into()),
             sha256: "5a".repeat(32),
         },
-        named: Named { scenario: "files/chat.toml".into(), policy: Some("calm.toml".into()) },
+        named: Named {
+            scenario: "files/chat.toml".into(),
+            policy: Some("calm.toml".into()),
+            ..Named::default()
+        },
         base: vec!["traffic.web.scale=2x".into()],
         levers: vec![("pools.chat-h100.replicas".into(), values)],
         horizon: Span::from_secs(3_600),
