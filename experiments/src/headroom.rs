@@ -28,6 +28,9 @@ const COARSE: u32 = 4;
 /// Steps of all replications away from the first finding, on either side, as factors.
 const STEPS: [f64; 4] = [1.06, 1.06, 1.12, 1.25];
 
+/// Factors that the closer look usually takes: those on either side, and the crossing.
+const USUAL: u64 = 5;
+
 /// The traffic that the system carries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Headroom {
@@ -36,6 +39,9 @@ pub struct Headroom {
     pub factor: Estimate,
     /// Path of the objective that breaks first.
     pub objective: Option<String>,
+    /// Replications that the factor rests on: fewer than those of the run where the search could not
+    /// afford them.
+    pub replications: u32,
     /// Factors tried, with the distance of the tightest objective from its target.
     pub tried: Vec<(f64, f64)>,
 }
@@ -189,8 +195,7 @@ impl Search<'_, '_> {
     /// more where the estimate seems to.
     fn look_closer(&mut self, about: f64, replications: u32) -> Result<(), Untried> {
         let Some(like) = self.run(about, FEW)? else { return Ok(()) };
-        let trials = 2 * STEPS.len() as u64 + 2;
-        let replications = self.trials.affordable(&like, trials, (FEW, replications));
+        let replications = self.trials.affordable(&like, USUAL, (FEW, replications));
         self.keep(about, replications)?;
         let is_kept = |trial: &Trial| trial.slack(Of::All).worse >= 0.0;
         let is_broken = |trial: &Trial| trial.slack(Of::All).better < 0.0;
@@ -274,7 +279,7 @@ impl Search<'_, '_> {
         // Beyond the factors tried an end is not known, but that it lies there is.
         let low = if worse == Crossing::Beyond { Some(last) } else { worse.found() };
         let high = if better == Crossing::Before { Some(first) } else { better.found() };
-        let runs = self.full.values().map(|trial| trial.replications).min().unwrap_or_default();
+        let runs = self.runs();
         let whether = match worse {
             Crossing::Beyond => "every objective is surely kept at",
             _ => "no objective is surely broken up to",
@@ -299,11 +304,17 @@ impl Search<'_, '_> {
         self.answer(factor, objective)
     }
 
+    /// Replications of the closer look.
+    fn runs(&self) -> u32 {
+        self.full.values().map(|trial| trial.replications).min().unwrap_or_default()
+    }
+
     fn answer(&self, factor: Estimate, objective: Option<String>) -> Headroom {
         let mut tried = self.coarse.clone();
         let closer = self.full.iter().map(|(&grain, trial)| (grain, trial.slack(Of::All).value));
         tried.extend(closer);
         let tried = tried.into_iter().map(|(grain, slack)| (factor_of(grain), slack)).collect();
-        Headroom { factor, objective, tried }
+        let replications = self.runs();
+        Headroom { factor, objective, replications, tried }
     }
 }

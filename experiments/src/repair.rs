@@ -7,8 +7,9 @@
 //! enough, pairs of the most helpful ones are tried.
 //!
 //! The cheapest confirmed change by spend per month is the repair; of equal ones the first lever's.
-//! Where nothing keeps all objectives, the same is looked for with those about money left out, and what
-//! is found says which ones it misses: quality for more than it may cost.
+//! Where nothing keeps all objectives, the same is looked for with those about money left out, for which
+//! half of what the search may take is put aside, and what is found says which ones it misses: quality
+//! for more than it may cost.
 //!
 //! Invariants: what is recommended was simulated, with the replications of the run, under the seed of
 //! the run and under fresh ones; its price is the paired difference of the spend.
@@ -17,6 +18,7 @@
 
 use crate::estimate::Estimate;
 use crate::paired::combined;
+use crate::replicate::Halt;
 use crate::trial::{Of, Trial, Trials, Untried};
 use std::rc::Rc;
 
@@ -67,81 +69,121 @@ pub enum Repaired {
         closest: Option<(Vec<String>, Rc<Trial>)>,
         /// Changes that were tried.
         tried: usize,
-        /// Whether the search ended before its end.
-        is_cut_short: bool,
     },
+}
+
+/// What was found, and how far the search went.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What it came to.
+    pub repaired: Repaired,
+    /// Whether it ended before its end, because of what it may take or from outside.
+    pub is_cut_short: bool,
+    /// What stopped it from outside; what was confirmed by then counts.
+    pub halt: Option<Halt>,
 }
 
 /// Looks for the repair of the scenario that `base` makes.
 ///
 /// # Errors
-/// Stopped from outside, or no threads.
+/// No threads.
 pub fn repair(
     trials: &mut Trials<'_>,
     base: &[String],
     levers: &[Lever],
     replications: u32,
-) -> Result<Repaired, Untried> {
+) -> Result<Search, Untried> {
+    let half = trials.left() / 2;
     let seed = trials.seed();
     let now = match trials.run(base, replications, seed) {
-        Ok(trial) => trial,
-        Err(Untried::UsedUp | Untried::Refused(_)) => {
-            return Ok(Repaired::NotFound { closest: None, tried: 0, is_cut_short: true });
+        Ok(trial) if trial.is_met(Of::All) => {
+            let repaired = Repaired::NotNeeded;
+            return Ok(Search { repaired, is_cut_short: false, halt: None });
         }
-        Err(stop) => return Err(stop),
+        Ok(trial) => trial,
+        Err(Untried::Failed(error)) => return Err(Untried::Failed(error)),
+        Err(untried) => {
+            let halt = if let Untried::Halted(halt) = untried { Some(halt) } else { None };
+            let repaired = Repaired::NotFound { closest: None, tried: 0 };
+            return Ok(Search { repaired, is_cut_short: true, halt });
+        }
     };
-    if now.is_met(Of::All) {
-        return Ok(Repaired::NotNeeded);
-    }
-    let (closest, tried, is_cut) = (None, 0, false);
-    let mut search =
-        Search { trials, base, replications, now, of: Of::All, closest, tried, is_cut };
-    let mut found = search.all(levers)?;
-    if found.is_empty() && !search.now.is_met(Of::Service) {
-        search.of = Of::Service;
-        found = search.all(levers)?;
-    }
+    let (found, closest) = (Vec::new(), None);
+    let mut searching = Searching {
+        trials,
+        base,
+        replications,
+        now,
+        of: Of::All,
+        found,
+        closest,
+        tried: 0,
+        is_cut: false,
+    };
+    let halt = match searching.both(levers, half) {
+        Ok(()) => None,
+        Err(Untried::Halted(halt)) => Some(halt),
+        Err(error) => return Err(error),
+    };
+    let Searching { mut found, closest, tried, is_cut, .. } = searching;
     let price = |repair: &Repair| repair.per_month.value.unwrap_or(f64::INFINITY);
     found.sort_by(|a, b| price(a).total_cmp(&price(b)));
     let mut found = found.into_iter();
-    Ok(match found.next() {
+    let repaired = match found.next() {
         Some(cheapest) => Repaired::Found(cheapest, found.collect()),
         None => {
-            let Search { closest, tried, is_cut, .. } = search;
             let closest = closest.map(|(_, change, trial)| (change, trial));
-            Repaired::NotFound { closest, tried, is_cut_short: is_cut }
+            Repaired::NotFound { closest, tried }
         }
-    })
+    };
+    Ok(Search { repaired, is_cut_short: is_cut || halt.is_some(), halt })
 }
 
-struct Search<'s, 'a> {
+struct Searching<'s, 'a> {
     trials: &'s mut Trials<'a>,
     base: &'s [String],
     replications: u32,
     now: Rc<Trial>,
     /// Objectives that have to be kept.
     of: Of,
+    /// Changes that are confirmed.
+    found: Vec<Repair>,
+    /// The distance of all objectives, whichever have to be kept.
     closest: Option<(f64, Vec<String>, Rc<Trial>)>,
     tried: usize,
     is_cut: bool,
 }
 
-impl Search<'_, '_> {
+impl Searching<'_, '_> {
+    /// Looks for what keeps all objectives, or else those that are not about money, for which so many
+    /// events are put aside.
+    fn both(&mut self, levers: &[Lever], aside: u64) -> Result<(), Untried> {
+        let left = self.trials.left();
+        self.trials.allow(left.saturating_sub(aside));
+        self.all(levers)?;
+        if self.found.is_empty() && !self.now.is_met(Of::Service) {
+            self.of = Of::Service;
+            let left = self.trials.left();
+            self.trials.allow(left.saturating_add(aside));
+            self.all(levers)?;
+        }
+        Ok(())
+    }
+
     /// Changes of single levers that are enough; of pairs of the most helpful ones, if there is none.
-    fn all(&mut self, levers: &[Lever]) -> Result<Vec<Repair>, Untried> {
-        let mut found = Vec::new();
+    fn all(&mut self, levers: &[Lever]) -> Result<(), Untried> {
         let mut helpful: Vec<(f64, usize, usize)> = Vec::new();
         for (at, lever) in levers.iter().enumerate() {
             match self.smallest(&lever.changes)? {
-                Some(from) => found.extend(self.confirmed(&lever.changes[from..])?),
+                Some(from) => self.confirm(&lever.changes[from..])?,
                 None => {
                     let best = self.best_of(&lever.changes);
                     helpful.extend(best.map(|(slack, best)| (slack, at, best)));
                 }
             }
         }
-        if !found.is_empty() {
-            return Ok(found);
+        if !self.found.is_empty() {
+            return Ok(());
         }
         helpful.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         helpful.truncate(PAIRED);
@@ -151,11 +193,11 @@ impl Search<'_, '_> {
                 let both = |change: &Vec<String>| with.iter().chain(change).cloned().collect();
                 let pairs: Vec<Vec<String>> = levers[other].changes.iter().map(both).collect();
                 if let Some(from) = self.smallest(&pairs)? {
-                    found.extend(self.confirmed(&pairs[from..])?);
+                    self.confirm(&pairs[from..])?;
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     fn run(
@@ -181,11 +223,12 @@ impl Search<'_, '_> {
         let seed = self.trials.seed();
         let Some(trial) = self.run(change, FEW, seed)? else { return Ok(false) };
         self.tried += 1;
-        let slack = trial.slack(self.of).value;
+        let slack = trial.slack(Of::All).value;
+        let is_enough = trial.slack(self.of).value >= 0.0;
         if self.closest.as_ref().is_none_or(|(best, ..)| slack > *best) {
             self.closest = Some((slack, change.to_vec(), trial));
         }
-        Ok(slack >= 0.0)
+        Ok(is_enough)
     }
 
     /// The smallest change that seems to be enough, where a larger one does more: by halving. Where the
@@ -218,8 +261,8 @@ impl Search<'_, '_> {
         Ok(Some(upto))
     }
 
-    /// The first of some changes that keeps all objectives for sure, under both seeds.
-    fn confirmed(&mut self, changes: &[Vec<String>]) -> Result<Option<Repair>, Untried> {
+    /// Finds the first of some changes that keeps the objectives for sure, under both seeds.
+    fn confirm(&mut self, changes: &[Vec<String>]) -> Result<(), Untried> {
         let (seed, replications) = (self.trials.seed(), self.replications);
         for change in changes.iter().take(CONFIRMED) {
             let Some(trial) = self.run(change, replications, seed)? else { continue };
@@ -234,9 +277,10 @@ impl Search<'_, '_> {
             let (before, after) = (&self.now.spend_per_month, &trial.spend_per_month);
             let per_month = combined(before, after, |a, b| Some(b - a));
             let (changes, misses) = (change.clone(), trial.missed());
-            return Ok(Some(Repair { changes, per_month, trial, confirmed, misses }));
+            self.found.push(Repair { changes, per_month, trial, confirmed, misses });
+            break;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The change of a lever that helps most though it is not enough, if it helps at all.

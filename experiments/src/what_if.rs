@@ -12,9 +12,10 @@ use crate::bottleneck::{self, Bottleneck, Nearest};
 use crate::case::Case;
 use crate::compare::{Compared, compare};
 use crate::headroom::{Headroom, headroom};
-use crate::repair::{Lever, Repaired, repair};
-use crate::replicate::{Plan, Progress, ReplicateError, Runner, StopReason};
+use crate::repair::{self, Lever, repair};
+use crate::replicate::{Halt, Plan, Progress, ReplicateError, Runner, StopReason};
 use crate::trial::{Resolve, Trials, Untried};
+use crate::warnings::Warning;
 use sim::units::Span;
 
 /// Events that the search for the headroom may take, and that for a repair, as a multiple of what
@@ -51,12 +52,29 @@ pub struct WhatIf {
     /// By what factor today's traffic may grow.
     pub headroom: Option<Headroom>,
     /// The smallest repair of tomorrow.
-    pub repair: Option<Repaired>,
+    pub repair: Option<repair::Search>,
     /// Replications that the searches ran besides.
     pub search_runs: u64,
+    /// What stopped the work from outside before its end.
+    pub halt: Option<Halt>,
+    /// What is therefore absent or not finished.
+    pub unfinished: Vec<Part>,
 }
 
-/// Answers; what cannot be finished is absent, and then the results say that they were stopped.
+/// A part of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Replications of both days.
+    Replications,
+    /// What the error of the calibration may do.
+    Calibration,
+    /// The headroom.
+    Headroom,
+    /// The repair.
+    Repair,
+}
+
+/// Answers; where it was stopped from outside, the answer says so, and which part is not finished.
 ///
 /// # Errors
 /// Tomorrow cannot be resolved (in words), or not even one replication was finished.
@@ -86,30 +104,74 @@ pub fn what_if(
         headroom: None,
         repair: None,
         search_runs: 0,
+        halt: None,
+        unfinished: Vec::new(),
         compared,
     };
-    let runs = &answer.compared;
-    if matches!(runs.before.stopped, StopReason::Halted(_)) || today.objectives.is_empty() {
-        return Ok(answer);
+    answer.look_for_halts();
+    if !tomorrow.objectives.is_empty() {
+        let trials = Trials::new(resolve, *plan, (runner, progress));
+        answer.search(question, trials)?;
     }
-    let spent = runs.before.events + runs.after.events;
-    let events = (spent.saturating_mul(SEARCH)).max(LEAST_SEARCH);
-    let replications = runs.before.replications;
-    let mut trials = Trials::new(resolve, *plan, (runner, progress));
-    trials.allow(events);
-    match headroom(&mut trials, replications, question.traffic) {
-        Ok(found) => answer.headroom = Some(found),
-        Err(Untried::Failed(error)) => return Err(error.into()),
-        Err(_) => return Ok(answer),
-    }
-    trials.allow(events);
-    match repair(&mut trials, question.changes, question.levers, replications) {
-        Ok(found) => answer.repair = Some(found),
-        Err(Untried::Failed(error)) => return Err(error.into()),
-        Err(_) => {}
-    }
-    answer.search_runs = trials.runs();
     Ok(answer)
+}
+
+impl WhatIf {
+    /// Whether one of the days was stopped from outside.
+    fn look_for_halts(&mut self) {
+        for day in [&self.compared.before, &self.compared.after] {
+            let StopReason::Halted(halt) = &day.stopped else { continue };
+            let part = match day.warnings.contains(&Warning::CalibrationInterrupted) {
+                true => Part::Calibration,
+                false => Part::Replications,
+            };
+            self.halt.get_or_insert(halt.clone());
+            if !self.unfinished.contains(&part) {
+                self.unfinished.push(part);
+            }
+        }
+    }
+
+    /// Looks for the headroom and for the repair.
+    fn search(
+        &mut self,
+        question: &Question<'_>,
+        mut trials: Trials<'_>,
+    ) -> Result<(), ReplicateError> {
+        if self.halt.is_some() {
+            self.unfinished.extend([Part::Headroom, Part::Repair]);
+            return Ok(());
+        }
+        let (before, after) = (&self.compared.before, &self.compared.after);
+        let spent = before.events + after.events;
+        let events = (spent.saturating_mul(SEARCH)).max(LEAST_SEARCH);
+        let replications = before.replications;
+        trials.allow(events);
+        match headroom(&mut trials, replications, question.traffic) {
+            Ok(found) => self.headroom = Some(found),
+            Err(Untried::Failed(error)) => return Err(error),
+            Err(Untried::Halted(halt)) => {
+                self.halt = Some(halt);
+                self.unfinished.extend([Part::Headroom, Part::Repair]);
+            }
+            // The search says by itself what it could not run.
+            Err(Untried::Refused(_) | Untried::UsedUp) => {}
+        }
+        if self.halt.is_none() {
+            trials.allow(events);
+            match repair(&mut trials, question.changes, question.levers, replications) {
+                Ok(found) => {
+                    self.halt.clone_from(&found.halt);
+                    self.unfinished.extend(found.halt.as_ref().map(|_| Part::Repair));
+                    self.repair = Some(found);
+                }
+                Err(Untried::Failed(error)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        self.search_runs = trials.runs();
+        Ok(())
+    }
 }
 
 /// Tomorrow's bottlenecks, those that are hardly more so than today at the end.

@@ -14,10 +14,11 @@ use crate::sections::{Advice, Sections};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::bottleneck::{Bottleneck, Shortage};
-use experiments::repair::{Repair, Repaired};
+use experiments::paired::Change;
+use experiments::repair::{Repair, Repaired, Search};
 use experiments::trial::{Of, Trial};
-use experiments::what_if::WhatIf;
-use experiments::{ObjectiveResult, RunResult, StopReason};
+use experiments::what_if::{Part, WhatIf};
+use experiments::{Estimate, ObjectiveResult, RunResult};
 use sim::units::Span;
 use std::rc::Rc;
 
@@ -69,9 +70,16 @@ pub fn verdict(report: &WhatIfReport<'_>) -> String {
             number(tomorrow, Unit::Dollars),
             number(today, Unit::Dollars)
         ),
-        _ => "spends as before".to_owned(),
+        (Some(_), Some(tomorrow)) => {
+            format!("spends {} per month instead of nothing", number(tomorrow, Unit::Dollars))
+        }
+        _ => "has a spend that is not known".to_owned(),
     };
-    format!("With {} it {spend} and {}.", report.question, keeps(after, result))
+    let unchanged = match contrast::is_unchanged(&result.compared.contrast) {
+        true => " This changes nothing that was measured.",
+        false => "",
+    };
+    format!("With {} it {spend} and {}.{unchanged}", report.question, keeps(after, result))
 }
 
 /// Whether the objectives hold tomorrow.
@@ -154,7 +162,7 @@ fn before_too(name: &str, result: &WhatIf) -> bool {
 /// What gives out, and when, in words.
 #[must_use]
 pub fn why(bottleneck: &Bottleneck) -> String {
-    let Bottleneck { part, shortage, from, share, .. } = bottleneck;
+    let Bottleneck { part, shortage, from, until, share } = bottleneck;
     let what = match shortage {
         Shortage::KvCache => format!("the KV cache of {part} is full"),
         Shortage::Sequences => format!("the replicas of {part} run as many sequences as they may"),
@@ -165,7 +173,8 @@ pub fn why(bottleneck: &Bottleneck) -> String {
         Shortage::Budget => format!("{part} is used up"),
     };
     let from = if from.0 == 0 { "the start".to_owned() } else { span(*from) };
-    format!("{what} from {from} on ({} of the time)", number(*share, Unit::Share))
+    let share = number(*share, Unit::Share);
+    format!("{what}, first from {from} to {} ({share} of the whole run)", span(*until))
 }
 
 fn sections(report: &WhatIfReport<'_>) -> Sections {
@@ -186,50 +195,110 @@ fn sections(report: &WhatIfReport<'_>) -> Sections {
         tables,
         advice: advice(report),
         origin: origin(report),
+        commands: commands(report),
         ..Sections::default()
     }
 }
 
 fn banners(result: &WhatIf) -> Vec<String> {
     let after = &result.compared.after;
-    let halted = match &after.stopped {
-        StopReason::Halted(halt) => {
-            Some(format!("PARTIAL: {halt} after {} replications of each.", after.replications))
-        }
-        _ => None,
-    };
     let void = after.stability.verdict.filter(|verdict| verdict.voids_latency());
     let void = void.map(|_| format!("TOMORROW IS OVERLOADED: {}.", after.stability.why));
-    halted.into_iter().chain(void).collect()
+    partial(result).into_iter().chain(void).collect()
 }
 
+/// What stopped the work, and what is not finished therefore.
+pub(crate) fn partial(result: &WhatIf) -> Option<String> {
+    let halt = result.halt.as_ref()?;
+    let parts: Vec<&str> = result.unfinished.iter().map(|part| part_words(*part)).collect();
+    Some(format!(
+        "PARTIAL: {halt} after {} replications of each day. Not finished: {}.",
+        result.compared.after.replications,
+        parts.join(", ")
+    ))
+}
+
+fn part_words(part: Part) -> &'static str {
+    match part {
+        Part::Replications => "the replications",
+        Part::Calibration => "the error of the calibration",
+        Part::Headroom => "the headroom",
+        Part::Repair => "the smallest repair",
+    }
+}
+
+/// Those of both days by their names, and those of one day beside what the other comes to.
 fn objectives(result: &WhatIf) -> Table {
-    let (before, after) = (&result.compared.before, &result.compared.after);
+    let (before, after) = (&result.compared.before.objectives, &result.compared.after.objectives);
+    let named = |all: &'_ [ObjectiveResult], name: &str| {
+        all.iter().position(|judged| judged.objective.name == name)
+    };
     let mut table = Table::new("Objectives", &["target", "today", "", "tomorrow", ""]);
-    for (today, tomorrow) in before.objectives.iter().zip(&after.objectives) {
-        let unit = Unit::of(today.objective.metric);
-        let mark = |judged: &ObjectiveResult| {
-            Cell::plain(match judged.met {
-                Some(true) => "✓",
-                Some(false) => "✗",
-                None => "?",
-            })
-        };
-        let cells = vec![
-            Cell::plain(today.objective.text.as_str()),
-            value(&today.estimate, unit),
-            mark(today),
-            Cell::of(&tomorrow.estimate, unit),
-            mark(tomorrow),
-        ];
-        table.row(today.objective.name.as_str(), cells);
+    for today in before {
+        let tomorrow = named(after, &today.objective.name).map(|at| &after[at]);
+        objective(&mut table, Some(today), tomorrow, result);
+    }
+    let is_new = |judged: &&ObjectiveResult| named(before, &judged.objective.name).is_none();
+    for tomorrow in after.iter().filter(is_new) {
+        objective(&mut table, None, Some(tomorrow), result);
     }
     table
 }
 
+fn objective(
+    table: &mut Table,
+    today: Option<&ObjectiveResult>,
+    tomorrow: Option<&ObjectiveResult>,
+    result: &WhatIf,
+) {
+    let Some(of) = tomorrow.or(today).map(|judged| &judged.objective) else { return };
+    let unit = Unit::of(of.metric);
+    let target = match (today, tomorrow) {
+        (Some(today), Some(tomorrow)) if today.objective.text != tomorrow.objective.text => {
+            format!("{}, then {}", today.objective.text, tomorrow.objective.text)
+        }
+        (Some(_), None) => format!("{} today", of.text),
+        (None, Some(_)) => format!("{} tomorrow", of.text),
+        _ => of.text.clone(),
+    };
+    let mark = |judged: Option<&ObjectiveResult>| {
+        Cell::plain(match judged.map(|judged| judged.met) {
+            Some(Some(true)) => "✓",
+            Some(Some(false)) => "✗",
+            Some(None) => "?",
+            None => "",
+        })
+    };
+    // Of a day without this objective the number is known all the same.
+    let change = result.compared.contrast.number(&of.name).map(|number| &number.change);
+    let day = |judged: Option<&ObjectiveResult>, of: fn(&Change) -> &Estimate| {
+        judged.map(|judged| judged.estimate.clone()).or(change.map(|change| of(change).clone()))
+    };
+    let [today_is, tomorrow_is] =
+        [day(today, |change| &change.before), day(tomorrow, |change| &change.after)];
+    let cells = vec![
+        Cell::plain(target),
+        today_is.map_or(Cell::plain("–"), |estimate| value(&estimate, unit)),
+        mark(today),
+        tomorrow_is.as_ref().map_or(Cell::plain("–"), |estimate| Cell::of(estimate, unit)),
+        mark(tomorrow),
+    ];
+    table.row(of.name.as_str(), cells);
+    if let Some(judged) = tomorrow.filter(|judged| is_uncertain(&judged.estimate)) {
+        let cell = Cell::with_calibration(&judged.estimate, unit);
+        table.notes.push(format!("{} tomorrow: {}", of.name, cell.inline()));
+    }
+}
+
+/// Whether the error of the calibration may move it at all.
+fn is_uncertain(estimate: &Estimate) -> bool {
+    estimate.calibration.is_some_and(|range| range.low.is_none() || range.low != range.high)
+}
+
 /// What gives out, and how far it is to the edge.
 fn edges(result: &WhatIf) -> Table {
-    let mut table = Table::new("How far it goes", &["from", "until", "of the time"]);
+    let headers = ["first from", "until", "of the whole run"];
+    let mut table = Table::new("How far it goes", &headers);
     for bottleneck in result.bottlenecks.iter().take(4) {
         let Bottleneck { part, shortage, from, until, share } = bottleneck;
         let cells = [span(*from), span(*until), number(*share, Unit::Share)].map(Cell::plain);
@@ -269,16 +338,23 @@ fn headroom(result: &WhatIf) -> Option<String> {
     let headroom = result.headroom.as_ref()?;
     let factor = &headroom.factor;
     Some(match (factor.value, &headroom.objective) {
-        (Some(_), Some(objective)) => format!(
-            "headroom: {objective} breaks first, at {}× today's traffic",
-            estimate(factor, Unit::Plain)
+        (Some(_), objective) => format!(
+            "headroom: {} breaks first, at {}× today's traffic, by {} replications",
+            objective.as_deref().unwrap_or("an objective"),
+            estimate(factor, Unit::Plain),
+            headroom.replications
         ),
-        (Some(_), None) => format!("headroom: {}× today's traffic", estimate(factor, Unit::Plain)),
         (None, _) => {
             let reason = factor.reason.as_deref().unwrap_or("no objective breaks");
-            match factor.low {
-                Some(least) => format!("headroom: more than {least}× today's traffic ({reason})"),
-                None => format!("headroom: not found ({reason})"),
+            let times = |factor| number(factor, Unit::Plain);
+            match (factor.low, factor.high) {
+                (Some(least), _) => {
+                    format!("headroom: more than {}× today's traffic ({reason})", times(least))
+                }
+                (None, Some(most)) => {
+                    format!("headroom: less than {}× today's traffic ({reason})", times(most))
+                }
+                (None, None) => format!("headroom: not found ({reason})"),
             }
         }
     })
@@ -301,53 +377,68 @@ fn repairs(result: &WhatIf) -> Table {
         ];
         table.row(set_text(&repair.changes), cells);
     };
-    match &result.repair {
-        Some(Repaired::Found(cheapest, others)) => {
+    let Some(Search { repaired, is_cut_short, .. }) = &result.repair else { return table };
+    match repaired {
+        Repaired::Found(cheapest, others) => {
             row(cheapest);
             others.iter().take(3).for_each(&mut row);
             let kept = match cheapest.misses.is_empty() {
                 true => "each kept all objectives",
                 false => "nothing keeps all objectives; these kept those that are not about money,",
             };
+            let cut = if *is_cut_short { CUT_SHORT } else { "" };
             table.notes.push(format!(
                 "{kept} under the seed of this run and under fresh ones; the first is the cheapest \
-                 found"
+                 found{cut}"
             ));
         }
-        Some(Repaired::NotNeeded) => {
+        Repaired::NotNeeded => {
             table.notes.push("no repair is needed: all objectives are kept".to_owned());
         }
-        Some(Repaired::NotFound { closest, tried, is_cut_short }) => {
+        Repaired::NotFound { closest, tried } => {
             table.notes.push(not_found(closest.as_ref(), *tried, *is_cut_short));
         }
-        None => {}
     }
     table
 }
 
+/// What to know of a search that has not tried everything.
+const CUT_SHORT: &str = "; the search ended before it had tried everything";
+
 /// Why there is no repair, and what comes closest to one.
 fn not_found(closest: Option<&(Vec<String>, Rc<Trial>)>, tried: usize, is_cut: bool) -> String {
-    let mut note = match tried {
-        0 => "none found: there is nothing to be changed; name what may be, with --vary".to_owned(),
-        n => format!("none found: {n} changes were tried and none keeps all objectives"),
+    let mut note = match (tried, is_cut) {
+        (0, true) => "none found: nothing was tried".to_owned(),
+        (0, false) => {
+            "none found: there is nothing to be changed; name what may be, with --vary".to_owned()
+        }
+        (1, _) => {
+            "none found: one change was tried, and it does not keep all objectives".to_owned()
+        }
+        (n, _) => {
+            format!("none found: {n} changes were tried, and none surely keeps all objectives")
+        }
     };
     if is_cut {
-        note += " (the search was cut short)";
+        note += CUT_SHORT;
     }
-    if let Some((change, trial)) = closest
-        && let Some((judged, _)) = trial.tightest(Of::Service)
-    {
-        let unit = Unit::of(judged.objective.metric);
-        let found = judged.estimate.value.map(|value| number(value, unit));
-        note += &format!(
-            "; closest comes {}, which leaves {} at {} ({})",
-            set_text(change),
-            judged.objective.name,
-            found.unwrap_or_else(|| "no number".to_owned()),
-            judged.objective.text
-        );
+    let Some((change, trial)) = closest else { return note };
+    let (change, runs) = (set_text(change), trial.replications);
+    let Some((worst, slack)) = trial.tightest(Of::All) else { return note };
+    if slack.value >= 0.0 {
+        return note
+            + &format!(
+                "; closest comes {change}, which seems to keep them by {runs} replications, but was \
+                 not confirmed"
+            );
     }
-    note
+    let found = worst.estimate.value.map(|value| number(value, Unit::of(worst.objective.metric)));
+    note + &format!(
+        "; closest comes {change}, which leaves {} at {} ({})",
+        worst.objective.name,
+        found.unwrap_or_else(|| "no number".to_owned()),
+        worst.objective.text
+    )
 }
 
 fn advice(report: &WhatIfReport<'_>) -> Vec<Advice> {
@@ -363,7 +454,6 @@ fn advice(report: &WhatIfReport<'_>) -> Vec<Advice> {
 fn origin(report: &WhatIfReport<'_>) -> Vec<String> {
     let run = &report.result.compared.before;
     vec![
-        format!("tomorrow: {}", report.named.run(&report.changes)),
         format!(
             "{} replications of {} of each, seed {}; both see the same requests; intervals are 95 %, \
              of changes pair by pair; the searches ran {} replications more",
@@ -374,4 +464,16 @@ fn origin(report: &WhatIfReport<'_>) -> Vec<String> {
         ),
         format!("surgeline {}", report.version),
     ]
+}
+
+/// Tomorrow by itself, and with the cheapest repair.
+fn commands(report: &WhatIfReport<'_>) -> Vec<(String, String)> {
+    let run = |changes: &[String]| report.named.run(changes);
+    let mut all = vec![("tomorrow".to_owned(), run(&report.changes))];
+    let repaired = report.result.repair.as_ref().map(|search| &search.repaired);
+    if let Some(Repaired::Found(cheapest, _)) = repaired {
+        let mended = [&report.changes[..], &cheapest.changes].concat();
+        all.push(("tomorrow with the first repair".to_owned(), run(&mended)));
+    }
+    all
 }

@@ -3,13 +3,14 @@
 use super::run::{WIDTH, info, notes, provenance};
 use super::{blueprint, levers, simulate};
 use crate::args::{Simulating, Source, Writing};
-use crate::error::Error;
+use crate::error::{Error, halt_code};
 use crate::limits::Watch;
 use crate::output::{self, Documents};
 use crate::progress::Bar;
-use experiments::Case;
 use experiments::repair::Lever;
 use experiments::what_if::{Question, WhatIfError, what_if};
+use experiments::{Case, ExitStatus, Sample};
+use reports::command::Named;
 use reports::what_if::WhatIfReport;
 use scenarios::{Blueprint, Resolved, multiplied};
 use sim::workload::ScaleHow;
@@ -127,10 +128,15 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         WhatIfError::Refused(text) => Error::Usage(text),
         WhatIfError::Failed(error) => simulate::failed(error),
     })?;
+    // How many replications are enough for both days may be more than for one.
+    let enough = matches!(plan.replications, Sample::Auto);
+    let enough = enough.then_some(result.compared.after.replications);
+    let Simulating { seed, replications, .. } = args.simulating;
+    let named = Named { seed, replications: replications.or(enough), ..source.named() };
     let report = WhatIfReport {
         result: &result,
         scenario: info(&today.resolved),
-        named: source.named(),
+        named,
         question: asked(args),
         changes,
         notes: notes(&tomorrow).collect(),
@@ -144,8 +150,10 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         markdown: &|| reports::what_if::markdown(&report),
     }
     .write(&args.writing)?;
-    let after = &result.compared.after;
-    Ok(simulate::code(&after.stopped, &after.objectives))
+    Ok(match &result.halt {
+        Some(halt) => halt_code(halt),
+        None => ExitStatus::of(&result.compared.after.objectives).code(),
+    })
 }
 
 /// A variant of the scenario, or what is wrong with it.

@@ -6,12 +6,13 @@
 
 use experiments::bottleneck::Shortage;
 use experiments::repair::{Lever, Repaired};
-use experiments::what_if::{Question, WhatIf, what_if};
+use experiments::what_if::{Part, Question, WhatIf, what_if};
 use experiments::{Case, Halt, NoProgress, Plan, StopReason};
 use rayon::prelude::*;
 use scenarios::{Blueprint, multiplied};
 use sim::units::Span;
 use sim::{Outcome, Scenario, Simulation};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const QUEUE: &str = r#"
 [scenario]
@@ -74,6 +75,10 @@ fn asked(set: &[&str], factor: f64, levers: &[Lever]) -> WhatIf {
     what_if(&question, &resolve, &today.plan(), (&simulate, &NoProgress)).expect("it ends")
 }
 
+fn repaired(found: &WhatIf) -> &Repaired {
+    &found.repair.as_ref().expect("it was looked for").repaired
+}
+
 /// Of twenty intervals at 95 % fewer than 16 hold the truth three times in a thousand.
 #[test]
 fn the_headroom_of_a_queue_is_that_of_the_formula() {
@@ -130,7 +135,7 @@ fn a_system_far_from_its_edge_has_an_open_headroom() {
 #[test]
 fn the_repair_is_the_smallest_and_is_confirmed() {
     let found = asked(&[], 3.0, &units(&[1, 2, 3, 4, 5, 6]));
-    let Some(Repaired::Found(repair, others)) = found.repair else { panic!("{:?}", found.repair) };
+    let Repaired::Found(repair, others) = repaired(&found) else { panic!("{:?}", found.repair) };
     assert_eq!(repair.changes, ["provisioned.box.units=2"]);
     // One unit more, for a twelfth of 365.25 days.
     let price = repair.per_month.value.expect("a price");
@@ -150,12 +155,12 @@ fn what_does_not_help_is_not_recommended() {
         changes: vec![vec!["provisioned.box.queue_limit=100000".to_owned()]],
     };
     let found = asked(&[], 3.0, &[useless]);
-    let Some(Repaired::NotFound { closest, tried, .. }) = found.repair else {
+    let Repaired::NotFound { closest, tried } = repaired(&found) else {
         panic!("{:?}", found.repair)
     };
-    assert!(tried >= 1 && closest.is_some());
-    let none = asked(&[], 1.5, &[]).repair;
-    assert!(matches!(none, Some(Repaired::NotNeeded)), "{none:?}");
+    assert!(*tried >= 1 && closest.is_some());
+    let none = asked(&[], 1.5, &[]);
+    assert!(matches!(repaired(&none), Repaired::NotNeeded), "{:?}", none.repair);
 }
 
 /// More units keep the promise and break the budget, which is said.
@@ -163,7 +168,7 @@ fn what_does_not_help_is_not_recommended() {
 fn quality_over_budget_is_offered_as_such() {
     let set = ["objectives.spend.per_day=<= $50"];
     let found = asked(&set, 3.0, &units(&[1, 2, 3]));
-    let Some(Repaired::Found(repair, _)) = found.repair else { panic!("{:?}", found.repair) };
+    let Repaired::Found(repair, _) = repaired(&found) else { panic!("{:?}", found.repair) };
     assert_eq!(repair.changes, ["provisioned.box.units=2"]);
     assert_eq!(repair.misses, ["spend.per_day"]);
 }
@@ -219,4 +224,93 @@ fn what_is_interrupted_says_so() {
     assert_eq!((runs.before.replications, runs.after.replications), (4, 4));
     assert_eq!(runs.after.stopped, StopReason::Halted(Halt::Interrupted));
     assert!(found.headroom.is_none() && found.repair.is_none());
+    assert_eq!(found.halt, Some(Halt::Interrupted));
+    assert_eq!(found.unfinished, [Part::Replications, Part::Headroom, Part::Repair]);
+}
+
+/// Stopped after so many runs: what the answer names as unfinished.
+fn stopped_after(runs: usize, levers: &[Lever]) -> WhatIf {
+    let blueprint = Blueprint::of_text("queue.toml", &QUEUE.replace("8h", "1h"));
+    let resolve = |changes: &[String]| {
+        Case::new(blueprint.resolve(changes).map_err(|problems| problems.to_string())?)
+    };
+    let today = resolve(&[]).expect("it is valid");
+    let traffic = |factor: f64| multiplied(&today.resolved, factor, None);
+    let changes = traffic(3.0).expect("a usual factor");
+    let begun = AtomicUsize::new(0);
+    let few = |scenario: &Scenario, seed: u64, replication: u32| match begun
+        .fetch_add(1, Ordering::Relaxed)
+        < runs
+    {
+        true => simulate(scenario, seed, replication),
+        false => Err(Halt::Interrupted),
+    };
+    let question = Question {
+        today: &today,
+        changes: &changes,
+        traffic: &traffic,
+        levers,
+        with_calibration: false,
+    };
+    let plan = Plan { threads: Some(1), ..today.plan() };
+    what_if(&question, &resolve, &plan, (&few, &NoProgress)).expect("both days are finished")
+}
+
+/// Both days are finished by then; what was looked for afterwards is not, and does not vanish.
+#[test]
+fn an_interrupted_search_says_so() {
+    let whole = stopped_after(usize::MAX, &units(&[1, 2, 3]));
+    assert_eq!((whole.halt, whole.unfinished), (None, Vec::new()));
+    let found = stopped_after(25, &[]);
+    assert_eq!(found.compared.after.stopped, StopReason::Fixed);
+    assert_eq!(found.halt, Some(Halt::Interrupted));
+    assert_eq!(found.unfinished, [Part::Headroom, Part::Repair]);
+    // One less than all: the last seed of the last lever.
+    let all = 20 + usize::try_from(whole.search_runs).expect("few");
+    let found = stopped_after(all - 1, &units(&[1, 2, 3]));
+    assert_eq!(found.halt, Some(Halt::Interrupted));
+    assert_eq!(found.unfinished, [Part::Repair]);
+    assert!(found.repair.as_ref().is_some_and(|search| search.is_cut_short), "{:?}", found.repair);
+}
+
+/// What was confirmed before the search was stopped is offered.
+#[test]
+fn a_stopped_search_offers_what_it_has_confirmed() {
+    let both = [units(&[1, 2, 3]), units(&[4, 5, 6])].concat();
+    let one = stopped_after(usize::MAX, &both[..1]);
+    let runs = 20 + usize::try_from(one.search_runs).expect("few");
+    let found = stopped_after(runs + 2, &both);
+    assert_eq!(found.unfinished, [Part::Repair]);
+    let Repaired::Found(repair, _) = repaired(&found) else { panic!("{:?}", found.repair) };
+    assert_eq!(repair.changes, ["provisioned.box.units=2"]);
+}
+
+/// A promise that is made tomorrow only has its headroom and its repair.
+#[test]
+fn a_promise_of_tomorrow_alone_is_looked_after() {
+    let without = QUEUE.split("[objectives]").next().expect("there is something before it");
+    let blueprint = Blueprint::of_text("queue.toml", without);
+    let resolve = |changes: &[String]| {
+        Case::new(blueprint.resolve(changes).map_err(|problems| problems.to_string())?)
+    };
+    let today = resolve(&[]).expect("it is valid");
+    let changes = ["objectives.job.p95_latency=<= 3.8s".to_owned()];
+    let traffic = |factor: f64| {
+        let more = multiplied(&today.resolved, factor, None)?;
+        Ok([changes.to_vec(), more].concat())
+    };
+    let question = Question {
+        today: &today,
+        changes: &changes,
+        traffic: &traffic,
+        levers: &units(&[1, 2]),
+        with_calibration: false,
+    };
+    let plan = today.plan();
+    let found = what_if(&question, &resolve, &plan, (&simulate, &NoProgress)).expect("it ends");
+    assert!(today.objectives.is_empty());
+    let headroom = found.headroom.as_ref().expect("an objective");
+    assert_eq!(headroom.objective.as_deref(), Some("job.p95_latency"));
+    let Repaired::Found(repair, _) = repaired(&found) else { panic!("{:?}", found.repair) };
+    assert_eq!(repair.changes, ["provisioned.box.units=2"]);
 }

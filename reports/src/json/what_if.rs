@@ -6,8 +6,10 @@ use super::contrast::Sides;
 use super::{Number, Results, text};
 use crate::format::dollars_exact;
 use crate::what_if::{WhatIfReport, verdict, why};
+use experiments::Halt;
 use experiments::bottleneck::{Bottleneck, Nearest, Shortage};
-use experiments::repair::{Repair, Repaired};
+use experiments::repair::{Repair, Repaired, Search};
+use experiments::what_if::Part;
 use serde::Serialize;
 use sim::units::Money;
 
@@ -40,9 +42,12 @@ pub fn render(report: &WhatIfReport<'_>) -> String {
         headroom: result.headroom.as_ref().map(|headroom| Headroom {
             factor: Number::of(&headroom.factor),
             objective: headroom.objective.as_deref(),
+            replications: headroom.replications,
             tried: &headroom.tried,
         }),
         repair: result.repair.as_ref().map(Repairs::of),
+        stopped: result.halt.as_ref().map(Halt::to_string),
+        unfinished: result.unfinished.iter().map(|part| part_key(*part)).collect(),
         notes: &report.notes,
     };
     let mut out = text(&document, true);
@@ -69,6 +74,10 @@ struct Document<'a> {
     nearest: Option<Near<'a>>,
     headroom: Option<Headroom<'a>>,
     repair: Option<Repairs<'a>>,
+    /// What stopped the work from outside; `null` where nothing did.
+    stopped: Option<String>,
+    /// What is therefore absent or not finished.
+    unfinished: Vec<&'static str>,
     notes: &'a [String],
 }
 
@@ -101,6 +110,8 @@ struct Near<'a> {
 struct Headroom<'a> {
     factor: Number<'a>,
     objective: Option<&'a str>,
+    /// Of the run, or fewer where the search could not afford them.
+    replications: u32,
     /// `(factor, distance of the tightest objective from its target)` of every factor tried; `null`:
     /// overloaded.
     tried: &'a [(f64, f64)],
@@ -117,6 +128,8 @@ struct Repairs<'a> {
     objectives_met: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Whether the search ended before it had tried everything.
+    cut_short: bool,
     others: Vec<Other<'a>>,
 }
 
@@ -149,7 +162,8 @@ impl<'a> Near<'a> {
 }
 
 impl<'a> Repairs<'a> {
-    fn of(repaired: &'a Repaired) -> Repairs<'a> {
+    fn of(search: &'a Search) -> Repairs<'a> {
+        let cut_short = search.is_cut_short;
         let none = |needed, objectives_met, reason| Repairs {
             needed,
             changes: &[],
@@ -157,12 +171,13 @@ impl<'a> Repairs<'a> {
             per_month: None,
             objectives_met,
             reason,
+            cut_short,
             others: Vec::new(),
         };
-        match repaired {
+        match &search.repaired {
             Repaired::NotNeeded => none(false, true, None),
-            Repaired::NotFound { tried, is_cut_short, .. } => {
-                let cut = if *is_cut_short { ", and the search was cut short" } else { "" };
+            Repaired::NotFound { tried, .. } => {
+                let cut = if cut_short { ", and the search was cut short" } else { "" };
                 none(
                     true,
                     false,
@@ -177,6 +192,7 @@ impl<'a> Repairs<'a> {
                 objectives_met: cheapest.misses.is_empty(),
                 reason: (!cheapest.misses.is_empty())
                     .then(|| format!("misses {}", cheapest.misses.join(", "))),
+                cut_short,
                 others: others
                     .iter()
                     .map(|repair| Other {
@@ -205,5 +221,14 @@ fn key(shortage: Shortage) -> &'static str {
         Shortage::TokenRate => "token_rate",
         Shortage::Places => "places",
         Shortage::Budget => "budget",
+    }
+}
+
+fn part_key(part: Part) -> &'static str {
+    match part {
+        Part::Replications => "replications",
+        Part::Calibration => "calibration",
+        Part::Headroom => "headroom",
+        Part::Repair => "repair",
     }
 }

@@ -97,3 +97,110 @@ fn a_limit_keeps_both_days() {
     assert_eq!(answer["today"]["replications"], answer["tomorrow"]["replications"]);
     assert_eq!(answer["repair"], Value::Null);
 }
+
+/// The row of a table that begins with this name.
+#[track_caller]
+fn row(page: &str, name: &str) -> String {
+    let line = page.lines().find(|line| line.trim_start().starts_with(name));
+    line.unwrap_or_else(|| panic!("no {name} in\n{page}")).to_owned()
+}
+
+/// Objectives are paired by their names, whatever else the other day has, and a target that changes is
+/// shown with both.
+#[test]
+fn objectives_of_both_days_stand_side_by_side() {
+    let folder = Folder::new("what-if-objectives");
+    // The p95 is promised today, by the SLO of the task.
+    let asked = "what-if chat.toml --quiet --no-calibration --set objectives.chat.p50_latency=<=1ms \
+                 --set objectives.chat.p95_latency=<=50s";
+    let page = folder.run(asked).expect(1).out;
+    let (new, changed) = (row(&page, "chat.p50_latency "), row(&page, "chat.p95_latency "));
+    assert!(new.contains("<=1ms tomorrow") && new.ends_with('✗'), "{new}");
+    assert_eq!(new.matches(['✓', '✗', '?']).count(), 1, "{new}");
+    assert_eq!(new.matches(" ms").count(), 2, "today's number is known: {new}");
+    assert!(changed.contains("<= 5s, then <=50s"), "{changed}");
+    assert_eq!(changed.matches('✓').count(), 2, "{changed}");
+    let kept = row(&page, "chat.success_rate ");
+    assert!(kept.contains(">= 97%") && kept.matches('✓').count() == 2, "{kept}");
+}
+
+/// Nothing was promised today: tomorrow's promise is judged, followed to its edge and mended.
+#[test]
+fn a_first_promise_is_looked_after() {
+    let folder = Folder::new("what-if-first");
+    let chat = super::CHAT.split("[objectives]").next().expect("a scenario");
+    folder.write("free.toml", chat);
+    let asked = "what-if free.toml --quiet --format json --no-calibration \
+                 --set objectives.spend.per_day=<=$1000";
+    let answer = parsed(&folder.run(asked).expect(0).out);
+    assert_eq!(answer["repair"]["needed"], false);
+    assert!(answer["headroom"]["factor"]["low"].as_f64().is_some_and(|low| low > 9.0));
+}
+
+#[test]
+fn spend_out_of_nothing_and_changes_of_nothing_are_called_so() {
+    let folder = Folder::new("what-if-nothing");
+    folder.write("free.toml", &super::CHAT.replace("$2.99/h", "$0/h"));
+    let asked = "--quiet --format json --no-calibration --set";
+    let verdict = |question: &str| {
+        let answer = parsed(&folder.run(&format!("what-if {question}")).expect(0).out);
+        answer["verdict"].as_str().expect("a sentence").to_owned()
+    };
+    let priced = verdict(&format!("free.toml {asked} pools.h100.price=$2.99/h"));
+    assert!(priced.contains("spends $4,368.39 per month instead of nothing"), "{priced}");
+    let nothing = "changes nothing that was measured";
+    assert!(!priced.contains(nothing), "{priced}");
+    let blocks = "pools.h100.engine_args.num_gpu_blocks_override=4001";
+    let same = verdict(&format!("chat.toml {asked} {blocks}"));
+    assert!(same.contains(nothing), "{same}");
+}
+
+/// Seed and replications of the command line are in the commands, which stand on one line each.
+#[test]
+fn commands_can_be_copied() {
+    let folder = Folder::new("what-if-commands");
+    let asked = "what-if chat.toml --quiet --no-calibration --seed 3 --replications 4 \
+                 --set pools.h100.engine_args.max_num_seqs=1 \
+                 --set objectives.spend.per_day=<=$9000 --vary pools.h100.replicas=12";
+    let page = folder.run(asked).expect(1).out;
+    let lines: Vec<&str> = page.lines().filter(|line| line.contains("surgeline run")).collect();
+    assert_eq!(lines.len(), 2, "{page}");
+    let marks = |line: &str| {
+        let args = line.trim().strip_prefix("surgeline ").expect("a command").replace('\'', "");
+        assert!(args.ends_with(" --seed 3 --replications 4"), "{args}");
+        folder.run(&format!("{args} --quiet --no-calibration")).code
+    };
+    assert_eq!([marks(lines[0]), marks(lines[1])], [Some(1), Some(0)], "{page}");
+    let mark = folder.run(&format!("{asked} --format md")).expect(1).out;
+    assert!(mark.contains(&format!("```sh\n# tomorrow\n{}\n", lines[0].trim())), "{mark}");
+}
+
+/// Only money is missed whatever is done, so money is what is named.
+#[test]
+fn what_comes_closest_says_what_it_misses_worst() {
+    let folder = Folder::new("what-if-closest");
+    let asked = "what-if chat.toml --quiet --no-calibration --set objectives.spend.per_day=<=$100 \
+                 --vary pools.h100.replicas=2..3";
+    let page = folder.run(asked).expect(1).out;
+    let words: Vec<&str> = page.split_whitespace().collect();
+    let page = words.join(" ");
+    assert!(page.contains("which leaves spend.per_day at $143.52 (<=$100)"), "{page}");
+}
+
+/// Both days are finished, the search is not: the exit code and the first words say so.
+#[test]
+fn a_search_that_is_stopped_is_partial() {
+    let folder = Folder::new("what-if-partial");
+    let asked = "what-if chat.toml --quiet --no-calibration --traffic 1x";
+    let whole = parsed(&folder.run(&format!("{asked} --format json")).expect(0).out);
+    assert_eq!((&whole["stopped"], &whole["unfinished"]), (&Value::Null, &serde_json::json!([])));
+    // Enough for each of the two days, not for three replications at ten times the traffic.
+    let events = whole["today"]["events"].as_u64().expect("a count") * 3;
+    let page = folder.run(&format!("{asked} --max-events {events}")).expect(4).out;
+    let banner =
+        format!("PARTIAL: stopped at --max-events {events} after 4 replications of each day.");
+    let words: Vec<&str> = page.split_whitespace().collect();
+    let at = words.join(" ").find(&banner);
+    assert!(at.is_some_and(|at| at < 200), "{page}");
+    assert!(words.join(" ").contains("Not finished: the headroom, the smallest repair."), "{page}");
+}
