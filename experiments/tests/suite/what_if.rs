@@ -5,7 +5,8 @@
 //! `λ = 1 − ln 20/6 = 0.5007` per second on.
 
 use experiments::bottleneck::Shortage;
-use experiments::repair::{Lever, Repaired};
+use experiments::repair::{Lever, Repaired, repair};
+use experiments::trial::Trials;
 use experiments::what_if::{Part, Question, WhatIf, what_if};
 use experiments::{Case, Halt, NoProgress, Plan, StopReason};
 use rayon::prelude::*;
@@ -313,4 +314,33 @@ fn a_promise_of_tomorrow_alone_is_looked_after() {
     assert_eq!(headroom.objective.as_deref(), Some("job.p95_latency"));
     let Repaired::Found(repair, _) = repaired(&found) else { panic!("{:?}", found.repair) };
     assert_eq!(repair.changes, ["provisioned.box.units=2"]);
+}
+
+/// Nothing keeps the budget, and to find that out takes more than the search may. What keeps the rest
+/// is found and confirmed all the same.
+#[test]
+fn a_search_that_is_used_up_still_offers_quality_over_budget() {
+    let text = QUEUE.replace("8h", "1h") + "spend.per_day = \"<= $30\"\n";
+    let blueprint = Blueprint::of_text("queue.toml", &text);
+    let resolve = |changes: &[String]| {
+        Case::new(blueprint.resolve(changes).map_err(|problems| problems.to_string())?)
+    };
+    let today = resolve(&[]).expect("it is valid");
+    let base = multiplied(&today.resolved, 3.0, None).expect("a usual factor");
+    let trials = || Trials::new(&resolve, today.plan(), (&simulate, &NoProgress));
+    let once = trials().run(&base, 10, today.plan().seed).expect("it is simulated").events;
+    let useless = (0..10).map(|lever| Lever {
+        key: "provisioned.box.queue_limit".to_owned(),
+        changes: (0..4)
+            .map(|at| vec![format!("provisioned.box.queue_limit={}", 100_000 + 4 * lever + at)])
+            .collect(),
+    });
+    let levers: Vec<Lever> = units(&[1, 2, 3]).into_iter().chain(useless).collect();
+    let mut search = trials();
+    search.allow(6 * once);
+    let found = repair(&mut search, &base, &levers, 10).expect("it ends");
+    let Repaired::Found(repair, _) = &found.repaired else { panic!("{found:?}") };
+    assert_eq!(repair.changes, ["provisioned.box.units=2"]);
+    assert_eq!(repair.misses, ["spend.per_day"]);
+    assert!(found.is_cut_short && found.halt.is_none());
 }
