@@ -134,6 +134,7 @@ fn sections(report: &PlanReport<'_>) -> Sections {
             .iter()
             .map(|note| Advice { message: note.clone(), advice: None })
             .collect(),
+        commands: commands(report),
         origin: origin(report),
         ..Sections::default()
     }
@@ -253,19 +254,21 @@ fn fates(counts: &Counts) -> [(&'static str, usize); 11] {
     ]
 }
 
+/// What runs the plan as it was run here.
+fn commands(report: &PlanReport<'_>) -> Vec<(String, String)> {
+    let repeat = |best: &Choice| {
+        let set = [&report.base[..], &best.changes].concat();
+        let named = Named { replications: Some(best.trial.replications), ..report.named.clone() };
+        ("the plan".to_owned(), named.run(&set))
+    };
+    report.result.best.iter().map(repeat).collect()
+}
+
 fn origin(report: &PlanReport<'_>) -> Vec<String> {
     let result = report.result;
     let varied = report.levers.iter().map(|(key, values)| format!("{key} ({})", values.len()));
     let varied: Vec<String> = varied.collect();
     let mut all = vec![format!("varied: {}", varied.join(", "))];
-    if let Some(best) = &result.best {
-        let set: Vec<String> = report.base.iter().chain(&best.changes).cloned().collect();
-        all.push(format!(
-            "repeat it: {} --replications {}",
-            report.named.run(&set),
-            best.trial.replications
-        ));
-    }
     all.push(format!(
         "replications of {}, seed {}; all candidates see the same requests; intervals are {} %; \
          surgeline {}",

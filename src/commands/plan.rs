@@ -10,6 +10,7 @@ use crate::progress::Bar;
 use experiments::Case;
 use experiments::planner::{Ending, PlanError, Planned, Question, plan};
 use experiments::repair::Lever;
+use reports::command::Named;
 use reports::plan::PlanReport;
 use scenarios::Resolved;
 use scenarios::resolved::{DefaultLever, Lever as Declared, LeverKind};
@@ -79,7 +80,7 @@ fn write(args: &Plan, shown: &Resolved, levers: &[Lever], result: &Planned) -> R
     let report = PlanReport {
         result,
         scenario: info(shown),
-        named: args.source.named(),
+        named: Named { seed: args.simulating.seed, ..args.source.named() },
         base: args.source.set.clone(),
         levers: levers.iter().map(named).collect(),
         horizon: shown.scenario.horizon,
