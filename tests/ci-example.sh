@@ -156,7 +156,7 @@ expect 1
 expect_in "$scratch/log" "::error title=fail%3A cost_per_successful_task,file=$POLICY::"
 expect_not_in "$scratch/log" "::warning"
 expect_in "$scratch/summary" "FAIL"
-expect_in out/check.xml '<failure message="cost_per_successful_task changes by'
+expect_in out/check.xml '<failure message="cost_per_successful_task is now'
 expect_in out/check.json '"verdict": "fail"'
 
 # A change that loosens its own gates is judged by those of the base branch.

@@ -165,14 +165,15 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
             let found = signed(test.change, unit);
             let tolerated = tolerances(gate);
             let range = format!("{} to {}", signed(test.low, unit), signed(test.high, unit));
+            let changes = if found.starts_with('×') { "is now" } else { "changes by" };
             match judged.verdict {
                 Verdict::Inconclusive => format!(
-                    "{name} changes by {found} ({range}), and {tolerated} is tolerated: more \
+                    "{name} {changes} {found} ({range}), and {tolerated} is tolerated: more \
                      pairs than {} would be needed{why}",
                     result.pairs
                 ),
                 _ => format!(
-                    "{name} changes by {found} ({range}), tolerated {tolerated}{}",
+                    "{name} {changes} {found} ({range}), tolerated {tolerated}{}",
                     because()
                 ),
             }
