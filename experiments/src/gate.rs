@@ -20,7 +20,7 @@
 //!
 //! Invariants: equal arms pass every change that tolerates none, with a change of exactly nothing;
 //! arms that are not equal are never held to differ by nothing for sure in a share of cases (see
-//! [`sample`]); nothing depends on the order of the gates; a number that has no value never passes.
+//! `sample`); nothing depends on the order of the gates; a number that has no value never passes.
 //!
 //! Deliberately absent: running the arms (see `check`), and texts.
 
