@@ -73,6 +73,12 @@ pub fn headline(report: &PlanReport<'_>) -> String {
         None => {}
     }
     all += &match &result.second {
+        Some(second)
+            if second.trial.p95 == best.trial.p95
+                && second.trial.spend_per_month == best.trial.spend_per_month =>
+        {
+            format!("; {} comes to the same: what differs has no effect", own(&second.changes))
+        }
         Some(second) if second.more_per_month.value == Some(0.0) => {
             format!("; the second best, {}, costs the same", own(&second.changes))
         }

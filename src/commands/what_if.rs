@@ -17,6 +17,9 @@ use sim::workload::ScaleHow;
 use std::path::PathBuf;
 
 /// What changes if traffic doubles, or anything else: spend, p95, the first bottleneck, the repair.
+///
+/// Exit codes, of tomorrow: 0 every objective is met · 1 one is missed · 3 one is undecided · 4 or 130
+/// stopped at a limit or by Ctrl-C, what is finished is reported.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WhatIf {
     /// Scenario file, or the name of a shipped one (see `surgeline list`): today.

@@ -17,6 +17,12 @@ use textwrap::core::display_width;
 /// Cells that are shown.
 pub const MOST_ROWS: usize = 40;
 
+/// What the columns of an effect are.
+const LEGEND: &str = "An effect is what a number changes by when a lever goes from its first value to \
+                      its last, all else equal. mu*: the mean of their sizes, with its 95 % interval; \
+                      mu: the mean with their signs; sigma: how much they differ, because levers act \
+                      together or not in a straight line. A lever whose mu* may be 0 may not matter.";
+
 /// What is known of a sweep so far.
 pub struct Overview<'a> {
     manifest: &'a Manifest,
@@ -78,6 +84,10 @@ impl<'a> Overview<'a> {
             out.push('\n');
             grid.text(&mut out);
         }
+        if !effects.is_empty() {
+            out.push('\n');
+            textwrap::wrap(LEGEND, 80).iter().for_each(|line| out.extend([line, "\n"]));
+        }
         out
     }
 
@@ -95,6 +105,9 @@ impl<'a> Overview<'a> {
             let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
             let rows = table.rows.iter().map(|row| row.iter().map(|c| escaped(c)).collect());
             grid(&mut out, &headers, rows);
+        }
+        if !effects.is_empty() {
+            out.push_str(&escaped(LEGEND));
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
