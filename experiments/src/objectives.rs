@@ -77,6 +77,12 @@ impl Comparison {
         }
     }
 
+    /// Whether smaller is better: the target is a ceiling.
+    #[must_use]
+    pub fn is_ceiling(self) -> bool {
+        matches!(self, Comparison::AtMost | Comparison::Below)
+    }
+
     /// `<=`, `>=`, `<` or `>`.
     #[must_use]
     pub fn symbol(self) -> &'static str {

@@ -28,8 +28,6 @@ const FEW: u32 = 3;
 const PAIRED: usize = 4;
 /// Changes of one lever that are confirmed before the next lever's turn.
 const CONFIRMED: usize = 3;
-/// Added to the seed of the run for a fresh one.
-const FRESH: u64 = 0x5eed_0000_0001;
 
 /// Something that may be changed: from the smallest change to the largest, each a list of overrides
 /// that belong together.
@@ -269,7 +267,7 @@ impl Searching<'_, '_> {
             if !trial.is_met(self.of) {
                 continue;
             }
-            let fresh = seed.wrapping_add(FRESH);
+            let fresh = self.trials.fresh_seed();
             let Some(confirmed) = self.run(change, replications, fresh)? else { continue };
             if !confirmed.is_met(self.of) {
                 continue;

@@ -13,7 +13,7 @@ use crate::arms::Arms;
 use crate::case::Case;
 use crate::estimate::Estimate;
 use crate::metric::Metric;
-use crate::objectives::{Comparison, Objective, ObjectiveResult};
+use crate::objectives::{Objective, ObjectiveResult};
 use crate::record;
 use crate::replicate::{
     Halt, Phase, Plan, Progress, ReplicateError, Replications, Runner, Sample, StopReason,
@@ -23,6 +23,9 @@ use crate::summary;
 use sim::Scenario;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+
+/// Added to the seed of the run for a fresh one.
+const FRESH: u64 = 0x5eed_0000_0001;
 
 /// Resolves a variant: the scenario with these overrides.
 pub type Resolve<'a> = dyn Fn(&[String]) -> Result<Case, String> + 'a;
@@ -155,6 +158,13 @@ impl<'a> Trials<'a> {
         self.plan.seed
     }
 
+    /// Another seed, for a confirmation: what was chosen because it did well under one does less well
+    /// under others.
+    #[must_use]
+    pub(crate) fn fresh_seed(&self) -> u64 {
+        self.plan.seed.wrapping_add(FRESH)
+    }
+
     /// What came of a variant before, if it was run.
     pub(crate) fn known(
         &self,
@@ -277,7 +287,7 @@ impl Trial {
         let room = |judged: &ObjectiveResult| {
             let Objective { metric, target, comparison, .. } = judged.objective;
             let is_share = matches!(metric, Metric::SuccessRate(_) | Metric::SloAttainment(_));
-            let is_least = matches!(comparison, Comparison::AtLeast | Comparison::Above);
+            let is_least = !comparison.is_ceiling();
             let slack = Slack::of(judged)?.value;
             let is_of_rest = is_share && is_least && target > 0.0 && target < 1.0;
             Some(if is_of_rest { slack * target / (1.0 - target) } else { slack })
@@ -316,9 +326,9 @@ impl Slack {
         };
         let target = judged.objective.target;
         let size = if target == 0.0 { 1.0 } else { target.abs() };
-        let slack = |value: f64| match judged.objective.comparison {
-            Comparison::AtMost | Comparison::Below => (target - value) / size,
-            Comparison::AtLeast | Comparison::Above => (value - target) / size,
+        let slack = |value: f64| match judged.objective.comparison.is_ceiling() {
+            true => (target - value) / size,
+            false => (value - target) / size,
         };
         let ends = [estimate.low, estimate.high].map(|end| slack(end.unwrap_or(value)));
         let (worse, better) = (ends[0].min(ends[1]), ends[0].max(ends[1]));

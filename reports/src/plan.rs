@@ -11,9 +11,9 @@ use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Judgement, Sections, judgement};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
-use experiments::Estimate;
 use experiments::planner::{Choice, Counts, Ending, Planned, Point};
-use experiments::trial::{Of, Trial};
+use experiments::trial::Trial;
+use experiments::{Estimate, ExitStatus};
 use sim::units::Span;
 
 /// What a document of the plan is made from.
@@ -211,10 +211,10 @@ fn frontier(result: &Planned) -> Table {
 
 /// All met, one missed, or neither.
 fn mark(trial: &Trial) -> &'static str {
-    match trial.objectives.iter().any(|judged| judged.met == Some(false)) {
-        true => "✗",
-        false if trial.is_met(Of::All) => "✓",
-        false => "?",
+    match ExitStatus::of(&trial.objectives) {
+        ExitStatus::Missed => "✗",
+        ExitStatus::Met => "✓",
+        ExitStatus::Undecided => "?",
     }
 }
 

@@ -1,9 +1,8 @@
 //! The summary for a terminal.
 //!
 //! Invariants: no line is wider than asked for, down to [`LEAST_WIDTH`] columns, but those of commands,
-//! which are to be copied; colour carries
-//! nothing that the words do not say; names from files cannot move the cursor or turn the
-//! direction of writing (such characters are replaced).
+//! which are to be copied; colour carries nothing that the words do not say; names from files cannot
+//! move the cursor or turn the direction of writing (such characters are replaced).
 //!
 //! Deliberately absent: whether there is a terminal, how wide it is and what `NO_COLOR` says,
 //! which the caller knows.

@@ -93,7 +93,7 @@ impl Sample {
         level: f64,
     ) -> Result<Sample, String> {
         let Tolerance { comparison, relative, absolute } = tolerance;
-        let rises = matches!(comparison, Comparison::AtMost | Comparison::Below);
+        let rises = comparison.is_ceiling();
         let base = before.value.unwrap_or(0.0).abs();
         // The looser of both, in the number's unit.
         let is_relative = match (relative, absolute) {
@@ -175,18 +175,14 @@ impl Sample {
         self.errors = self.errors.with(unseen);
     }
 
-    fn is_ceiling(self) -> bool {
-        matches!(self.comparison, Comparison::AtMost | Comparison::Below)
-    }
-
     /// The error on the side of the tolerance, if the change lies beyond it.
     fn error(self) -> f64 {
-        if self.is_ceiling() { self.errors.below } else { self.errors.above }
+        if self.comparison.is_ceiling() { self.errors.below } else { self.errors.above }
     }
 
     pub(super) fn p_value(self) -> f64 {
         let beyond = self.change - self.tolerance;
-        let beyond = if self.is_ceiling() { beyond } else { -beyond };
+        let beyond = if self.comparison.is_ceiling() { beyond } else { -beyond };
         if self.error() > 0.0 {
             let tail = student_t_tail(beyond / self.error(), self.degrees);
             return (self.sides * tail).min(1.0);
@@ -225,7 +221,7 @@ impl Sample {
                 effect = beyond(libm::hypot(self.error(), libm::sqrt(variance)));
             }
         }
-        let found = if self.is_ceiling() { effect } else { -effect };
+        let found = if self.comparison.is_ceiling() { effect } else { -effect };
         Some(self.tolerance + found)
     }
 }

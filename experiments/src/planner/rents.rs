@@ -106,8 +106,10 @@ fn movers(
     for (at, lever) in levers.iter().enumerate() {
         let is_short = lever.changes.len() <= MOST_ALONE;
         let mut alone = Vec::new();
-        for change in lever.changes.iter().take(if is_short { MOST_ALONE } else { 0 }) {
-            alone.extend(taken(&[change])?);
+        if is_short {
+            for change in &lever.changes {
+                alone.extend(taken(&[change])?);
+            }
         }
         for (part, movers) in movers.iter_mut().enumerate() {
             let moves = match belongs(&lever.key, &present[part].key) {

@@ -29,8 +29,6 @@ use std::rc::Rc;
 const SECOND_WITHIN: f64 = 1.5;
 /// Multiples of the spend of the best at which a dearer candidate is run for the frontier.
 const DEARER: [f64; 4] = [1.25, 1.5, 2.0, 3.0];
-/// Added to the seed of the run for a fresh one.
-const FRESH: u64 = 0x5eed_0000_0001;
 /// A simulated spend may lie this part below the rent reckoned in floating point.
 const ROUNDING: f64 = 1e-9;
 
@@ -319,7 +317,7 @@ impl<'s, 'a> Search<'s, 'a> {
     /// As many replications under a fresh seed.
     fn confirm(&mut self, which: usize) -> Result<(), Untried> {
         let Contender { at, level, .. } = self.contenders[which];
-        let fresh = self.trials.seed().wrapping_add(FRESH);
+        let fresh = self.trials.fresh_seed();
         let again = self.run(at, self.levels.all[level], fresh)?;
         let is_last = level + 1 == self.levels.all.len();
         let contender = &mut self.contenders[which];

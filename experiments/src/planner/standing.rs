@@ -8,7 +8,7 @@
 use crate::arms::MIN_REPLICATIONS;
 use crate::estimate::Estimate;
 use crate::metric::Metric;
-use crate::objectives::{Comparison, ObjectiveResult};
+use crate::objectives::ObjectiveResult;
 use crate::paired::combined;
 use crate::trial::{Slack, Trial};
 use sim::stats::jackknife_error;
@@ -73,8 +73,7 @@ fn is_far_off(judged: &ObjectiveResult) -> bool {
 pub(crate) fn lacks_capacity(trial: &Trial) -> bool {
     let is_missed = |judged: &&ObjectiveResult| judged.met == Some(false) || is_far_off(judged);
     trial.objectives.iter().filter(is_missed).any(|judged| {
-        let is_upper =
-            matches!(judged.objective.comparison, Comparison::AtMost | Comparison::Below);
+        let is_upper = judged.objective.comparison.is_ceiling();
         match judged.objective.metric {
             Metric::TaskLatency(..) | Metric::Call(..) => is_upper,
             Metric::SuccessRate(_) | Metric::SloAttainment(_) | Metric::Goodput(_) => !is_upper,
@@ -93,8 +92,7 @@ pub(crate) fn lacks_capacity(trial: &Trial) -> bool {
 pub(crate) fn does_no_better(own: &Trial, failed: &Trial, then: &Trial) -> bool {
     let mut judged = own.objectives.iter().zip(&failed.objectives).zip(&then.objectives);
     judged.any(|((own, failed), then)| {
-        let is_upper =
-            matches!(failed.objective.comparison, Comparison::AtMost | Comparison::Below);
+        let is_upper = failed.objective.comparison.is_ceiling();
         let estimate = &failed.estimate;
         let came_to = match failed.met {
             Some(true) => None,
@@ -117,9 +115,9 @@ pub(crate) fn does_no_better(own: &Trial, failed: &Trial, then: &Trial) -> bool 
 }
 
 /// How much a difference of few replications may be wrong, beside the number of one of both by all of
-/// them. That of two candidates varies from one
-/// replication to the next at most as much as the number itself, since both see the same requests;
-/// where there are several, the difference says itself how much it varies.
+/// them. That of two candidates varies from one replication to the next at most as much as the number
+/// itself, since both see the same requests; where there are several, the difference says itself how
+/// much it varies.
 pub(crate) fn doubt(difference: &Estimate, of_all: &Estimate) -> Option<f64> {
     let all = of_all.without.len() as f64;
     let of_one = jackknife_error(&of_all.without)? * all.sqrt();

@@ -5,8 +5,8 @@
 use super::{Number, Objective, text};
 use crate::plan::{PlanReport, headline};
 use experiments::planner::{Choice, Counts, Ending, Point};
-use experiments::trial::{Of, Trial};
-use experiments::{Estimate, Halt};
+use experiments::trial::Trial;
+use experiments::{Estimate, ExitStatus, Halt};
 use serde::Serialize;
 
 /// Name and version of the shape.
@@ -169,15 +169,14 @@ impl<'a> Plan<'a> {
 impl<'a> Row<'a> {
     fn of(point: &'a Point) -> Row<'a> {
         let Point { changes, trial, p95 } = point;
-        let is_missed = trial.objectives.iter().any(|judged| judged.met == Some(false));
         Row {
             changes,
             per_month: Number::of(&trial.spend_per_month),
             p95_s: Number::of(p95),
-            objectives_met: if is_missed {
-                Some(false)
-            } else {
-                trial.is_met(Of::All).then_some(true)
+            objectives_met: match ExitStatus::of(&trial.objectives) {
+                ExitStatus::Missed => Some(false),
+                ExitStatus::Met => Some(true),
+                ExitStatus::Undecided => None,
             },
             replications: trial.replications,
         }
