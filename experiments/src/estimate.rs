@@ -23,9 +23,22 @@ pub struct Estimate {
     /// with those of another estimate of the same replications it says how sure any function of
     /// both is (see [`crate::paired`]). Empty where there is no interval.
     pub without: Vec<f64>,
+    /// Of a quantile with an interval: the same smoothed, which is what a change is taken from (see
+    /// [`crate::paired`]).
+    pub smoothed: Option<Box<Smoothed>>,
     /// Of a share of cases, such as a success rate, how many there were. Where all of them or none
     /// hold they show no spread, and their number alone says how far the truth may lie.
     pub cases: Option<u64>,
+}
+
+/// A quantile without the chance of single values in it ([`sim::stats::Smoothing`]): of little use
+/// for what it says about one arm, which is the plain quantile, and far surer about a difference.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Smoothed {
+    /// Of all replications.
+    pub value: f64,
+    /// With each replication left out, by index.
+    pub without: Vec<f64>,
 }
 
 /// A two-sided [`crate::CONFIDENCE`] interval whose ends may be open.
@@ -103,6 +116,7 @@ impl Estimate {
             }),
             reason: self.reason,
             without: self.without.into_iter().map(&convert).collect(),
+            smoothed: self.smoothed.map(|smoothed| Box::new(smoothed.map(&convert))),
             cases: None,
         }
     }
@@ -117,6 +131,14 @@ impl Estimate {
         } else {
             Some(half / self.value?.abs()).filter(|r| r.is_finite())
         }
+    }
+}
+
+impl Smoothed {
+    /// The same in another unit; `convert` must rise.
+    fn map(self, convert: impl Fn(f64) -> f64) -> Smoothed {
+        let without = self.without.into_iter().map(&convert).collect();
+        Smoothed { value: convert(self.value), without }
     }
 }
 

@@ -6,9 +6,9 @@
 //! values cannot support is refused.
 
 use crate::CONFIDENCE;
-use crate::estimate::{Distribution, Estimate};
+use crate::estimate::{Distribution, Estimate, Smoothed};
 use sim::metrics::{BucketCounts, Cumulated, Histogram, Rest};
-use sim::stats::min_samples_for_upper_bound;
+use sim::stats::{Smoothing, min_samples_for_upper_bound};
 
 /// Reason for a missing interval.
 pub(crate) const ONE_REPLICATION: &str = "one replication: no interval";
@@ -45,14 +45,18 @@ impl<'a> Times<'a> {
             return Distribution::absent(0, none);
         };
         let cumulated = self.cumulated();
-        let rests = self.parts.iter().map(|part| statistics_of(&cumulated.without(part)?));
-        let without: Vec<_> = rests.collect();
+        let rests: Vec<Option<Rest<'_>>> =
+            self.parts.iter().map(|part| cumulated.without(part)).collect();
+        let without: Vec<_> = rests.iter().map(|rest| statistics_of(rest.as_ref()?)).collect();
         let estimate = |at: usize| {
             self.estimate(whole[at], |omit| without.get(omit).copied().flatten().map(|s| s[at]))
         };
         let quantile = |at: usize| match unsupported(QUANTILES[at], self.pooled.count()) {
             Some(reason) => Estimate::absent(reason),
-            None => estimate(at + 1),
+            None => {
+                let smoothed = smoothed(QUANTILES[at], &cumulated, &rests).map(Box::new);
+                Estimate { smoothed, ..estimate(at + 1) }
+            }
         };
         Distribution {
             count: self.pooled.count(),
@@ -102,6 +106,16 @@ fn statistics(mean: Option<f64>, quantile: impl Fn(f64) -> Option<f64>) -> Optio
 
 fn statistics_of(rest: &Rest<'_>) -> Option<[f64; 5]> {
     statistics(rest.mean_secs(), |p| rest.quantile_secs(p))
+}
+
+/// The smoothed quantile of the whole and of what is left without each part; `None` where a part
+/// leaves nothing, or there is one part only.
+fn smoothed(p: f64, whole: &Cumulated, rests: &[Option<Rest<'_>>]) -> Option<Smoothed> {
+    let smoothing = Smoothing::default();
+    let of = |rest: &Rest<'_>| smoothing.quantile((p, rest.count()), |p| rest.quantile_secs(p));
+    let value = of(&whole.without(&BucketCounts::default())?)?;
+    let without = rests.iter().map(|rest| of(rest.as_ref()?)).collect::<Option<Vec<_>>>()?;
+    (without.len() >= 2).then_some(Smoothed { value, without })
 }
 
 /// Values needed before the `p`-quantile is reported: with fewer, not even the largest value is
@@ -189,7 +203,16 @@ mod tests {
         .expect("six replications");
         let ends = (Some(slow.value), Some(slow.low), Some(slow.high));
         assert_eq!((found.value, found.low, found.high), ends);
-        assert_eq!(times.p95(), found);
+        assert_eq!(times.p95(), Estimate { smoothed: None, ..found.clone() });
+        let smoothed = found.smoothed.expect("six replications");
+        let anew = |omit: Option<usize>| {
+            let others = parts.iter().enumerate().filter(|(i, _)| Some(*i) != omit);
+            let pooled = Times::new(others.map(|(_, part)| part)).pooled;
+            let quantile = |p| pooled.quantile_secs(p);
+            Smoothing::default().quantile((P95, pooled.count()), quantile).expect("values")
+        };
+        let without: Vec<f64> = (0..6).map(|omit| anew(Some(omit))).collect();
+        assert_eq!(*smoothed, Smoothed { value: anew(None), without });
     }
 
     #[test]

@@ -230,7 +230,8 @@ struct Calibration {
 
 impl<'a> Number<'a> {
     fn of(estimate: &'a Estimate) -> Number<'a> {
-        let Estimate { value, low, high, reason, calibration, without: _, cases: _ } = estimate;
+        let Estimate { value, low, high, reason, calibration, without: _, smoothed: _, cases: _ } =
+            estimate;
         Number {
             value: *value,
             low: *low,

@@ -14,6 +14,6 @@ pub mod special;
 pub use interval::{Interval, TInterval, t_interval};
 pub use mser::{Mser, mser5};
 pub use quantile::{
-    OrderRanks, min_samples_for_upper_bound, order_statistic_ranks, quantile_sorted,
+    OrderRanks, Smoothing, min_samples_for_upper_bound, order_statistic_ranks, quantile_sorted,
 };
 pub use resample::{bootstrap, jackknife, jackknife_error, jackknife_interval};

@@ -293,14 +293,15 @@ fn the_interval_of_a_change_covers_the_truth_as_often_as_it_says() {
 }
 
 /// The truth is known six times better than a trial knows it. Arms as alike as these, a hundredth more
-/// tokens in one of several calls, differ by less than their tasks lie apart around the p95, and the
-/// jackknife takes that for spread: its intervals are wider than they say, never narrower.
+/// tokens in one of several calls, differ by less than their tasks lie apart around the p95: of plain
+/// quantiles the jackknife takes that for spread, and 399 of 400 intervals hold the truth.
 #[test]
 fn the_interval_of_a_change_of_a_shipped_scenario_covers_the_truth() {
     for system in [HOSTED, POOL] {
         let arms = [1.0, 1.01].map(|factor| (system.arm)(factor, 0));
         let (relative, difference, ratio) = system.covered(&arms, 400);
-        assert!(relative >= 368 && difference >= 368, "{relative}, {difference} of {TRIALS}");
+        assert!((368..=392).contains(&relative), "{relative} of {TRIALS}");
+        assert!((368..=392).contains(&difference), "{difference} of {TRIALS}");
         assert!(ratio >= 10.0, "common random numbers cut the variance by {ratio} only");
     }
 }

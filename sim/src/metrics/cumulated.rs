@@ -100,6 +100,12 @@ impl Cumulated {
 }
 
 impl Rest<'_> {
+    /// Values that are left.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Mean in seconds, exact up to the division; `None` without values.
     #[must_use]
     pub fn mean_secs(&self) -> Option<f64> {
