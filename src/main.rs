@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod disk;
 mod error;
 mod limits;
 mod output;

@@ -1,6 +1,12 @@
 //! Writing results: stdout that may be a closed pipe, files and folders that appear whole.
+//!
+//! Invariant: what cannot be written keeps nothing else from being written, and is an error.
+
+#[cfg(test)]
+mod tests;
 
 use crate::args::{Format, Writing};
+use crate::disk::{Disk, OsDisk, place};
 use crate::error::Error;
 use std::fs;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -40,24 +46,22 @@ impl Documents<'_> {
     /// Prints one form and writes those that were asked for.
     pub(crate) fn write(&self, to: &Writing) -> Result<(), Error> {
         let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        print(&match to.format {
+        let printed = print(&match to.format {
             Format::Text => (self.text)(color),
             Format::Json => (self.json)(),
             Format::Md => (self.markdown)(),
-        })?;
-        if let Some(path) = &to.json {
-            write_file(path, &(self.json)())?;
-        }
-        if let Some(path) = &to.md {
-            write_file(path, &(self.markdown)())?;
-        }
-        let Some(folder) = &to.out else { return Ok(()) };
-        let files = [
-            (format!("{}.json", self.name), (self.json)()),
-            (format!("{}.md", self.name), (self.markdown)()),
-            (format!("{}.txt", self.name), (self.text)(false)),
-        ];
-        write_folder(folder, &files)
+        });
+        let json = to.json.as_ref().map(|path| write_file(path, &(self.json)()));
+        let markdown = to.md.as_ref().map(|path| write_file(path, &(self.markdown)()));
+        let folder = to.out.as_ref().map(|folder| {
+            let files = [
+                (format!("{}.json", self.name), (self.json)()),
+                (format!("{}.md", self.name), (self.markdown)()),
+                (format!("{}.txt", self.name), (self.text)(false)),
+            ];
+            write_folder(&OsDisk, folder, &files)
+        });
+        [Some(printed), json, markdown, folder].into_iter().flatten().collect()
     }
 }
 
@@ -76,23 +80,16 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
 
 /// The same for a file that is no text.
 pub(crate) fn write_bytes(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let failed = |source| Error::Write { path: path.to_path_buf(), source };
+    write_on(&OsDisk, path, content)
+}
+
+fn write_on<D: Disk>(disk: &D, path: &Path, content: &[u8]) -> Result<(), Error> {
     // A link, a pipe or a device is written through: a rename would replace it.
     if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return fs::write(path, content).map_err(failed);
+        let written = disk.create(path).and_then(|mut file| disk.write(&mut file, content));
+        return written.map_err(|source| Error::Write { path: path.to_path_buf(), source });
     }
-    let beside = beside(path);
-    let write = || {
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|error| {
-        // What is half written is of no use; the error itself is what counts.
-        let _ = fs::remove_file(&beside);
-        failed(error)
-    })
+    place(disk, path, &beside(path), &mut |out| out.write_all(content))
 }
 
 /// Refuses a file whose folder does not exist, before any work is done for it.
@@ -123,17 +120,19 @@ pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Writes all files into a temporary folder and renames it into place.
-pub(crate) fn write_folder(folder: &Path, files: &[(String, String)]) -> Result<(), Error> {
+fn write_folder<D: Disk>(disk: &D, folder: &Path, files: &[(String, String)]) -> Result<(), Error> {
     check_folder(folder)?;
     let beside = beside(folder);
     let write = || {
-        fs::create_dir_all(&beside)?;
+        disk.make_folder(&beside)?;
         for (name, text) in files {
-            let mut file = fs::File::create(beside.join(name))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
+            let mut file = disk.create(&beside.join(name))?;
+            disk.write(&mut file, text.as_bytes())?;
+            disk.sync(&file)?;
         }
-        fs::rename(&beside, folder)
+        disk.sync_folder(&beside)?;
+        disk.rename(&beside, folder)?;
+        disk.sync_folder(folder.parent().unwrap_or(Path::new("")))
     };
     write().map_err(|source| {
         // As above: the temporary folder is ours alone.

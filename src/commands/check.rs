@@ -181,7 +181,7 @@ fn write(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
         let text = reports::check::text(report, color, WIDTH);
         if args.github { reports::ci::for_log(&text) } else { text }
     };
-    Documents {
+    let documents = Documents {
         name: "check",
         text: &text,
         json: &|| match args.github {
@@ -191,28 +191,30 @@ fn write(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
         },
         markdown: &markdown,
     }
-    .write(&args.writing)?;
-    if let Some(path) = &args.markdown {
-        output::write_file(path, &markdown())?;
-    }
-    if let Some(path) = &args.junit {
+    .write(&args.writing);
+    let folded = args.markdown.as_ref().map(|path| output::write_file(path, &markdown()));
+    let junit = args.junit.as_ref().map(|path| {
         let xml = reports::ci::junit(report).map_err(|error| Error::Bug(error.to_string()))?;
-        output::write_file(path, &xml)?;
-    }
-    if args.github { github(args, report) } else { Ok(()) }
+        output::write_file(path, &xml)
+    });
+    let github = args.github.then(|| github(args, report));
+    [Some(documents), folded, junit, github].into_iter().flatten().collect()
 }
 
 /// Annotations go where GitHub's runner reads them: on stdout, unless that is a document; the summary
 /// is added to the file that the runner names.
 fn github(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
     let annotations = reports::ci::annotations(report);
-    match args.writing.format {
-        _ if annotations.is_empty() => {}
-        Format::Text => output::print(&annotations)?,
-        Format::Json | Format::Md => crate::output::tell!("{}", annotations.trim_end()),
-    }
+    let printed = match args.writing.format {
+        _ if annotations.is_empty() => Ok(()),
+        Format::Text => output::print(&annotations),
+        Format::Json | Format::Md => {
+            crate::output::tell!("{}", annotations.trim_end());
+            Ok(())
+        }
+    };
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else {
-        return Ok(());
+        return printed;
     };
     let mut open = std::fs::OpenOptions::new();
     let written = open
@@ -220,7 +222,7 @@ fn github(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
         .append(true)
         .open(&path)
         .and_then(|mut file| file.write_all(reports::ci::summary(report).as_bytes()));
-    written.map_err(|source| Error::Write { path, source })
+    written.map_err(|source| Error::Write { path, source }).and(printed)
 }
 
 fn code(result: &CheckResult, inconclusive: Level) -> u8 {

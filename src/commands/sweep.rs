@@ -8,7 +8,6 @@
 //! shard is told which it is.
 
 mod crew;
-mod disk;
 mod folder;
 mod merge;
 #[cfg(test)]
@@ -16,12 +15,12 @@ mod tests;
 
 use super::{blueprint, levers, simulate};
 use crate::args::{Format, Simulating, Source};
+use crate::disk::OsDisk;
 use crate::error::{Error, halt_code};
 use crate::limits::Watch;
 use crate::progress::CellBar;
 use clap::ValueEnum;
 use crew::{Crew, Ended, Keeper};
-use disk::OsDisk;
 use experiments::Case;
 use experiments::sweep::design;
 use experiments::sweep::{Outcome, Sweep as Experiment};

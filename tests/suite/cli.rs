@@ -260,6 +260,37 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
+/// A result that could not be printed is an error, and files that were asked for are written all the
+/// same.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_an_error_of_every_command() {
+    let folder = Folder::new("stdout");
+    let commands = [
+        "list",
+        "schema scenario",
+        "validate chat.toml",
+        "run chat.toml --quiet --json kept.json",
+        "compare chat.toml --set-second pools.h100.replicas=3 --quiet --json kept.json",
+        "check chat.toml --candidate kept.toml --gates gates.toml --json kept.json",
+        "what-if chat.toml --traffic 1.1x --quiet --json kept.json",
+        "plan chat.toml --vary pools.h100.replicas=1..2 --quiet --json kept.json",
+        "sweep chat.toml --vary pools.h100.replicas=1..2 --quiet --out swept",
+    ];
+    folder.write("kept.toml", "");
+    folder.write("gates.toml", "[gates]\n\"chat.p95_latency\" = \"<= +2%\"\n");
+    for args in commands {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        let mut command = folder.command(args);
+        let ended = Ended::of(command.stdout(full).output().expect("the binary starts")).expect(2);
+        assert!(ended.err.contains("surgeline: stdout: "), "{args}: {}", ended.err);
+        if args.contains("kept.json") {
+            assert!(folder.read("kept.json").ends_with("}\n"), "{args}");
+            std::fs::remove_file(folder.0.join("kept.json")).expect("it is there");
+        }
+    }
+}
+
 #[test]
 fn output_folders_appear_whole_or_not_at_all() {
     let folder = Folder::new("out");

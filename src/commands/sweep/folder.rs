@@ -18,7 +18,7 @@
 //!
 //! Deliberately absent: what is in a cell.
 
-use super::disk::{Disk, Fill, place};
+use crate::disk::{Disk, Fill, place};
 use crate::error::Error;
 use experiments::sweep::Sweep as Experiment;
 use reports::sweep::{CellDocument, Manifest};
@@ -228,7 +228,7 @@ impl<'a, D: Disk> Folder<'a, D> {
 
     fn place(&self, folder: &Path, name: &str, fill: &mut Fill<'_>) -> Result<(), Error> {
         let temporary = format!(".{name}.{}.tmp", Shard::tag(self.shard));
-        place(&self.disk, folder, (name, &temporary), fill)
+        place(&self.disk, &folder.join(name), &folder.join(temporary), fill)
     }
 
     /// Whether there is a file for every cell.

@@ -5,9 +5,9 @@
 //!
 //! Deliberately absent: running cells, and wording (see `reports::sweep`).
 
-use super::disk::Disk;
 use super::folder::{Folder, Found};
 use crate::args::Format;
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::output;
 use experiments::sweep::Sweep as Experiment;

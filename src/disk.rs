@@ -1,4 +1,4 @@
-//! The few things a sweep does to a disk, so that a test can let each of them fail.
+//! The few things that are done to a disk, so that a test can let each of them fail.
 //!
 //! Invariant of [`place`]: a file is there with all of its content or not at all, also after the
 //! power failed: it is written beside its place, flushed to the disk, renamed, and its folder
@@ -11,8 +11,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+#[cfg(test)]
+pub(crate) mod failing;
+
 /// What may fail.
-pub(super) trait Disk: Sync {
+pub(crate) trait Disk: Sync {
     /// A new file, or an old one emptied.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// All of some bytes.
@@ -28,7 +31,7 @@ pub(super) trait Disk: Sync {
 }
 
 /// The one of the system.
-pub(super) struct OsDisk;
+pub(crate) struct OsDisk;
 
 impl Disk for OsDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
@@ -53,6 +56,7 @@ impl Disk for OsDisk {
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         // Elsewhere a folder cannot be opened, and a rename is as durable as it gets.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
     }
 }
@@ -75,27 +79,26 @@ impl<D: Disk> Write for On<'_, D> {
 }
 
 /// Fills a file.
-pub(super) type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<()> + 'a;
+pub(crate) type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> io::Result<()> + 'a;
 
-/// Puts the file `name` into a folder as a whole; meanwhile it is called `temporary`.
-pub(super) fn place<D: Disk>(
+/// Puts a file into its place as a whole; meanwhile it lies `beside` it, in the same folder.
+pub(crate) fn place<D: Disk>(
     disk: &D,
-    folder: &Path,
-    (name, temporary): (&str, &str),
+    path: &Path,
+    beside: &Path,
     fill: &mut Fill<'_>,
 ) -> Result<(), Error> {
-    let (path, beside) = (folder.join(name), folder.join(temporary));
     let mut write = || {
-        let mut out = BufWriter::new(On { disk, file: disk.create(&beside)? });
+        let mut out = BufWriter::new(On { disk, file: disk.create(beside)? });
         fill(&mut out)?;
         let on = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         disk.sync(&on.file)?;
-        disk.rename(&beside, &path)?;
-        disk.sync_folder(folder)
+        disk.rename(beside, path)?;
+        disk.sync_folder(path.parent().unwrap_or(Path::new("")))
     };
     write().map_err(|source| {
         // What is half written is of no use; the error itself is what counts.
-        let _ = fs::remove_file(&beside);
-        Error::Write { path: path.clone(), source }
+        let _ = fs::remove_file(beside);
+        Error::Write { path: path.to_path_buf(), source }
     })
 }
