@@ -128,6 +128,9 @@ pub(crate) struct Writing {
     /// Also write the Markdown report to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) md: Option<PathBuf>,
+    /// Also write one HTML page with everything in it to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Also write all reports into this new folder; it appears when it is complete.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

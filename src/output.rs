@@ -40,6 +40,7 @@ pub(crate) struct Documents<'a> {
     pub(crate) text: &'a dyn Fn(bool) -> String,
     pub(crate) json: &'a dyn Fn() -> String,
     pub(crate) markdown: &'a dyn Fn() -> String,
+    pub(crate) html: &'a dyn Fn() -> String,
 }
 
 impl Documents<'_> {
@@ -53,15 +54,17 @@ impl Documents<'_> {
         });
         let json = to.json.as_ref().map(|path| write_file(path, &(self.json)()));
         let markdown = to.md.as_ref().map(|path| write_file(path, &(self.markdown)()));
+        let html = to.html.as_ref().map(|path| write_file(path, &(self.html)()));
         let folder = to.out.as_ref().map(|folder| {
             let files = [
                 (format!("{}.json", self.name), (self.json)()),
                 (format!("{}.md", self.name), (self.markdown)()),
+                (format!("{}.html", self.name), (self.html)()),
                 (format!("{}.txt", self.name), (self.text)(false)),
             ];
             write_folder(&OsDisk, folder, &files)
         });
-        [Some(printed), json, markdown, folder].into_iter().flatten().collect()
+        [Some(printed), json, markdown, html, folder].into_iter().flatten().collect()
     }
 }
 
@@ -70,7 +73,8 @@ pub(crate) fn check(to: &Writing, further: Option<&Path>) -> Result<(), Error> {
     if let Some(folder) = &to.out {
         check_folder(folder)?;
     }
-    [to.json.as_deref(), to.md.as_deref(), further].into_iter().flatten().try_for_each(check_file)
+    let files = [&to.json, &to.md, &to.html].map(Option::as_deref);
+    files.into_iter().chain([further]).flatten().try_for_each(check_file)
 }
 
 /// Writes a file beside its place and renames it there, so that nobody ever sees half of it.

@@ -20,6 +20,7 @@ use crate::storm::Amplification;
 use crate::tenants::TenantGroup;
 use crate::warnings::Warning;
 use crate::work::{BreakerCounts, ModelWork, RemoteResult, TaskWork, ToolResult};
+use sim::ids::TaskId;
 use sim::metrics::{Histogram, Series};
 use sim::units::{Money, Span};
 use std::ops::AddAssign;
@@ -100,6 +101,10 @@ pub struct TaskCounts {
 pub struct TaskResult {
     /// Name in the scenario.
     pub name: String,
+    /// Place in `Scenario::tasks`, and so in the parts of the series.
+    pub id: TaskId,
+    /// Latency up to which a task counts as within its SLO.
+    pub latency_slo: Option<Span>,
     /// Sums over replications.
     pub counts: TaskCounts,
     /// Seconds from arrival to end, succeeded tasks, pooled.

@@ -27,7 +27,7 @@ use crate::warm_up::WarmUp;
 use crate::warnings::Warning;
 use crate::work;
 use sim::Scenario;
-use sim::ids::{Backend, PoolId};
+use sim::ids::{Backend, PoolId, TaskId};
 use sim::metrics::BucketCounts;
 use sim::outcome::{ModelOutcome, PoolOutcome, TaskOutcome};
 use sim::resilience::Failure;
@@ -261,6 +261,8 @@ fn task(
         },
         work: did,
         name: spec.name.clone(),
+        id: TaskId(at as u32),
+        latency_slo: spec.latency_slo,
         counts: records.iter().filter_map(|r| r.outcome.tasks.get(at)).fold(
             TaskCounts::default(),
             |sum, t| TaskCounts {

@@ -10,6 +10,8 @@ use crate::contrast::{
     signed, value,
 };
 use crate::format::{Unit, number};
+use crate::html::{self, Page};
+use crate::picture::{self, Arm, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
 use crate::table::{Cell, Table};
@@ -65,6 +67,21 @@ pub fn text(report: &CheckReport<'_>, color: bool, width: usize) -> String {
 pub fn markdown(report: &CheckReport<'_>) -> String {
     let inputs = if is_quiet(report) { &[] } else { report.provenance.as_slice() };
     markdown::page(&sections(report), inputs)
+}
+
+/// For a browser.
+#[must_use]
+pub fn html(report: &CheckReport<'_>) -> String {
+    let result = report.result;
+    let mut topics = picture::gates(result, |judged| word(judged.verdict));
+    if !is_quiet(report) {
+        topics.extend(of_arms(&[
+            Arm { name: "baseline", result: &result.baseline },
+            Arm { name: "candidate", result: &result.candidate },
+        ]));
+    }
+    let inputs = if is_quiet(report) { &[] } else { report.provenance.as_slice() };
+    html::page(&Page { sections: &sections(report), topics: &topics, inputs })
 }
 
 /// The verdict as a word.

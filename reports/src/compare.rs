@@ -6,6 +6,8 @@ use crate::contrast::{
     self, FILES, common_numbers, is_unchanged, main_cause, moved, no_example, pairs,
 };
 use crate::format::span;
+use crate::html::{self, Page};
+use crate::picture::{Arm, of_arms};
 use crate::report::ScenarioInfo;
 use crate::sections::{Advice, Sections};
 use crate::{markdown, text};
@@ -41,6 +43,17 @@ pub fn text(report: &CompareReport<'_>, color: bool, width: usize) -> String {
 #[must_use]
 pub fn markdown(report: &CompareReport<'_>) -> String {
     markdown::page(&sections(report), &[])
+}
+
+/// For a browser.
+#[must_use]
+pub fn html(report: &CompareReport<'_>) -> String {
+    let (names, compared) = (&report.names, report.result);
+    let topics = of_arms(&[
+        Arm { name: &names[0], result: &compared.before },
+        Arm { name: &names[1], result: &compared.after },
+    ]);
+    html::page(&Page { sections: &sections(report), topics: &topics, inputs: &[] })
 }
 
 fn sections(report: &CompareReport<'_>) -> Sections {

@@ -7,6 +7,8 @@
 
 use crate::command::Named;
 use crate::format::{Unit, count, estimate, span};
+use crate::html::{self, Page};
+use crate::picture;
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Judgement, Sections, judgement};
 use crate::table::{Cell, Table};
@@ -49,6 +51,14 @@ pub fn text(report: &PlanReport<'_>, color: bool, width: usize) -> String {
 #[must_use]
 pub fn markdown(report: &PlanReport<'_>) -> String {
     markdown::page(&sections(report), &report.provenance)
+}
+
+/// For a browser.
+#[must_use]
+pub fn html(report: &PlanReport<'_>) -> String {
+    let topics = picture::frontier(report.result);
+    let inputs = &report.provenance;
+    html::page(&Page { sections: &sections(report), topics: &topics, inputs })
 }
 
 /// The answer: the plan, its price, what binds, and how much the second best costs more.

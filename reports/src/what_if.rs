@@ -9,6 +9,8 @@
 use crate::command::{Named, set_text};
 use crate::contrast::{self, DAYS, value};
 use crate::format::{Unit, estimate, number, span};
+use crate::html::{self, Page};
+use crate::picture::{Arm, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
 use crate::table::{Cell, Table};
@@ -53,6 +55,18 @@ pub fn text(report: &WhatIfReport<'_>, color: bool, width: usize) -> String {
 #[must_use]
 pub fn markdown(report: &WhatIfReport<'_>) -> String {
     markdown::page(&sections(report), &report.provenance)
+}
+
+/// For a browser.
+#[must_use]
+pub fn html(report: &WhatIfReport<'_>) -> String {
+    let compared = &report.result.compared;
+    let topics = of_arms(&[
+        Arm { name: "today", result: &compared.before },
+        Arm { name: "tomorrow", result: &compared.after },
+    ]);
+    let inputs = &report.provenance;
+    html::page(&Page { sections: &sections(report), topics: &topics, inputs })
 }
 
 /// The verdict: what is spent, whether the objectives hold, and why not.

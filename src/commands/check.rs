@@ -190,6 +190,7 @@ fn write(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
             false => reports::json::check::render(report),
         },
         markdown: &markdown,
+        html: &|| reports::check::html(report),
     }
     .write(&args.writing);
     let folded = args.markdown.as_ref().map(|path| output::write_file(path, &markdown()));

@@ -92,6 +92,7 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
         text: &|color| reports::compare::text(&report, color, WIDTH),
         json: &|| reports::json::compare::render(&report),
         markdown: &|| reports::compare::markdown(&report),
+        html: &|| reports::compare::html(&report),
     }
     .write(&args.writing)?;
     Ok(simulate::code(&result.before.stopped, &[]))

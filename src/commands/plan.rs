@@ -93,6 +93,7 @@ fn write(args: &Plan, shown: &Resolved, levers: &[Lever], result: &Planned) -> R
         text: &|color| reports::plan::text(&report, color, WIDTH),
         json: &|| reports::json::plan::render(&report),
         markdown: &|| reports::plan::markdown(&report),
+        html: &|| reports::plan::html(&report),
     }
     .write(&args.writing)
 }

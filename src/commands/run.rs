@@ -7,6 +7,7 @@ use crate::limits::Watch;
 use crate::output::{self, Documents};
 use crate::progress::Bar;
 use experiments::{Case, Plan, RunResult};
+use reports::command::Named;
 use reports::format::{Unit, count, number};
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
@@ -71,8 +72,19 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
         text: &|color| reports::text::render(&report, color, WIDTH),
         json: &|| reports::json::render(&report),
         markdown: &|| reports::markdown::render(&report),
+        html: &|| reports::html::render(&report, &command(args)),
     }
     .write(&args.writing)
+}
+
+/// The command that repeats a run.
+fn command(args: &Run) -> String {
+    let named = Named {
+        seed: args.simulating.seed,
+        replications: args.simulating.replications,
+        ..args.source.named()
+    };
+    named.run(&args.source.set)
 }
 
 /// A result and where it comes from.

@@ -151,6 +151,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         text: &|color| reports::what_if::text(&report, color, WIDTH),
         json: &|| reports::json::what_if::render(&report),
         markdown: &|| reports::what_if::markdown(&report),
+        html: &|| reports::what_if::html(&report),
     }
     .write(&args.writing)?;
     Ok(match &result.halt {

@@ -40,6 +40,8 @@ fn histogram(millis: std::ops::Range<u64>) -> Histogram {
 fn task(name: &str, median: f64) -> TaskResult {
     TaskResult {
         name: name.into(),
+        id: TaskId(0),
+        latency_slo: Some(Span::from_secs(6)),
         counts: TaskCounts {
             arrived: 60_180,
             succeeded: 60_000,

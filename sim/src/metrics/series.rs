@@ -1,7 +1,7 @@
 //! What happened in each window of time, for charts, warm-up and stability.
 
 use super::Parts;
-use crate::units::Span;
+use crate::units::{Money, Span};
 use std::ops::AddAssign;
 
 /// Counts of consecutive windows of equal width, from the start of the run.
@@ -40,6 +40,8 @@ pub struct Window {
     pub kv_blocks: u64,
     /// Preemptions of the calls that ended in it.
     pub preemptions: u64,
+    /// Metered spend booked in it, from the end of the warm-up to the horizon: everything but rent.
+    pub metered: Money,
 }
 
 impl AddAssign<&Window> for Window {
@@ -55,5 +57,6 @@ impl AddAssign<&Window> for Window {
         self.kv_blocks_used += other.kv_blocks_used;
         self.kv_blocks += other.kv_blocks;
         self.preemptions += other.preemptions;
+        self.metered += other.metered;
     }
 }

@@ -38,6 +38,7 @@ impl<R: Recorder> Simulation<'_, R> {
         if !self.is_billed(now) {
             return;
         }
+        self.observer.spent(amount);
         let task = &mut self.outcome.tasks[account.task.index()];
         task.spend += amount;
         if !useful {

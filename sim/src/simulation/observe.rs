@@ -16,7 +16,7 @@ use crate::outcome::{
 use crate::record::Recorder;
 use crate::router::Signal;
 use crate::scenario::Scenario;
-use crate::units::{Span, Time};
+use crate::units::{Money, Span, Time};
 
 /// The window under way and the marks passed.
 #[derive(Clone, Debug)]
@@ -87,6 +87,11 @@ impl Observer {
     /// An attempt is offered to a backend.
     pub(super) fn attempted(&mut self) {
         self.window.attempts += 1;
+    }
+
+    /// An amount is booked.
+    pub(super) fn spent(&mut self, amount: Money) {
+        self.window.metered += amount;
     }
 
     pub(super) fn preempted(&mut self, preemptions: u32) {

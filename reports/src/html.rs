@@ -1,0 +1,113 @@
+//! One page with everything in it: for a browser, without a network.
+//!
+//! The page shows the [`Sections`] that text and Markdown show, and pictures of the same numbers. What
+//! it draws with (uPlot) and how it looks is part of the file.
+//!
+//! Invariants: nothing in the page asks for anything outside of it, and its own policy forbids it to;
+//! names from files cannot become markup or script; the bytes are a function of the report.
+//!
+//! Deliberately absent: numbers that no other document shows, but for the points of the lines.
+
+mod drawn;
+
+use crate::format::steers;
+use crate::picture::{Arm, Topic, of_arms};
+use crate::report::{ProvenanceRow, Report};
+use crate::sections::Sections;
+use askama::Template;
+use drawn::Figure;
+
+/// The library that draws lines: uPlot 1.6.32, MIT (`assets/uplot/LICENSE`).
+const UPLOT_SCRIPT: &str = include_str!("../assets/uplot/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../assets/uplot/uPlot.min.css");
+const STYLE: &str = include_str!("../assets/page.css");
+const SCRIPT: &str = include_str!("../assets/page.js");
+
+/// What stands on a page.
+pub(crate) struct Page<'a> {
+    pub(crate) sections: &'a Sections,
+    pub(crate) topics: &'a [Topic],
+    pub(crate) inputs: &'a [ProvenanceRow],
+}
+
+#[derive(Template)]
+#[template(path = "page.html", escape = "html")]
+struct Layout<'a> {
+    sections: &'a Sections,
+    /// `met`, `missed`, `open`, or nothing where nothing is judged.
+    verdict: &'static str,
+    topics: Vec<(&'static str, Vec<Figure<'a>>)>,
+    inputs: &'a [ProvenanceRow],
+    confidence: f64,
+    uplot_script: &'static str,
+    uplot_style: &'static str,
+    style: &'static str,
+    script: &'static str,
+}
+
+/// The page.
+pub(crate) fn page(page: &Page<'_>) -> String {
+    let mut number = 0;
+    let mut figure = |picture| {
+        number += 1;
+        Figure::new(number, picture)
+    };
+    let topics = page.topics.iter().map(|topic| {
+        let figures: Vec<Figure<'_>> = topic.pictures.iter().map(&mut figure).collect();
+        (topic.title, figures)
+    });
+    let layout = Layout {
+        sections: page.sections,
+        verdict: verdict(page.sections),
+        topics: topics.collect(),
+        inputs: page.inputs,
+        confidence: experiments::CONFIDENCE * 100.0,
+        uplot_script: UPLOT_SCRIPT,
+        uplot_style: UPLOT_STYLE,
+        style: STYLE,
+        script: SCRIPT,
+    };
+    // A template that writes into memory fails on nothing but its own text.
+    layout.render().unwrap_or_default()
+}
+
+fn verdict(sections: &Sections) -> &'static str {
+    let has = |met| sections.objectives.iter().any(|judged| judged.met == met);
+    match (has(Some(false)), has(None), has(Some(true))) {
+        (true, ..) => "missed",
+        (_, true, _) => "open",
+        (.., true) => "met",
+        _ => "",
+    }
+}
+
+/// Text without what turns the direction of writing or cannot be seen.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
+}
+
+/// Filters of the template.
+#[expect(unreachable_pub, reason = "the macro makes a public type of a filter")]
+mod filters {
+    /// Text of a file, which may hold what steers a page.
+    #[askama::filter_fn]
+    pub(super) fn plain<T: AsRef<str>>(text: T, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(super::plain(text.as_ref()))
+    }
+}
+
+/// Identifier of a topic's heading.
+fn slug(title: &str) -> String {
+    title.to_lowercase().replace(' ', "-")
+}
+
+/// What a run found, with its pictures. `command` repeats it.
+#[must_use]
+pub fn render(report: &Report<'_>, command: &str) -> String {
+    let sections = Sections {
+        commands: vec![("To repeat it".to_owned(), command.to_owned())],
+        ..Sections::of(report)
+    };
+    let topics = of_arms(&[Arm { name: "", result: report.result }]);
+    page(&Page { sections: &sections, topics: &topics, inputs: &report.provenance })
+}

@@ -1,0 +1,239 @@
+//! Pictures as parts of a page: lines as data for the script that draws them, everything else as markup.
+//!
+//! Invariant: whatever is drawn stands beside the drawing as a table, or is put there by the script
+//! from the same data when somebody asks for it.
+
+use crate::format::{Unit, number};
+use crate::picture::{Drawing, Lines, Measure, Picture, Range, Ranges, Stacks};
+use serde::Serialize;
+
+/// Room that a range leaves on either side, as a part of the whole axis.
+const MARGIN: f64 = 0.05;
+
+/// A picture with its number on the page.
+pub(super) struct Figure<'a> {
+    pub(super) number: usize,
+    pub(super) picture: &'a Picture,
+}
+
+/// A part of a stack, ready to be shown.
+pub(super) struct Piece {
+    pub(super) color: usize,
+    pub(super) name: String,
+    /// Per cent of the longest whole.
+    pub(super) width: f64,
+    pub(super) value: String,
+}
+
+/// A whole, ready to be shown.
+pub(super) struct Whole<'a> {
+    pub(super) name: &'a str,
+    pub(super) total: String,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A range, ready to be shown: places in per cent of the axis.
+pub(super) struct Bar<'a> {
+    pub(super) range: &'a Range,
+    pub(super) from: f64,
+    pub(super) width: f64,
+    pub(super) value: f64,
+    pub(super) limit: Option<f64>,
+    pub(super) zero: f64,
+    pub(super) text: String,
+    pub(super) limit_text: String,
+}
+
+/// Lines as the script reads them.
+#[derive(Serialize)]
+struct Data<'a> {
+    title: &'a str,
+    x: AxisData<'a>,
+    y: AxisData<'a>,
+    at: Vec<Option<f64>>,
+    lines: Vec<LineData<'a>>,
+    marks: Vec<MarkData<'a>>,
+    scattered: bool,
+}
+
+#[derive(Serialize)]
+struct AxisData<'a> {
+    label: &'a str,
+    measure: &'static str,
+    log: bool,
+}
+
+#[derive(Serialize)]
+struct LineData<'a> {
+    name: &'a str,
+    values: Vec<Option<f64>>,
+}
+
+#[derive(Serialize)]
+struct MarkData<'a> {
+    x: bool,
+    at: f64,
+    name: &'a str,
+}
+
+impl<'a> Figure<'a> {
+    pub(super) fn new(number: usize, picture: &'a Picture) -> Figure<'a> {
+        Figure { number, picture }
+    }
+
+    /// The data of lines as JSON that cannot end its element; `None` for other drawings.
+    pub(super) fn data(&self) -> Option<String> {
+        let Drawing::Lines(lines) = &self.picture.drawing else { return None };
+        let text = serde_json::to_string(&data(&self.picture.title, lines)).unwrap_or_default();
+        Some(text.replace('<', "\\u003c").replace('\u{2028}', "\\u2028"))
+    }
+
+    /// Names of the lines, for those who do not see them.
+    pub(super) fn spoken(&self) -> String {
+        match &self.picture.drawing {
+            Drawing::Lines(lines) => {
+                let names: Vec<&str> = lines.lines.iter().map(|line| line.name.as_str()).collect();
+                format!("{} over {}: {}", lines.y.label, lines.x.label, names.join("; "))
+            }
+            Drawing::Stacks(_) | Drawing::Ranges(_) => String::new(),
+        }
+    }
+
+    pub(super) fn is_stacked(&self) -> bool {
+        self.stacks().is_some()
+    }
+
+    /// Colour, name and sizes of each part of a stack.
+    pub(super) fn legend(&self) -> Vec<(usize, &'a str, Vec<String>)> {
+        let Some(stacks) = self.stacks() else { return Vec::new() };
+        let sizes = |at: usize| {
+            let sizes = stacks.rows.iter().filter_map(|row| row.1.get(at));
+            sizes.map(|&size| text(size, stacks.measure)).collect()
+        };
+        stacks.parts.iter().enumerate().map(|(at, name)| (at, name.as_str(), sizes(at))).collect()
+    }
+
+    fn stacks(&self) -> Option<&'a Stacks> {
+        match &self.picture.drawing {
+            Drawing::Stacks(stacks) => Some(stacks),
+            Drawing::Lines(_) | Drawing::Ranges(_) => None,
+        }
+    }
+
+    /// The wholes of a stack.
+    pub(super) fn wholes(&self) -> Vec<Whole<'a>> {
+        let Some(stacks) = self.stacks() else { return Vec::new() };
+        let total = |sizes: &[f64]| sizes.iter().sum::<f64>();
+        let longest = stacks.rows.iter().map(|row| total(&row.1)).fold(f64::MIN_POSITIVE, f64::max);
+        let piece = |(color, (name, &size)): (usize, (&String, &f64))| Piece {
+            color,
+            name: name.clone(),
+            width: rounded(size / longest * 100.0),
+            value: text(size, stacks.measure),
+        };
+        let rows = stacks.rows.iter();
+        rows.map(|(name, sizes)| Whole {
+            name,
+            total: text(total(sizes), stacks.measure),
+            pieces: stacks.parts.iter().zip(sizes).enumerate().map(piece).collect(),
+        })
+        .collect()
+    }
+
+    pub(super) fn ranges(&self) -> Option<&'a Ranges> {
+        match &self.picture.drawing {
+            Drawing::Ranges(ranges) => Some(ranges),
+            Drawing::Lines(_) | Drawing::Stacks(_) => None,
+        }
+    }
+
+    /// The rows of ranges on one axis that holds all of them and zero.
+    pub(super) fn bars(&self) -> Vec<Bar<'a>> {
+        let Some(ranges) = self.ranges() else { return Vec::new() };
+        let all = ranges.rows.iter();
+        let numbers =
+            all.flat_map(|row| [Some(row.ends.0), Some(row.ends.1), row.limit, Some(0.0)]);
+        let numbers: Vec<f64> = numbers.flatten().filter(|number| number.is_finite()).collect();
+        let least = numbers.iter().copied().fold(0.0, f64::min);
+        let most = numbers.iter().copied().fold(0.0, f64::max);
+        let width = (most - least).max(f64::MIN_POSITIVE) * (1.0 + 2.0 * MARGIN);
+        let from = least - width * MARGIN / (1.0 + 2.0 * MARGIN);
+        let place = |value: f64| rounded(((value - from) / width * 100.0).clamp(0.0, 100.0));
+        let shown = |value: f64| text(value, ranges.axis.measure);
+        let bar = |range: &'a Range| Bar {
+            from: place(range.ends.0),
+            width: rounded(place(range.ends.1) - place(range.ends.0)),
+            value: place(range.value),
+            limit: range.limit.map(place),
+            zero: place(0.0),
+            text: format!(
+                "{} ({} to {})",
+                shown(range.value),
+                shown(range.ends.0),
+                shown(range.ends.1)
+            ),
+            limit_text: range.limit.map_or_else(String::new, shown),
+            range,
+        };
+        ranges.rows.iter().map(bar).collect()
+    }
+}
+
+fn data<'a>(title: &'a str, lines: &'a Lines) -> Data<'a> {
+    let axis = |axis: &'a crate::picture::Axis| AxisData {
+        label: &axis.label,
+        measure: key(axis.measure),
+        log: axis.is_logarithmic,
+    };
+    let line = |line: &'a crate::picture::Line| LineData {
+        name: &line.name,
+        values: line.values.iter().map(|value| value.map(short)).collect(),
+    };
+    let mark = |mark: &'a crate::picture::Mark| MarkData {
+        x: mark.on_x,
+        at: short(mark.at),
+        name: &mark.name,
+    };
+    Data {
+        title,
+        x: axis(&lines.x),
+        y: axis(&lines.y),
+        at: lines.at.iter().map(|&at| Some(short(at))).collect(),
+        lines: lines.lines.iter().map(line).collect(),
+        marks: lines.marks.iter().map(mark).collect(),
+        scattered: lines.is_scattered,
+    }
+}
+
+/// Six significant digits: more cannot be seen, and the file is a third of the size.
+fn short(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
+/// Hundredths of a per cent.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn key(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Clock => "clock",
+        Measure::Seconds => "seconds",
+        Measure::Dollars => "dollars",
+        Measure::Share => "share",
+        Measure::PerSecond => "per_second",
+        Measure::Count => "count",
+    }
+}
+
+/// A number as tables write it.
+fn text(value: f64, measure: Measure) -> String {
+    let unit = match measure {
+        Measure::Clock | Measure::Seconds => Unit::Seconds,
+        Measure::Dollars => Unit::Dollars,
+        Measure::Share => Unit::Share,
+        Measure::PerSecond => Unit::PerSecond,
+        Measure::Count => Unit::Plain,
+    };
+    number(value, unit)
+}

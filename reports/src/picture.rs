@@ -1,0 +1,207 @@
+//! Pictures before they have a look: what is drawn, in which unit, and what it shows in words.
+//!
+//! The page draws them to be explored, `plots` draws them as files; both from the same numbers, so
+//! neither can show what the other does not.
+//!
+//! Invariants: a line has as many values as its picture has places on the x axis, which rise; a stack
+//! has as many sizes as there are parts; a picture without a single number is not made.
+//!
+//! Deliberately absent: colours, sizes and files.
+
+mod arms;
+mod fleet;
+mod frontier;
+mod gates;
+mod latency;
+mod policy;
+mod spend;
+mod timeline;
+
+pub(crate) use arms::{Arm, of_arms};
+pub(crate) use frontier::frontier;
+pub(crate) use gates::gates;
+
+/// Pictures that answer one question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topic {
+    /// What they are about.
+    pub title: &'static str,
+    /// In the order in which they are read.
+    pub pictures: Vec<Picture>,
+}
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// What it shows.
+    pub title: String,
+    /// How to read it, and what it is drawn from.
+    pub caption: String,
+    /// What is drawn.
+    pub drawing: Drawing,
+}
+
+/// What is drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drawing {
+    /// Numbers over an axis.
+    Lines(Lines),
+    /// Wholes and their parts.
+    Stacks(Stacks),
+    /// Numbers with their intervals, one below the other.
+    Ranges(Ranges),
+}
+
+/// What numbers on an axis are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Seconds of simulated time since the start.
+    Clock,
+    /// Seconds that something takes.
+    Seconds,
+    /// US dollars.
+    Dollars,
+    /// A ratio, shown in per cent.
+    Share,
+    /// Events per second.
+    PerSecond,
+    /// How many.
+    Count,
+}
+
+/// An axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// What it counts, with its unit where the ticks do not name it.
+    pub label: String,
+    /// What its numbers are.
+    pub measure: Measure,
+    /// Whether equal ratios have equal lengths.
+    pub is_logarithmic: bool,
+}
+
+/// Numbers over an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lines {
+    /// From left to right.
+    pub x: Axis,
+    /// From bottom to top.
+    pub y: Axis,
+    /// Places on the x axis, rising.
+    pub at: Vec<f64>,
+    /// What is drawn over them.
+    pub lines: Vec<Line>,
+    /// Limits and targets.
+    pub marks: Vec<Mark>,
+    /// Whether single points are drawn and not the way between them.
+    pub is_scattered: bool,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// What it is.
+    pub name: String,
+    /// One value for each place; `None`: there is none.
+    pub values: Vec<Option<f64>>,
+}
+
+/// A number that others are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// Whether it lies on the x axis.
+    pub on_x: bool,
+    /// Where.
+    pub at: f64,
+    /// What it is.
+    pub name: String,
+}
+
+/// Wholes and their parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stacks {
+    /// What the sizes are.
+    pub measure: Measure,
+    /// Names of the parts.
+    pub parts: Vec<String>,
+    /// Name and sizes of each whole; no size is below zero.
+    pub rows: Vec<(String, Vec<f64>)>,
+}
+
+/// Numbers with their intervals, one below the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges {
+    /// Left to right.
+    pub axis: Axis,
+    /// From the top.
+    pub rows: Vec<Range>,
+}
+
+/// One number with its interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    /// What it is.
+    pub name: String,
+    /// The number.
+    pub value: f64,
+    /// Ends of its interval.
+    pub ends: (f64, f64),
+    /// What it must not pass, with the word for how it fared.
+    pub limit: Option<f64>,
+    /// The verdict, in a word.
+    pub verdict: String,
+}
+
+impl Picture {
+    /// `None` where there is nothing to see.
+    fn of(
+        title: impl Into<String>,
+        caption: impl Into<String>,
+        drawing: Drawing,
+    ) -> Option<Picture> {
+        let is_seen = match &drawing {
+            Drawing::Lines(lines) => lines.at.len() > 1 && lines.lines.iter().any(Line::has_values),
+            Drawing::Stacks(stacks) => {
+                stacks.rows.iter().any(|row| row.1.iter().any(|&size| size > 0.0))
+            }
+            Drawing::Ranges(ranges) => !ranges.rows.is_empty(),
+        };
+        is_seen.then(|| Picture { title: title.into(), caption: caption.into(), drawing })
+    }
+}
+
+impl Line {
+    fn has_values(&self) -> bool {
+        self.values.iter().any(Option::is_some)
+    }
+
+    /// Whether there is anything but zeros.
+    fn is_busy(&self) -> bool {
+        self.values.iter().flatten().any(|&value| value != 0.0)
+    }
+}
+
+impl Axis {
+    fn new(label: impl Into<String>, measure: Measure) -> Axis {
+        Axis { label: label.into(), measure, is_logarithmic: false }
+    }
+
+    fn logarithmic(self) -> Axis {
+        Axis { is_logarithmic: true, ..self }
+    }
+}
+
+impl Stacks {
+    /// Leaves out parts that no whole has.
+    fn without_empty_parts(self) -> Stacks {
+        let is_kept =
+            |at: usize| self.rows.iter().any(|row| row.1.get(at).is_some_and(|&s| s > 0.0));
+        let kept: Vec<usize> = (0..self.parts.len()).filter(|&at| is_kept(at)).collect();
+        let sizes = |sizes: &[f64]| kept.iter().map(|&at| sizes[at]).collect();
+        Stacks {
+            measure: self.measure,
+            parts: kept.iter().map(|&at| self.parts[at].clone()).collect(),
+            rows: self.rows.iter().map(|(name, all)| (name.clone(), sizes(all))).collect(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What is spent: on what, for what, and when.
+
+use super::arms::Arm;
+use super::timeline::Timeline;
+use super::{Axis, Drawing, Line, Mark, Measure, Picture, Stacks};
+use crate::names::spend_words;
+use sim::units::{Money, PS_PER_SEC};
+
+/// Seconds of a day and of an hour.
+const DAY: f64 = 86_400.0;
+const HOUR: f64 = 3_600.0;
+
+fn dollars(amount: Money) -> f64 {
+    amount.0 as f64 / 1e12
+}
+
+/// Dollars of rent per second.
+fn rent(arm: &Arm<'_>) -> f64 {
+    let by = arm.result.spend.by;
+    let seconds = arm.result.measured.as_secs_f64();
+    if seconds > 0.0 { dollars(by.gpu + by.provisioned) / seconds } else { 0.0 }
+}
+
+/// A day by cause.
+pub(super) fn by_cause(arms: &[Arm<'_>]) -> Option<Picture> {
+    let days = |arm: &Arm<'_>| arm.result.measured.0 as f64 / PS_PER_SEC as f64 / DAY;
+    let row = |arm: &Arm<'_>| {
+        let sizes = arm.result.spend.by.parts().map(|(_, amount)| dollars(amount) / days(arm));
+        (arm.named("a day", arms.len()), sizes.to_vec())
+    };
+    let names = arms.first()?.result.spend.by.parts();
+    let stacks = Stacks {
+        measure: Measure::Dollars,
+        parts: names.map(|(key, _)| spend_words(key)).to_vec(),
+        rows: arms.iter().map(row).collect(),
+    };
+    Picture::of(
+        "What a day costs, by cause",
+        "Spend of the measured time, scaled to 24 hours; the mean of all replications.",
+        Drawing::Stacks(stacks.without_empty_parts()),
+    )
+}
+
+/// A successful task by what was bought.
+pub(super) fn of_success(arms: &[Arm<'_>]) -> Option<Picture> {
+    let mut parts: Vec<&'static str> = Vec::new();
+    let items = arms.iter().filter_map(|arm| arm.result.cost_drivers.as_ref());
+    for item in items.flat_map(|drivers| &drivers.items) {
+        if !parts.contains(&item.key) {
+            parts.push(item.key);
+        }
+    }
+    let row = |arm: &Arm<'_>| {
+        let drivers = arm.result.cost_drivers.as_ref()?;
+        let size = |key: &&'static str| {
+            let item = drivers.items.iter().find(|item| item.key == *key);
+            item.and_then(|item| item.per_successful_task_usd.value).unwrap_or_default().max(0.0)
+        };
+        Some((arm.named("a successful task", arms.len()), parts.iter().map(size).collect()))
+    };
+    let stacks = Stacks {
+        measure: Measure::Dollars,
+        rows: arms.iter().filter_map(row).collect(),
+        parts: parts.iter().map(|key| spend_words(key)).collect(),
+    };
+    Picture::of(
+        "What a successful task pays for",
+        "All spend over all tasks that ended well, by what was bought with it.",
+        Drawing::Stacks(stacks.without_empty_parts()),
+    )
+}
+
+/// Metered dollars of a place, per replication.
+fn metered(arm: &Arm<'_>, timeline: &Timeline) -> Vec<Option<f64>> {
+    let windows = &arm.result.series.windows;
+    let runs = f64::from(arm.result.replications.max(1));
+    timeline.values(|place| place.sum(windows, |window| dollars(window.metered) / runs))
+}
+
+/// Dollars per hour.
+pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
+    let timeline = Timeline::of(arms);
+    let mut lines = Vec::new();
+    for arm in arms {
+        let seconds = timeline.values(|place| Some(place.seconds));
+        let rent = rent(arm) * HOUR;
+        let metered = metered(arm, &timeline);
+        let metered: Vec<Option<f64>> =
+            metered.iter().zip(seconds).map(|(sum, secs)| Some((*sum)? / secs? * HOUR)).collect();
+        let all = metered.iter().map(|metered| metered.map(|metered| metered + rent)).collect();
+        lines.push(Line { name: arm.named("all", arms.len()), values: all });
+        if rent > 0.0 && metered.iter().flatten().any(|&metered| metered > 0.0) {
+            lines.push(Line { name: arm.named("metered", arms.len()), values: metered });
+        }
+    }
+    let caption = format!(
+        "Rent by the hour and what was metered within {}, booked when it ends; the mean of all \
+         replications.",
+        timeline.width_text()
+    );
+    let y = Axis::new("spend per hour", Measure::Dollars);
+    timeline.picture(arms, ("When the money is spent", &caption), y, lines, Vec::new())
+}
+
+/// Dollars so far, beside the target of `spend.per_day`.
+pub(super) fn summed(arms: &[Arm<'_>]) -> Option<Picture> {
+    let timeline = Timeline::of(arms);
+    let at = timeline.at();
+    let line = |arm: &Arm<'_>| {
+        let (rent, mut sum) = (rent(arm), 0.0);
+        let warm_up = arm.result.warm_up.as_secs_f64();
+        let so_far = metered(arm, &timeline).into_iter().zip(&at).map(|(metered, &at)| {
+            sum += metered?;
+            Some(sum + rent * (at - warm_up).max(0.0))
+        });
+        Line { name: arm.named("spend so far", arms.len()), values: so_far.collect() }
+    };
+    let lines: Vec<Line> = arms.iter().map(line).collect();
+    let day = arms.first()?.result.measured.as_secs_f64() / DAY;
+    let targets = arms.iter().flat_map(|arm| &arm.result.objectives).filter_map(|judged| {
+        let objective = &judged.objective;
+        let name = format!("{} {}", objective.name, objective.text);
+        (objective.name == "spend.per_day").then_some((objective.target * day, name))
+    });
+    let mut marks: Vec<Mark> = Vec::new();
+    for (at, name) in targets {
+        if marks.iter().all(|mark| mark.name != name) {
+            marks.push(Mark { on_x: false, at, name });
+        }
+    }
+    let y = Axis::new("spend so far", Measure::Dollars);
+    let caption = "From the end of the warm-up on; the mean of all replications.";
+    timeline.picture(arms, ("How spend adds up", caption), y, lines, marks)
+}
