@@ -98,7 +98,7 @@ impl Source {
 #[derive(Debug, Arguments)]
 pub(crate) struct Simulating {
     /// Seed of all random streams, instead of the scenario's.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
     /// Independent replications, instead of the scenario's.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -73,8 +73,16 @@ pub(crate) fn check(to: &Writing, further: Option<&Path>) -> Result<(), Error> {
     if let Some(folder) = &to.out {
         check_folder(folder)?;
     }
-    let files = [&to.json, &to.md, &to.html].map(Option::as_deref);
-    files.into_iter().chain([further]).flatten().try_for_each(check_file)
+    let files = [to.json.as_deref(), to.md.as_deref(), to.html.as_deref(), further];
+    let files: Vec<&Path> = files.into_iter().flatten().collect();
+    for (at, file) in files.iter().enumerate() {
+        check_file(file)?;
+        if files[..at].contains(file) {
+            let message = format!("{}: two results cannot go into one file", file.display());
+            return Err(Error::Usage(message));
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file beside its place and renames it there, so that nobody ever sees half of it.

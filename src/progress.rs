@@ -6,10 +6,12 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(250);
+/// From when after the first signal another one is meant.
+const AGAIN: Duration = Duration::from_secs(1);
 /// What is shown before the first batch.
 const BEFORE: &str = "starting, {elapsed}";
 /// What is shown from then on.
@@ -116,9 +118,15 @@ fn exit_now() {
 pub(crate) fn stop_flag() -> &'static AtomicBool {
     STOP.get_or_init(|| {
         static FLAG: AtomicBool = AtomicBool::new(false);
+        static FIRST: OnceLock<Instant> = OnceLock::new();
         let handler = || {
+            let first = FIRST.get_or_init(Instant::now);
             if FLAG.swap(true, Ordering::SeqCst) {
-                exit_now();
+                // Who ends a group of processes, as `timeout` does, signals some of them twice.
+                if first.elapsed() > AGAIN {
+                    exit_now();
+                }
+                return;
             }
             crate::output::tell!(
                 "surgeline: stopping; what is finished is kept (again: stop at once)"

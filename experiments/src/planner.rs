@@ -215,6 +215,9 @@ pub fn plan(
         Err(Untried::Failed(error)) => return Err(error.into()),
     };
     let mut planned = answer(&search, stopped);
+    if planned.counts.refused == space.len() {
+        return Err(PlanError::Refused(refused_all(&space, base, resolve)));
+    }
     if let (Some(halt), 0) = (&planned.stopped, planned.counts.simulated) {
         return Err(ReplicateError::NothingFinished(halt.clone()).into());
     }

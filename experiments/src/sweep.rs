@@ -26,11 +26,17 @@ use design::{Cells, Design, DesignError};
 use scenarios::Blueprint;
 use scenarios::resolved::Lever;
 
-/// Keys that all cells have in common, with the reason.
+/// Keys that everything that is compared has in common, with the reason.
 const COMMON: [(&str, &str); 2] = [
-    ("scenario.seed", "all cells share one seed, so that they see the same customers: use --seed"),
-    ("scenario.replications", "all cells have the same number of them: use --replications"),
+    ("scenario.seed", "all share one seed, so that they see the same customers: use --seed"),
+    ("scenario.replications", "all have the same number of them: use --replications"),
 ];
+
+/// Why a key cannot differ between scenarios that are to see the same customers; `None` where it may.
+#[must_use]
+pub fn common_to_all(key: &str) -> Option<&'static str> {
+    COMMON.iter().find(|common| common.0 == key).map(|common| common.1)
+}
 
 /// What all cells have in common, and what tells them apart.
 #[derive(Clone, Debug)]

@@ -180,25 +180,26 @@ pub fn finding(judged: &Judged, result: &CheckResult) -> String {
         (Some(test), Rule::Change(_)) => {
             let unit = if test.is_relative { Unit::Share } else { unit.of_changes() };
             let found = signed(test.change, unit);
-            let tolerated = tolerances(gate);
+            let tolerated = match demands(gate) {
+                true => format!("has to be {}", asked(gate)),
+                false => format!("tolerated {}", tolerances(gate)),
+            };
             let range = format!("{} to {}", signed(test.low, unit), signed(test.high, unit));
             let changes = if found.starts_with('×') { "is now" } else { "changes by" };
             match judged.verdict {
                 Verdict::Inconclusive => format!(
-                    "{name} {changes} {found} ({range}), and {tolerated} is tolerated: more \
-                     pairs than {} would be needed{why}",
+                    "{name} {changes} {found} ({range}), {tolerated}: more pairs than {} would be \
+                     needed{why}",
                     result.pairs
                 ),
-                _ => format!(
-                    "{name} {changes} {found} ({range}), tolerated {tolerated}{}",
-                    because()
-                ),
+                _ => format!("{name} {changes} {found} ({range}), {tolerated}{}", because()),
             }
         }
         (_, Rule::Limit(..)) => {
             let found = limited(judged, unit).inline();
             let too = match was_missed_before(judged) {
-                true => "; the baseline misses it, too",
+                true if judged.verdict == Verdict::Fail => "; the baseline misses it, too",
+                true => "; the baseline misses it",
                 false => "",
             };
             format!("{name} is {found}, and has to be {}{too}{why}", asked(gate))
@@ -238,6 +239,15 @@ pub fn asked(gate: &Gate) -> String {
             format!("{} {}", comparison.symbol(), tolerances(gate))
         }
     }
+}
+
+/// Whether a gate asks for a change and not for the absence of one.
+fn demands(gate: &Gate) -> bool {
+    let Rule::Change(Tolerance { comparison, relative, absolute }) = gate.rule else {
+        return false;
+    };
+    let mut all = [relative, absolute].into_iter().flatten();
+    all.all(|by| if comparison.is_ceiling() { by < 0.0 } else { by > 0.0 })
 }
 
 /// What a gate tolerates, all of it: of two, the one that allows more counts. Nothing of a limit.

@@ -146,15 +146,9 @@ fn sentence(report: &CompareReport<'_>) -> String {
         };
         parts.push(format!("p95 of {} {moved}{because}", shift.task));
     }
-    let met = |run: &RunResult| run.objectives.iter().filter(|o| o.met == Some(true)).count();
     if !before.objectives.is_empty() || !after.objectives.is_empty() {
-        parts.push(format!(
-            "objectives met: {} of {} before, {} of {} after",
-            met(before),
-            before.objectives.len(),
-            met(after),
-            after.objectives.len()
-        ));
+        let (before, after) = (met(before), met(after));
+        parts.push(format!("objectives met: {before} before, {after} after"));
     }
     if parts.is_empty() {
         parts.push("neither the cost of a success nor a p95 that both have moves".to_owned());
@@ -162,13 +156,34 @@ fn sentence(report: &CompareReport<'_>) -> String {
     format!("From the first to the second: {}.", parts.join("; "))
 }
 
+/// How many objectives are met, and of how many that is not decided.
+fn met(run: &RunResult) -> String {
+    let with = |met| run.objectives.iter().filter(|judged| judged.met == met).count();
+    let all = format!("{} of {}", with(Some(true)), run.objectives.len());
+    match with(None) {
+        0 => all,
+        open => format!("{all} ({open} undecided)"),
+    }
+}
+
 fn origin(report: &CompareReport<'_>) -> Vec<String> {
-    let run = &report.result.before;
+    let (run, other) = (&report.result.before, &report.result.after);
+    let horizon = match run.horizon == other.horizon {
+        true => span(run.horizon),
+        false => format!("{} and {}", span(run.horizon), span(other.horizon)),
+    };
+    let [first, second] = &report.scenarios;
+    let same = match first.name == second.name {
+        true => "both see the same requests",
+        false => "both have the same random numbers, and what has the same names sees the same",
+    };
+    let intervals = match run.replications {
+        1 => "one pair has no intervals",
+        _ => "intervals are 95 %, of changes pair by pair",
+    };
     let mut lines = vec![format!(
-        "{} of replications of {}, seed {}; both see the same requests; intervals are 95 %, of \
-         changes pair by pair",
+        "{} of replications of {horizon}, seed {}; {same}; {intervals}",
         pairs(run.replications),
-        span(run.horizon),
         run.seed
     )];
     lines.extend(common_numbers(&report.result.contrast));

@@ -14,7 +14,7 @@ use crate::sections::{Advice, Judgement, Sections, judgement};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::planner::{Choice, Counts, Ending, Planned, Point};
-use experiments::trial::Trial;
+use experiments::trial::{Of, Trial};
 use experiments::{Estimate, ExitStatus};
 use sim::units::Span;
 
@@ -110,8 +110,16 @@ fn no_plan(result: &Planned) -> String {
         (None, _) => "No candidate keeps all objectives",
     };
     let Some(Point { changes, trial, .. }) = &result.closest else { return format!("{what}.") };
+    let own = own(changes);
+    if !trial.is_void && trial.slack(Of::All).value >= 0.0 {
+        let times = match trial.replications {
+            1 => "its only replication so far".to_owned(),
+            n => format!("{n} replications"),
+        };
+        return format!("{what}; closest comes {own}, which keeps every objective in {times}.");
+    }
     let (binds, comes_to) = missed(trial);
-    format!("{what}; closest comes {}, which {comes_to}; what binds is {binds}.", own(changes))
+    format!("{what}; closest comes {own}, which {comes_to}; what binds is {binds}.")
 }
 
 /// The objective that lies farthest beyond its target, and what it comes to.

@@ -447,12 +447,13 @@ fn not_found(closest: Option<&(Vec<String>, Rc<Trial>)>, tried: usize, is_cut: b
             );
     }
     let found = worst.estimate.value.map(|value| number(value, Unit::of(worst.objective.metric)));
-    note + &format!(
-        "; closest comes {change}, which leaves {} at {} ({})",
-        worst.objective.name,
-        found.unwrap_or_else(|| "no number".to_owned()),
-        worst.objective.text
-    )
+    match found {
+        Some(found) => {
+            let (name, text) = (&worst.objective.name, &worst.objective.text);
+            note + &format!("; closest comes {change}, which leaves {name} at {found} ({text})")
+        }
+        None => note + &format!("; closest comes {change}, which leaves it overloaded"),
+    }
 }
 
 fn advice(report: &WhatIfReport<'_>) -> Vec<Advice> {

@@ -16,6 +16,7 @@ use crate::kinds::{Kind, Refusal};
 use crate::problem::{Place, Problem, ProblemKind, Site, shortened};
 use crate::resolved::Lever;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 
 /// Values of one lever.
 const MOST_VALUES: i128 = 10_000;
@@ -81,6 +82,8 @@ impl Kind for ValuesKind {
             Value::List(items) => {
                 counted(items.len()).map_err(refusal)?;
                 let values: Result<_, String> = items.iter().map(as_override).collect();
+                let values =
+                    values.and_then(|values: Vec<String>| distinct(&values).map(|()| values));
                 values.map(Values::Listed).map_err(refusal)
             }
             other => {
@@ -126,6 +129,7 @@ pub fn parse_lever(text: &str) -> Result<Lever, Problem> {
         Some(range) => range.map(|range| range.spread()),
         None => separated(values),
     };
+    let values = values.and_then(|values| distinct(&values).map(|()| values));
     let values = values.map_err(|message| refuse(message).help(example))?;
     Ok(Lever { key, values, site })
 }
@@ -144,6 +148,15 @@ pub(crate) fn lever_key(keys: &[String]) -> Result<String, &'static str> {
 
 fn refusal(message: String) -> Refusal {
     (ProblemKind::BadValue, message, Some(EXAMPLE.to_owned()))
+}
+
+/// A value that is there twice would be tried twice.
+fn distinct(values: &[String]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match values.iter().find(|value| !seen.insert(value.as_str())) {
+        Some(value) => Err(format!("{} is there twice", shortened(value))),
+        None => Ok(()),
+    }
 }
 
 fn counted(count: usize) -> Result<(), String> {

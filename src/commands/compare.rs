@@ -41,6 +41,16 @@ pub(crate) struct Compare {
 }
 
 impl Compare {
+    /// A problem of an override of the second, under the name of the option that it came by.
+    fn of_second(&self, error: Error) -> Error {
+        let Error::Input(problems) = &error else { return error };
+        let mut text = problems.to_string();
+        for set in &self.set_second {
+            text = text.replace(&format!("--set {set}"), &format!("--set-second {set}"));
+        }
+        Error::Usage(text)
+    }
+
     fn sources(&self) -> Result<[Source; 2], Error> {
         let changes = self.second_policy.is_some() || !self.set_second.is_empty();
         if self.second.is_none() && !changes {
@@ -67,7 +77,9 @@ impl Compare {
 
 pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     let [first, second] = args.sources()?;
-    let (before, after) = (simulate::case(&first)?, simulate::case(&second)?);
+    super::levers::common(&args.set_second)?;
+    let before = simulate::case(&first)?;
+    let after = simulate::case(&second).map_err(|error| args.of_second(error))?;
     output::check(&args.writing, None)?;
     let plan = simulate::plan(&args.simulating, &before);
     let watch = Watch::begin(&args.simulating.limits);

@@ -41,7 +41,9 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
     let blueprint = blueprint(&args.source)?;
     let base = &args.source.set;
     let today = simulate::prepared(blueprint.resolve(base)?)?;
-    let levers = levers_of(args, &today.resolved)?;
+    let declared = declared(args, &today.resolved)?;
+    let refused = levers::usable(&declared, &blueprint, base)?;
+    let levers = levers::for_search(declared);
     output::check(&args.writing, None)?;
     let settings = simulate::plan(&args.simulating, &today);
     let watch = Watch::begin(&args.simulating.limits);
@@ -65,11 +67,16 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
         Some(best) => blueprint.resolve(&[&base[..], &best.changes].concat())?,
         None => today.resolved,
     };
-    write(args, &shown, &levers, &result)?;
+    write(args, &shown, (&levers, refused), &result)?;
     Ok(code(&result))
 }
 
-fn write(args: &Plan, shown: &Resolved, levers: &[Lever], result: &Planned) -> Result<(), Error> {
+fn write(
+    args: &Plan,
+    shown: &Resolved,
+    (levers, refused): (&[Lever], Vec<String>),
+    result: &Planned,
+) -> Result<(), Error> {
     let named = |lever: &Lever| {
         let value = |change: &Vec<String>| match change.as_slice() {
             [one] => one.split_once('=').map_or(one.as_str(), |(_, value)| value).to_owned(),
@@ -84,7 +91,7 @@ fn write(args: &Plan, shown: &Resolved, levers: &[Lever], result: &Planned) -> R
         base: args.source.set.clone(),
         levers: levers.iter().map(named).collect(),
         horizon: shown.scenario.horizon,
-        notes: notes(shown).collect(),
+        notes: refused.into_iter().chain(notes(shown)).collect(),
         provenance: provenance(shown),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -108,28 +115,19 @@ fn code(result: &Planned) -> u8 {
 }
 
 /// What may be chosen: as the command line says, or the file.
-fn levers_of(args: &Plan, today: &Resolved) -> Result<Vec<Lever>, Error> {
+fn declared(args: &Plan, today: &Resolved) -> Result<Vec<Declared>, Error> {
     let declared = levers::declared(&args.vary, &today.levers)?;
     if declared.is_empty() {
         return Err(Error::Usage(advice(today)));
     }
-    // What is asked is the same for all candidates.
-    let asked = |lever: &&Declared| {
-        ["scenario", "traffic"].iter().any(|table| {
-            lever
-                .key
-                .strip_prefix(table)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
-    };
-    if let Some(lever) = declared.iter().find(asked) {
+    if let Some(lever) = levers::asked(&declared) {
         return Err(Error::Usage(format!(
             "{} is no choice of a plan: it says what is asked; set it with --set, or vary it with \
              `surgeline sweep`",
             lever.key
         )));
     }
-    Ok(levers::for_search(declared))
+    Ok(declared)
 }
 
 /// How to say what may be chosen, with a key that this scenario has.

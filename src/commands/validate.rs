@@ -1,12 +1,17 @@
 //! `surgeline validate`: is the file right, and what does it come to?
 
-use super::blueprint;
+use super::{blueprint, levers};
 use crate::args::Validate;
 use crate::error::Error;
 use crate::output;
 
 pub(super) fn validate(args: &Validate) -> Result<u8, Error> {
-    let resolved = blueprint(&args.source)?.resolve(&args.source.set)?;
+    let blueprint = blueprint(&args.source)?;
+    let resolved = blueprint.resolve(&args.source.set)?;
+    levers::declared(&[], &resolved.levers)?;
+    for refused in levers::usable(&resolved.levers, &blueprint, &args.source.set)? {
+        crate::output::tell!("warning: {refused}");
+    }
     for warning in &resolved.warnings {
         crate::output::tell!("warning: {}: {}", warning.site.place, warning.message);
     }

@@ -28,7 +28,7 @@ pub(crate) struct WhatIf {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// Traffic of tomorrow, as a factor of today's: 2x.
-    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    #[arg(long, value_name = "FACTOR", value_parser = factor, allow_hyphen_values = true)]
     pub(crate) traffic: Option<f64>,
     /// What the factor means: more users, the same users sending faster, or larger bursts.
     #[arg(long, value_enum)]
@@ -80,9 +80,11 @@ impl How {
 
 /// A factor as scenarios write it: `2x` or `2`.
 fn factor(text: &str) -> Result<f64, String> {
-    let plain = text.strip_suffix(['x', '×']).unwrap_or(text);
-    let value = scenarios::quantity::factor(plain).or_else(|_| scenarios::quantity::factor(text));
-    match value {
+    let mut times = text.replace('×', "x");
+    if !times.ends_with('x') {
+        times.push('x');
+    }
+    match scenarios::quantity::factor(&times) {
         Ok(value) if value > 0.0 => Ok(value),
         Ok(_) => Err("the factor has to be above 0".to_owned()),
         Err(error) => Err(format!("{error}; write it like 2x")),
@@ -90,13 +92,7 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
-    if args.traffic.is_none() && args.set.is_empty() {
-        return Err(Error::Usage(
-            "what is different tomorrow? Say --traffic 2x, or --set KEY=VALUE".to_owned(),
-        ));
-    }
-    let source =
-        Source { scenario: args.scenario.clone(), policy: args.policy.clone(), set: Vec::new() };
+    let source = args.source()?;
     let blueprint = blueprint(&source)?;
     let today = simulate::prepared(blueprint.resolve(&[])?)?;
     let set = blueprint.resolve(&args.set)?;
@@ -110,7 +106,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         None => args.set.clone(),
     };
     let tomorrow = blueprint.resolve(&changes)?;
-    let levers = levers_of(args, &tomorrow)?;
+    let (levers, refused) = levers_of(args, &blueprint, &changes, &tomorrow)?;
     output::check(&args.writing, None)?;
     let plan = simulate::plan(&args.simulating, &today);
     let watch = Watch::begin(&args.simulating.limits);
@@ -142,7 +138,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         named,
         question: asked(args),
         changes,
-        notes: notes(&tomorrow).collect(),
+        notes: refused.into_iter().chain(notes(&tomorrow)).collect(),
         provenance: provenance(&today.resolved),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -160,22 +156,53 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
     })
 }
 
+impl WhatIf {
+    /// Today, if anything is different tomorrow.
+    fn source(&self) -> Result<Source, Error> {
+        if self.traffic.is_none() && self.set.is_empty() {
+            return Err(Error::Usage(
+                "what is different tomorrow? Say --traffic 2x, or --set KEY=VALUE".to_owned(),
+            ));
+        }
+        levers::common(&self.set)?;
+        let (scenario, policy) = (self.scenario.clone(), self.policy.clone());
+        Ok(Source { scenario, policy, set: Vec::new() })
+    }
+}
+
 /// A variant of the scenario, or what is wrong with it.
 fn variant(blueprint: &Blueprint, changes: &[String]) -> Result<Case, String> {
     let resolved = blueprint.resolve(changes).map_err(|problems| problems.to_string())?;
     Case::new(resolved)
 }
 
-/// What a repair may change: as the command line says, or the file, or the usual.
-fn levers_of(args: &WhatIf, tomorrow: &Resolved) -> Result<Vec<Lever>, Error> {
-    let declared = levers::declared(&args.vary, &tomorrow.levers)?;
+/// What a repair may change: as the command line says, or the file, or the usual. And which of the
+/// values the scenario does not take.
+fn levers_of(
+    args: &WhatIf,
+    blueprint: &Blueprint,
+    changes: &[String],
+    tomorrow: &Resolved,
+) -> Result<(Vec<Lever>, Vec<String>), Error> {
+    let mut declared = levers::declared(&args.vary, &tomorrow.levers)?;
+    match levers::asked(&declared) {
+        Some(lever) if !args.vary.is_empty() => {
+            return Err(Error::Usage(format!(
+                "{} is no repair: it says what is asked; set it with --set",
+                lever.key
+            )));
+        }
+        // The file declares them for sweeps.
+        _ => declared.retain(|lever| !levers::is_asked(lever)),
+    }
     if declared.is_empty() {
         let usual = tomorrow.default_levers.iter();
-        return Ok(usual
-            .map(|lever| Lever { key: lever.key.clone(), changes: lever.candidates.clone() })
-            .collect());
+        let usual =
+            usual.map(|lever| Lever { key: lever.key.clone(), changes: lever.candidates.clone() });
+        return Ok((usual.collect(), Vec::new()));
     }
-    Ok(levers::for_search(declared))
+    let refused = levers::usable(&declared, blueprint, changes)?;
+    Ok((levers::for_search(declared), refused))
 }
 
 /// What tomorrow is, in words.

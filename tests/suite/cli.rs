@@ -4,6 +4,7 @@
 
 mod check;
 mod compare;
+mod levers;
 mod limits;
 mod plan;
 mod run_json;

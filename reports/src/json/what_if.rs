@@ -4,12 +4,13 @@
 
 use super::contrast::Sides;
 use super::{Number, Results, text};
+use crate::digest::result_sha256;
 use crate::format::dollars_exact;
 use crate::what_if::{WhatIfReport, verdict, why};
-use experiments::Halt;
 use experiments::bottleneck::{Bottleneck, Nearest, Shortage};
 use experiments::repair::{Repair, Repaired, Search};
 use experiments::what_if::Part;
+use experiments::{Halt, RunResult};
 use serde::Serialize;
 use sim::units::Money;
 
@@ -32,8 +33,8 @@ pub fn render(report: &WhatIfReport<'_>) -> String {
         question: &report.question,
         changes: &report.changes,
         verdict: verdict(report),
-        today: Results::of(&result.compared.before),
-        tomorrow: Results::of(&result.compared.after),
+        today: Day::of(&result.compared.before),
+        tomorrow: Day::of(&result.compared.after),
         sides: Sides::of(&result.compared.contrast),
         broken: broken.collect(),
         bottleneck: result.bottlenecks.first().map(Short::of),
@@ -64,8 +65,8 @@ struct Document<'a> {
     question: &'a str,
     changes: &'a [String],
     verdict: String,
-    today: Results<'a>,
-    tomorrow: Results<'a>,
+    today: Day<'a>,
+    tomorrow: Day<'a>,
     #[serde(flatten)]
     sides: Sides<'a>,
     broken: Vec<Broken<'a>>,
@@ -79,6 +80,25 @@ struct Document<'a> {
     /// What is therefore absent or not finished.
     unfinished: Vec<&'static str>,
     notes: &'a [String],
+}
+
+/// A day as `run` has it; where its inputs come from stands beside both.
+#[derive(Serialize)]
+struct Day<'a> {
+    schema: &'static str,
+    result_sha256: String,
+    #[serde(flatten)]
+    results: Results<'a>,
+}
+
+impl<'a> Day<'a> {
+    fn of(result: &'a RunResult) -> Day<'a> {
+        Day {
+            schema: super::SCHEMA,
+            result_sha256: result_sha256(result),
+            results: Results::of(result),
+        }
+    }
 }
 
 #[derive(Serialize)]

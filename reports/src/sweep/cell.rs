@@ -12,7 +12,7 @@ use super::ordered::Ordered;
 use crate::digest::result_sha256;
 use crate::json::{stop_code, text};
 use experiments::sweep::{Measured, Outcome};
-use experiments::{Estimate, ObjectiveResult, RunResult, StopReason, TaskCounts, Verdict};
+use experiments::{Estimate, ObjectiveResult, RunResult, Sample, StopReason, TaskCounts, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the shape.
@@ -145,6 +145,15 @@ impl CellDocument {
     pub fn is(&self, cell: usize, overrides: &[(&str, &str)]) -> bool {
         let own = self.overrides.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         self.cell == cell && own.eq(overrides.iter().copied())
+    }
+
+    /// Whether it was run as often as all cells of a sweep are, where that is a fixed number and
+    /// nothing stopped it.
+    #[must_use]
+    pub fn is_of(&self, sample: Sample) -> bool {
+        let (Some(result), Sample::Fixed(wanted)) = (&self.result, sample) else { return true };
+        result.stopped.code != "fixed"
+            || (result.replications == wanted && result.log_hashes.len() == wanted as usize)
     }
 
     /// SHA-256 of the scenario with these overrides; absent where the scenario refuses them.

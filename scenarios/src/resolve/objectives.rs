@@ -14,7 +14,7 @@ use crate::resolved::{CallTime, Comparison, Limit, Objective, Subject, TaskTime}
 use sim::ids::{ModelId, PoolId, TaskId};
 
 /// The unit a limit has to have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Time,
     Share,

@@ -202,6 +202,9 @@ impl<'a, D: Disk> Folder<'a, D> {
             .map_err(|error| error.to_string())
             .and_then(|text| CellDocument::parse(&text));
         Ok(match document {
+            Ok(document) if !document.is_of(self.experiment.replications()) => {
+                Found::Damaged(format!("{}: it has another number of replications", path.display()))
+            }
             Ok(document) if document.is(cell, &self.experiment.overrides(cell)) => {
                 Found::Whole(Box::new(document))
             }

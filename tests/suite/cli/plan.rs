@@ -38,7 +38,7 @@ fn exit_codes_tell_a_plan_from_none_and_from_a_mistake() {
     let twice = folder.run(twice).expect(2).err;
     assert!(twice.contains("varied twice"), "{twice}");
     let misspelt = folder.run("plan chat.toml --vary pools.h100.replica=1..3").expect(2).err;
-    assert!(misspelt.contains("takes none of the 3 candidates"), "{misspelt}");
+    assert!(misspelt.contains("takes no value of the lever"), "{misspelt}");
     assert!(misspelt.contains("did you mean"), "{misspelt}");
     let asked = folder.run("plan chat.toml --vary traffic.web.scale=1x,2x").expect(2).err;
     assert!(asked.contains("no choice of a plan"), "{asked}");

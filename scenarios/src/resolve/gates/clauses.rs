@@ -124,7 +124,13 @@ fn change(comparison: Comparison, tolerances: &[&str], unit: Unit) -> Result<Cha
         // Exactly one sign was seen; what follows has to do without.
         let size = text.get(1..).unwrap_or_default();
         let twice = if size.ends_with('%') {
-            change.relative.replace(relative(text, size, down)?).is_some()
+            let by = relative(text, size, down)?;
+            // Only money may be negative, as a margin is.
+            if unit != Unit::Money && comparison == Comparison::AtMost && by <= -1.0 {
+                let message = format!("{} can never be: nothing falls by that", shortened(text));
+                return Err(refusal(message, EXAMPLE));
+            }
+            change.relative.replace(by).is_some()
         } else {
             let by = limit_of(size, unit).map_err(|(error, example)| {
                 let help = format!("write a change like +2% or +{example}");
