@@ -71,6 +71,25 @@
     return [data.scattered ? Math.min(least, ...marks) * 0.9 : 0, (top || 1) * 1.08];
   };
 
+  // 1, 2 and 5 of each decade in sight.
+  const decades = (u, _, least, most) => {
+    const all = [];
+    for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power += 1) {
+      for (const step of [1, 2, 5]) {
+        const value = step * 10 ** power;
+        if (value >= least && value <= most) all.push(value);
+      }
+    }
+    return all;
+  };
+
+  // A logarithmic axis ends where the numbers do, and points keep off the edge.
+  const across = (data) => (u, least, most) => {
+    if (least === null) return [0, 1];
+    const gap = data.scattered ? (most - least) * 0.05 + 1e-9 : 0;
+    return [least - gap, most + gap];
+  };
+
   const options = (data, box) => {
     const palette = colors(), grid = { stroke: css("--grid"), width: 1 }, ink = css("--soft");
     const axis = (of, more) => ({ stroke: ink, grid, ticks: grid, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 18, label: of.label, values: (_, all) => all.map((value) => (value === null ? "" : write(of.measure, value))), ...more });
@@ -86,8 +105,8 @@
     return {
       width: box.clientWidth, height: 260,
       cursor: { y: false, sync: data.x.measure === "clock" ? { key: "clock", setSeries: false } : undefined },
-      scales: { x: { time: false, distr: data.x.log ? 3 : 1, range: data.scattered ? (_, a, b) => [a - (b - a) * 0.05 - 1e-9, b + (b - a) * 0.05 + 1e-9] : undefined }, y: { distr: data.y.log ? 3 : 1, range: span(data) } },
-      axes: [axis(data.x, { incrs: data.x.measure === "clock" ? clockSteps : undefined, space: 70 }), axis(data.y, { size: 66 })],
+      scales: { x: { time: false, distr: data.x.log ? 3 : 1, range: across(data) }, y: { distr: data.y.log ? 3 : 1, range: span(data) } },
+      axes: [axis(data.x, { splits: data.x.log ? decades : undefined, filter: data.x.log ? (_, all) => all : undefined, incrs: data.x.measure === "clock" ? clockSteps : undefined, space: 70 }), axis(data.y, { size: 66 })],
       series: [{ label: data.x.label, value: (_, value) => write(data.x.measure, value) }, ...data.lines.map(line)],
       plugins: [marksOf(data)],
       legend: { live: true },

@@ -10,7 +10,7 @@ use crate::contrast::{
     signed, value,
 };
 use crate::format::{Unit, number};
-use crate::html::{self, Page};
+use crate::html::{self, Page, Standing};
 use crate::picture::{self, Arm, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
@@ -81,7 +81,12 @@ pub fn html(report: &CheckReport<'_>) -> String {
         ]));
     }
     let inputs = if is_quiet(report) { &[] } else { report.provenance.as_slice() };
-    html::page(&Page { sections: &sections(report), topics: &topics, inputs })
+    let standing = match result.verdict {
+        Verdict::Pass => Standing::Met,
+        Verdict::Inconclusive => Standing::Open,
+        Verdict::Fail => Standing::Missed,
+    };
+    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
 }
 
 /// The verdict as a word.

@@ -6,7 +6,7 @@ use crate::contrast::{
     self, FILES, common_numbers, is_unchanged, main_cause, moved, no_example, pairs,
 };
 use crate::format::span;
-use crate::html::{self, Page};
+use crate::html::{self, Page, Standing};
 use crate::picture::{Arm, of_arms};
 use crate::report::ScenarioInfo;
 use crate::sections::{Advice, Sections};
@@ -53,7 +53,8 @@ pub fn html(report: &CompareReport<'_>) -> String {
         Arm { name: &names[0], result: &compared.before },
         Arm { name: &names[1], result: &compared.after },
     ]);
-    html::page(&Page { sections: &sections(report), topics: &topics, inputs: &[] })
+    let (standing, sections) = (Standing::Unjudged, sections(report));
+    html::page(&Page { standing, sections: &sections, topics: &topics, inputs: &[] })
 }
 
 fn sections(report: &CompareReport<'_>) -> Sections {

@@ -16,6 +16,7 @@ use crate::report::{ProvenanceRow, Report};
 use crate::sections::Sections;
 use askama::Template;
 use drawn::Figure;
+use experiments::ObjectiveResult;
 
 /// The library that draws lines: uPlot 1.6.32, MIT (`assets/uplot/LICENSE`).
 const UPLOT_SCRIPT: &str = include_str!("../assets/uplot/uPlot.iife.min.js");
@@ -23,8 +24,44 @@ const UPLOT_STYLE: &str = include_str!("../assets/uplot/uPlot.min.css");
 const STYLE: &str = include_str!("../assets/page.css");
 const SCRIPT: &str = include_str!("../assets/page.js");
 
+/// How an answer is coloured; the words say it as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// All is as it has to be.
+    Met,
+    /// Something is not.
+    Missed,
+    /// Of something it is not known.
+    Open,
+    /// Nothing is judged.
+    Unjudged,
+}
+
+impl Standing {
+    /// That of objectives.
+    pub(crate) fn of(objectives: &[ObjectiveResult]) -> Standing {
+        let has = |met| objectives.iter().any(|judged| judged.met == met);
+        match (has(Some(false)), has(None), has(Some(true))) {
+            (true, ..) => Standing::Missed,
+            (_, true, _) => Standing::Open,
+            (.., true) => Standing::Met,
+            _ => Standing::Unjudged,
+        }
+    }
+
+    fn class(self) -> &'static str {
+        match self {
+            Standing::Met => "met",
+            Standing::Missed => "missed",
+            Standing::Open => "open",
+            Standing::Unjudged => "",
+        }
+    }
+}
+
 /// What stands on a page.
 pub(crate) struct Page<'a> {
+    pub(crate) standing: Standing,
     pub(crate) sections: &'a Sections,
     pub(crate) topics: &'a [Topic],
     pub(crate) inputs: &'a [ProvenanceRow],
@@ -34,7 +71,7 @@ pub(crate) struct Page<'a> {
 #[template(path = "page.html", escape = "html")]
 struct Layout<'a> {
     sections: &'a Sections,
-    /// `met`, `missed`, `open`, or nothing where nothing is judged.
+    /// A class of the style.
     verdict: &'static str,
     topics: Vec<(&'static str, Vec<Figure<'a>>)>,
     inputs: &'a [ProvenanceRow],
@@ -58,7 +95,7 @@ pub(crate) fn page(page: &Page<'_>) -> String {
     });
     let layout = Layout {
         sections: page.sections,
-        verdict: verdict(page.sections),
+        verdict: page.standing.class(),
         topics: topics.collect(),
         inputs: page.inputs,
         confidence: experiments::CONFIDENCE * 100.0,
@@ -69,16 +106,6 @@ pub(crate) fn page(page: &Page<'_>) -> String {
     };
     // A template that writes into memory fails on nothing but its own text.
     layout.render().unwrap_or_default()
-}
-
-fn verdict(sections: &Sections) -> &'static str {
-    let has = |met| sections.objectives.iter().any(|judged| judged.met == met);
-    match (has(Some(false)), has(None), has(Some(true))) {
-        (true, ..) => "missed",
-        (_, true, _) => "open",
-        (.., true) => "met",
-        _ => "",
-    }
 }
 
 /// Text without what turns the direction of writing or cannot be seen.
@@ -109,5 +136,10 @@ pub fn render(report: &Report<'_>, command: &str) -> String {
         ..Sections::of(report)
     };
     let topics = of_arms(&[Arm { name: "", result: report.result }]);
-    page(&Page { sections: &sections, topics: &topics, inputs: &report.provenance })
+    page(&Page {
+        standing: Standing::of(&report.result.objectives),
+        sections: &sections,
+        topics: &topics,
+        inputs: &report.provenance,
+    })
 }

@@ -7,7 +7,7 @@
 
 use crate::command::Named;
 use crate::format::{Unit, count, estimate, span};
-use crate::html::{self, Page};
+use crate::html::{self, Page, Standing};
 use crate::picture;
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Judgement, Sections, judgement};
@@ -58,7 +58,12 @@ pub fn markdown(report: &PlanReport<'_>) -> String {
 pub fn html(report: &PlanReport<'_>) -> String {
     let topics = picture::frontier(report.result);
     let inputs = &report.provenance;
-    html::page(&Page { sections: &sections(report), topics: &topics, inputs })
+    let standing = match (&report.result.stopped, report.result.ending()) {
+        (_, Ending::Confirmed) => Standing::Met,
+        (None, Ending::None) => Standing::Missed,
+        _ => Standing::Open,
+    };
+    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
 }
 
 /// The answer: the plan, its price, what binds, and how much the second best costs more.

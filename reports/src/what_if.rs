@@ -9,7 +9,7 @@
 use crate::command::{Named, set_text};
 use crate::contrast::{self, DAYS, value};
 use crate::format::{Unit, estimate, number, span};
-use crate::html::{self, Page};
+use crate::html::{self, Page, Standing};
 use crate::picture::{Arm, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
@@ -66,7 +66,8 @@ pub fn html(report: &WhatIfReport<'_>) -> String {
         Arm { name: "tomorrow", result: &compared.after },
     ]);
     let inputs = &report.provenance;
-    html::page(&Page { sections: &sections(report), topics: &topics, inputs })
+    let standing = Standing::of(&compared.after.objectives);
+    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
 }
 
 /// The verdict: what is spent, whether the objectives hold, and why not.

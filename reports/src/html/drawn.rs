@@ -3,8 +3,9 @@
 //! Invariant: whatever is drawn stands beside the drawing as a table, or is put there by the script
 //! from the same data when somebody asks for it.
 
+use super::plain;
 use crate::format::{Unit, number};
-use crate::picture::{Drawing, Lines, Measure, Picture, Range, Ranges, Stacks};
+use crate::picture::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Range, Ranges, Stacks};
 use serde::Serialize;
 
 /// Room that a range leaves on either side, as a part of the whole axis.
@@ -46,34 +47,34 @@ pub(super) struct Bar<'a> {
 
 /// Lines as the script reads them.
 #[derive(Serialize)]
-struct Data<'a> {
-    title: &'a str,
-    x: AxisData<'a>,
-    y: AxisData<'a>,
-    at: Vec<Option<f64>>,
-    lines: Vec<LineData<'a>>,
-    marks: Vec<MarkData<'a>>,
+struct Data {
+    title: String,
+    x: AxisData,
+    y: AxisData,
+    at: Vec<f64>,
+    lines: Vec<LineData>,
+    marks: Vec<MarkData>,
     scattered: bool,
 }
 
 #[derive(Serialize)]
-struct AxisData<'a> {
-    label: &'a str,
+struct AxisData {
+    label: String,
     measure: &'static str,
     log: bool,
 }
 
 #[derive(Serialize)]
-struct LineData<'a> {
-    name: &'a str,
+struct LineData {
+    name: String,
     values: Vec<Option<f64>>,
 }
 
 #[derive(Serialize)]
-struct MarkData<'a> {
+struct MarkData {
     x: bool,
     at: f64,
-    name: &'a str,
+    name: String,
 }
 
 impl<'a> Figure<'a> {
@@ -179,26 +180,22 @@ impl<'a> Figure<'a> {
     }
 }
 
-fn data<'a>(title: &'a str, lines: &'a Lines) -> Data<'a> {
-    let axis = |axis: &'a crate::picture::Axis| AxisData {
-        label: &axis.label,
+fn data(title: &str, lines: &Lines) -> Data {
+    let axis = |axis: &Axis| AxisData {
+        label: plain(&axis.label),
         measure: key(axis.measure),
         log: axis.is_logarithmic,
     };
-    let line = |line: &'a crate::picture::Line| LineData {
-        name: &line.name,
+    let line = |line: &Line| LineData {
+        name: plain(&line.name),
         values: line.values.iter().map(|value| value.map(short)).collect(),
     };
-    let mark = |mark: &'a crate::picture::Mark| MarkData {
-        x: mark.on_x,
-        at: short(mark.at),
-        name: &mark.name,
-    };
+    let mark = |mark: &Mark| MarkData { x: mark.on_x, at: short(mark.at), name: plain(&mark.name) };
     Data {
-        title,
+        title: plain(title),
         x: axis(&lines.x),
         y: axis(&lines.y),
-        at: lines.at.iter().map(|&at| Some(short(at))).collect(),
+        at: lines.at.iter().map(|&at| short(at)).collect(),
         lines: lines.lines.iter().map(line).collect(),
         marks: lines.marks.iter().map(mark).collect(),
         scattered: lines.is_scattered,

@@ -4,6 +4,7 @@ mod fixture;
 mod gates;
 mod golden;
 mod gpu;
+mod html;
 mod json;
 mod numbers;
 mod plan;

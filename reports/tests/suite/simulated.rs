@@ -96,6 +96,11 @@ fn simulate(per_second: f64, threads: usize) -> RunResult {
     run(&scenario(per_second), &plan, &[], &runner, &NoProgress).expect("ten replications")
 }
 
+/// Two requests a second on one replica, over a quarter of an hour.
+pub(crate) fn light() -> RunResult {
+    simulate(2.0, 1)
+}
+
 #[test]
 fn a_light_load_is_reported_with_every_number() {
     let result = simulate(2.0, 1);
