@@ -109,7 +109,7 @@
       axes: [axis(data.x, { splits: data.x.log ? decades : undefined, filter: data.x.log ? (_, all) => all : undefined, incrs: data.x.measure === "clock" ? clockSteps : undefined, space: 70 }), axis(data.y, { size: 66 })],
       series: [{ label: data.x.label, value: (_, value) => write(data.x.measure, value) }, ...data.lines.map(line)],
       plugins: [marksOf(data)],
-      legend: { live: true },
+      legend: { live: true, markers: { fill: (_, at) => palette[(at - 1) % palette.length] } },
     };
   };
 
@@ -191,7 +191,9 @@
     const draw = () => {
       if (plot.current) plot.current.destroy();
       plot.current = new uPlot(options(data, box), values, box);
-      box.querySelector("canvas").setAttribute("aria-hidden", "true");
+      const drawing = box.querySelector(".u-wrap");
+      drawing.setAttribute("role", "img");
+      drawing.setAttribute("aria-label", box.getAttribute("aria-label"));
       switches(box);
     };
     draw();

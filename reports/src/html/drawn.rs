@@ -4,6 +4,7 @@
 //! from the same data when somebody asks for it.
 
 use super::plain;
+use crate::contrast::signed;
 use crate::format::{Unit, number};
 use crate::picture::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Range, Ranges, Stacks};
 use serde::Serialize;
@@ -160,7 +161,7 @@ impl<'a> Figure<'a> {
         let width = (most - least).max(f64::MIN_POSITIVE) * (1.0 + 2.0 * MARGIN);
         let from = least - width * MARGIN / (1.0 + 2.0 * MARGIN);
         let place = |value: f64| rounded(((value - from) / width * 100.0).clamp(0.0, 100.0));
-        let shown = |value: f64| text(value, ranges.axis.measure);
+        let shown = |value: f64| signed(value, unit(ranges.axis.measure));
         let bar = |range: &'a Range| Bar {
             from: place(range.ends.0),
             width: rounded(place(range.ends.1) - place(range.ends.0)),
@@ -225,12 +226,15 @@ fn key(measure: Measure) -> &'static str {
 
 /// A number as tables write it.
 fn text(value: f64, measure: Measure) -> String {
-    let unit = match measure {
+    number(value, unit(measure))
+}
+
+fn unit(measure: Measure) -> Unit {
+    match measure {
         Measure::Clock | Measure::Seconds => Unit::Seconds,
         Measure::Dollars => Unit::Dollars,
         Measure::Share => Unit::Share,
         Measure::PerSecond => Unit::PerSecond,
         Measure::Count => Unit::Plain,
-    };
-    number(value, unit)
+    }
 }

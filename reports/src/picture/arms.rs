@@ -13,11 +13,12 @@ pub(crate) struct Arm<'a> {
 impl Arm<'_> {
     /// What something is called in a picture of so many arms.
     pub(super) fn named(&self, what: &str, arms: usize) -> String {
-        match (arms, what) {
-            (1, what) => what.to_owned(),
-            (_, "") => self.name.to_owned(),
-            (_, what) => format!("{what}, {}", self.name),
-        }
+        if arms == 1 { what.to_owned() } else { format!("{what}, {}", self.name) }
+    }
+
+    /// What a whole is called in a picture of so many arms: by the arm, where there are several.
+    pub(super) fn whole(&self, what: &str, arms: usize) -> String {
+        if arms == 1 { what.to_owned() } else { self.name.to_owned() }
     }
 
     /// Means per replication from sums over all.

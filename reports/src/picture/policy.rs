@@ -21,7 +21,7 @@ pub(super) fn routes(arms: &[Arm<'_>]) -> Option<Picture> {
             let model = arm.result.models.iter().find(|model| model.name == **name);
             model.map_or(0.0, |model| arm.mean(model.calls))
         };
-        (arm.named("calls", arms.len()), parts.iter().map(size).collect())
+        (arm.whole("calls", arms.len()), parts.iter().map(size).collect())
     };
     let stacks = Stacks {
         measure: Measure::Count,

@@ -26,7 +26,7 @@ pub(super) fn by_cause(arms: &[Arm<'_>]) -> Option<Picture> {
     let days = |arm: &Arm<'_>| arm.result.measured.0 as f64 / PS_PER_SEC as f64 / DAY;
     let row = |arm: &Arm<'_>| {
         let sizes = arm.result.spend.by.parts().map(|(_, amount)| dollars(amount) / days(arm));
-        (arm.named("a day", arms.len()), sizes.to_vec())
+        (arm.whole("a day", arms.len()), sizes.to_vec())
     };
     let names = arms.first()?.result.spend.by.parts();
     let stacks = Stacks {
@@ -56,7 +56,7 @@ pub(super) fn of_success(arms: &[Arm<'_>]) -> Option<Picture> {
             let item = drivers.items.iter().find(|item| item.key == *key);
             item.and_then(|item| item.per_successful_task_usd.value).unwrap_or_default().max(0.0)
         };
-        Some((arm.named("a successful task", arms.len()), parts.iter().map(size).collect()))
+        Some((arm.whole("a successful task", arms.len()), parts.iter().map(size).collect()))
     };
     let stacks = Stacks {
         measure: Measure::Dollars,

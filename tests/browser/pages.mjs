@@ -1,0 +1,65 @@
+// Opens every page of a folder and looks at it: each picture has marks, nothing is said on the console,
+// nothing is asked for, nothing is wider than the screen, and axe-core finds nothing serious.
+//
+//   node pages.mjs PAGES PICTURES [AXE]
+import { readdirSync, readFileSync, writeFileSync, mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { browser } from "./chromium.mjs";
+
+const [pages, pictures, axe] = process.argv.slice(2);
+mkdirSync(pictures, { recursive: true });
+const checker = axe ? readFileSync(axe, "utf8") : null;
+const faults = [];
+
+// What each picture shows: of a canvas how many of its pixels differ from the first.
+const drawn = `[...document.querySelectorAll("figure")].map((figure) => {
+  const canvas = figure.querySelector("canvas");
+  const title = figure.querySelector("h3").textContent;
+  if (!canvas) return { title, marks: figure.querySelectorAll(".piece, .reach").length };
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let marks = 0;
+  for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 0) marks += 1;
+  return { title, marks, text: figure.querySelector("figcaption").textContent.length };
+})`;
+
+const look = async (chromium, name, width, dark) => {
+  const page = await chromium.open(width, 900, dark);
+  const url = pathToFileURL(resolve(pages, `${name}.html`)).href;
+  await page.go(url);
+  const where = `${name} at ${width} px, ${dark ? "dark" : "light"}`;
+  const fault = (text) => faults.push(`${where}: ${text}`);
+  for (const { title, marks } of await page.evaluate(drawn)) {
+    if (marks === 0) fault(`"${title}" is empty`);
+  }
+  const over = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+  if (over > 0) fault(`the page is ${over} px wider than the screen`);
+  // A table and its file from each picture, as somebody would ask for them.
+  const tables = await page.evaluate(`[...document.querySelectorAll(".tools button:first-child")].map((button) => { button.click(); const rows = button.closest("figure").querySelectorAll(".points tbody tr").length; button.click(); return rows; })`);
+  if (tables.some((rows) => rows < 2)) fault(`a table of a picture is empty: ${tables}`);
+  if (checker) {
+    await page.evaluate(checker);
+    const found = await page.evaluate(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")) })))`);
+    for (const { id, impact, at } of found) {
+      if (["serious", "critical"].includes(impact)) fault(`${impact}: ${id} at ${at.join("; ")}`);
+    }
+  }
+  page.errors.forEach((text) => fault(`said: ${text}`));
+  page.requests.filter((asked) => asked !== url && !asked.startsWith("data:")).forEach((asked) => fault(`asked for ${asked}`));
+  writeFileSync(join(pictures, `${name}-${width}-${dark ? "dark" : "light"}.png`), await page.picture());
+  await page.close();
+};
+
+const names = readdirSync(pages).filter((file) => file.endsWith(".html")).map((file) => file.slice(0, -5));
+if (names.length === 0) throw new Error(`there is no page in ${pages}`);
+const chromium = await browser();
+try {
+  for (const name of names) {
+    for (const width of [1280, 390]) for (const dark of [false, true]) await look(chromium, name, width, dark);
+  }
+} finally {
+  await chromium.close();
+}
+faults.forEach((fault) => console.error(`pages: ${fault}`));
+console.log(`${names.length} pages at 4 sizes and colours, ${faults.length} faults`);
+process.exit(faults.length === 0 ? 0 : 1);

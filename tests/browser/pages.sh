@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Makes a page with each command that has one, and looks at all of them in a browser without a window.
+#
+# Needs Chromium and Node. axe-core, which looks for what keeps people out, is fetched from npm; without
+# a network that part is left out, and said so.
+#
+#   tests/browser/pages.sh path/to/surgeline [FOLDER FOR PICTURES]
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+pictures=$(realpath -m "${2:-$scratch/pictures}")
+readonly AXE=4.14.1
+
+page() { # page NAME ALLOWED-CODES ARGUMENTS...
+    local name=$1 codes=$2 code=0
+    shift 2
+    (cd "$root" && "$binary" "$@" --quiet --html "$scratch/pages/$name.html") >/dev/null || code=$?
+    [[ " $codes " == *" $code "* ]] || { echo "pages: $name ended with $code" >&2; exit 1; }
+}
+
+mkdir -p "$scratch/pages"
+page run "0 1 3" run support-reply --set scenario.horizon=30m
+page run-pool "0 1 3" run self-hosted --set scenario.horizon=30m
+page run-unstable "1 3" run self-hosted --set scenario.horizon=30m --set traffic.chat.scale=4x
+page what-if "0 1 3" what-if azure-conversation --traffic 5x --no-calibration
+page compare 0 compare support-reply --second-policy support-reply.good --set scenario.horizon=30m
+page check "1 3" check support-reply --candidate support-reply.bad --set scenario.horizon=10m
+page check-same "0 1 3" check support-reply --candidate support-reply.main --set scenario.horizon=5m
+page plan "0 1 3" plan self-hosted --set scenario.horizon=20m
+
+axe=
+if (cd "$scratch" && npm pack --silent "axe-core@$AXE" && tar xzf "axe-core-$AXE.tgz") >/dev/null 2>&1; then
+    axe=$scratch/package/axe.min.js
+else
+    echo "pages: axe-core could not be fetched; its part is left out"
+fi
+node "$here/pages.mjs" "$scratch/pages" "$pictures" $axe
