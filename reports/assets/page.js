@@ -67,6 +67,7 @@
     if (least === null) return [0, 1];
     const marks = data.marks.filter((mark) => !mark.x && mark.at > 0 && mark.at < 3 * most).map((mark) => mark.at);
     const top = Math.max(most, ...marks);
+    if (data.y.log) return [Math.min(least, ...marks) / 1.15, top * 1.15];
     if (data.y.measure === "share" && top <= 1) return [0, Math.max(0.05, top > 0.7 ? 1.02 : top * 1.1)];
     return [data.scattered ? Math.min(least, ...marks) * 0.9 : 0, (top || 1) * 1.08];
   };
@@ -86,6 +87,7 @@
   // A logarithmic axis ends where the numbers do, and points keep off the edge.
   const across = (data) => (u, least, most) => {
     if (least === null) return [0, 1];
+    if (data.x.log) return data.scattered ? [least / 1.15, most * 1.15] : [least, most];
     const gap = data.scattered ? (most - least) * 0.05 + 1e-9 : 0;
     return [least - gap, most + gap];
   };
@@ -106,7 +108,7 @@
       width: box.clientWidth, height: 260,
       cursor: { y: false, sync: data.x.measure === "clock" ? { key: "clock", setSeries: false } : undefined },
       scales: { x: { time: false, distr: data.x.log ? 3 : 1, range: across(data) }, y: { distr: data.y.log ? 3 : 1, range: span(data) } },
-      axes: [axis(data.x, { splits: data.x.log ? decades : undefined, filter: data.x.log ? (_, all) => all : undefined, incrs: data.x.measure === "clock" ? clockSteps : undefined, space: 70 }), axis(data.y, { size: 66 })],
+      axes: [axis(data.x, { splits: data.x.log ? decades : undefined, filter: data.x.log ? (_, all) => all : undefined, incrs: data.x.measure === "clock" ? clockSteps : undefined, space: 70 }), axis(data.y, { size: 66, splits: data.y.log ? decades : undefined, filter: data.y.log ? (_, all) => all : undefined })],
       series: [{ label: data.x.label, value: (_, value) => write(data.x.measure, value) }, ...data.lines.map(line)],
       plugins: [marksOf(data)],
       legend: { live: true, markers: { fill: (_, at) => palette[(at - 1) % palette.length] } },

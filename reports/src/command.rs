@@ -41,7 +41,8 @@ pub fn set_text(changes: &[String]) -> String {
 }
 
 /// A word for a POSIX shell. One with a NUL, which no shell takes, is left as it is.
-fn quoted(word: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn quoted(word: &str) -> Cow<'_, str> {
     // `shlex` quotes `=`, which is plain in the middle of a word.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%+@".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

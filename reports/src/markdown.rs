@@ -122,7 +122,8 @@ fn commands(out: &mut String, commands: &[(String, String)]) {
 
 fn details(out: &mut String, table: &Table) {
     line(out, &format!("**{}**", escaped(&table.title)));
-    let headers: Vec<&str> = std::iter::once("").chain(table.headers.iter().copied()).collect();
+    let headers: Vec<&str> =
+        std::iter::once("").chain(table.headers.iter().map(AsRef::as_ref)).collect();
     let rows = table.rows.iter().map(|row| {
         let cells = row.cells.iter().map(|cell| escaped(&cell.inline()));
         std::iter::once(escaped(row.name.trim())).chain(cells).collect()

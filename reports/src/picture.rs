@@ -87,7 +87,7 @@ pub struct Lines {
     pub x: Axis,
     /// From bottom to top.
     pub y: Axis,
-    /// Places on the x axis, rising.
+    /// Places on the x axis, rising; of points there may be several at one place.
     pub at: Vec<f64>,
     /// What is drawn over them.
     pub lines: Vec<Line>,
@@ -154,7 +154,7 @@ pub struct Range {
 
 impl Picture {
     /// `None` where there is nothing to see.
-    fn of(
+    pub(crate) fn of(
         title: impl Into<String>,
         caption: impl Into<String>,
         drawing: Drawing,
@@ -182,11 +182,11 @@ impl Line {
 }
 
 impl Axis {
-    fn new(label: impl Into<String>, measure: Measure) -> Axis {
+    pub(crate) fn new(label: impl Into<String>, measure: Measure) -> Axis {
         Axis { label: label.into(), measure, is_logarithmic: false }
     }
 
-    fn logarithmic(self) -> Axis {
+    pub(crate) fn logarithmic(self) -> Axis {
         Axis { is_logarithmic: true, ..self }
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Deliberately absent: predicting.
 
+mod web;
+
 use calibrate::fit::serving::CREDIBLE;
 use calibrate::fitted::{Accuracy, Entry, Fitted, Fold};
 use calibrate::score::run::{Compared, RunScore};
@@ -12,6 +14,8 @@ use calibrate::score::{Errors, Score, Scored, ScoredRow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+pub use web::score_html;
 
 /// Schema `surgeline.score/1`, one object.
 #[must_use]

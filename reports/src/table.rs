@@ -6,6 +6,7 @@
 
 use crate::format::{Unit, mean_count, number, parts};
 use experiments::{Estimate, Range, RunResult};
+use std::borrow::Cow;
 
 /// A range narrower than this part of its value is shown as none.
 const SLIGHT: f64 = 1e-3;
@@ -16,7 +17,7 @@ pub struct Table {
     /// What it shows.
     pub title: String,
     /// Headers of the cells; the column of names has none.
-    pub headers: Vec<&'static str>,
+    pub headers: Vec<Cow<'static, str>>,
     /// One line of cells each.
     pub rows: Vec<Row>,
     /// Why cells are empty, each reason once.
@@ -80,7 +81,14 @@ impl Cell {
 
 impl Table {
     pub(crate) fn new(title: &str, headers: &[&'static str]) -> Table {
-        Table { title: title.into(), headers: headers.into(), rows: Vec::new(), notes: Vec::new() }
+        let headers = headers.iter().map(|&header| Cow::Borrowed(header)).collect();
+        Table { title: title.into(), headers, rows: Vec::new(), notes: Vec::new() }
+    }
+
+    /// One whose headers are names of a file.
+    pub(crate) fn headed(title: &str, headers: Vec<String>) -> Table {
+        let headers = headers.into_iter().map(Cow::Owned).collect();
+        Table { title: title.into(), headers, rows: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds a row of ready cells.

@@ -191,7 +191,7 @@ impl Page {
         let names = table.rows.iter().map(|row| display_width(&named(row)));
         let name_width = names.filter(|&width| width <= room).max().unwrap_or(0);
         let name_width = name_width.max(display_width(&table.title).min(room));
-        let header = aligned(table.headers.iter().copied(), &widths);
+        let header = aligned(table.headers.iter().map(AsRef::as_ref), &widths);
         self.line("");
         let title = self.painted(&padded(&table.title, name_width), BOLD);
         if display_width(&table.title) > name_width {
@@ -247,7 +247,7 @@ fn cells_width(table: &Table, at: usize) -> usize {
     let widths = cells.flat_map(|cell| {
         [display_width(&cell.value), cell.interval.as_deref().map_or(0, display_width)]
     });
-    widths.chain([display_width(table.headers[at])]).max().unwrap_or(0)
+    widths.chain([display_width(&table.headers[at])]).max().unwrap_or(0)
 }
 
 /// Cells side by side, each at the right edge of its column.

@@ -18,6 +18,7 @@ use crate::args::{Format, Simulating, Source};
 use crate::disk::OsDisk;
 use crate::error::{Error, halt_code};
 use crate::limits::Watch;
+use crate::output;
 use crate::progress::CellBar;
 use clap::ValueEnum;
 use crew::{Crew, Ended, Keeper};
@@ -69,6 +70,9 @@ pub(crate) struct Sweep {
     /// What to print on stdout.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Also write one HTML page with everything in it to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// How cells are chosen.
@@ -94,6 +98,7 @@ pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
     let (name, sha256) = (base.resolved.name.clone(), base.resolved.sha256.clone());
     let scenario = ScenarioName { name, sha256 };
     let manifest = Manifest::of(&experiment, scenario, design, env!("CARGO_PKG_VERSION"));
+    args.html.as_deref().map_or(Ok(()), output::check_file)?;
     let watch = Watch::begin(&args.simulating.limits);
     look_before(&experiment, args.simulating.quiet)?;
     let start = Start { folder: &args.out, resume: args.resume, shard: args.shard };
@@ -224,7 +229,8 @@ fn finish(
     if merge.is_complete() {
         merge.write()?;
     }
-    merge.print(args.format)?;
+    let page = args.html.as_ref().map(|path| output::write_file(path, &merge.html()));
+    [Some(merge.print(args.format)), page].into_iter().flatten().collect::<Result<(), _>>()?;
     let (there, all, shown) = (merge.there(), manifest.cells, args.out.display());
     if let Some(halt) = &ended.halted {
         crate::output::tell!(

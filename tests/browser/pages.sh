@@ -30,6 +30,12 @@ page what-if "0 1 3" what-if azure-conversation --traffic 5x --no-calibration
 page compare 0 compare support-reply --second-policy support-reply.good --set scenario.horizon=30m
 page check "1 3" check support-reply --candidate support-reply.bad --set scenario.horizon=10m
 page check-same "0 1 3" check support-reply --candidate support-reply.main --set scenario.horizon=5m
+page sweep 0 sweep self-hosted --set scenario.horizon=10m --out "$scratch/swept" \
+    --vary traffic.chat.scale=1x,2x,3x,4x,5x --vary pools.h100.replicas=1,2
+page sweep-morris 0 sweep self-hosted --set scenario.horizon=5m --design morris --points 4 \
+    --out "$scratch/effects" --vary traffic.chat.scale=1x,2x --vary pools.h100.replicas=1..3 \
+    --vary pools.h100.engine_args.max_num_seqs=64,256
+page score 0 calibrate score --points calibrate/data/measured/serving_points.csv
 page plan "0 1 3" plan self-hosted --set scenario.horizon=20m
 
 axe=

@@ -43,6 +43,7 @@ pub(super) struct Bar<'a> {
     pub(super) limit: Option<f64>,
     pub(super) zero: f64,
     pub(super) text: String,
+    pub(super) ends_text: String,
     pub(super) limit_text: String,
 }
 
@@ -149,6 +150,11 @@ impl<'a> Figure<'a> {
         }
     }
 
+    /// Whether any range has a limit, and so a sign and a verdict.
+    pub(super) fn is_limited(&self) -> bool {
+        self.ranges().is_some_and(|ranges| ranges.rows.iter().any(|row| row.limit.is_some()))
+    }
+
     /// The rows of ranges on one axis that holds all of them and zero.
     pub(super) fn bars(&self) -> Vec<Bar<'a>> {
         let Some(ranges) = self.ranges() else { return Vec::new() };
@@ -161,19 +167,19 @@ impl<'a> Figure<'a> {
         let width = (most - least).max(f64::MIN_POSITIVE) * (1.0 + 2.0 * MARGIN);
         let from = least - width * MARGIN / (1.0 + 2.0 * MARGIN);
         let place = |value: f64| rounded(((value - from) / width * 100.0).clamp(0.0, 100.0));
-        let shown = |value: f64| signed(value, unit(ranges.axis.measure));
+        let measure = ranges.axis.measure;
+        let shown = |value: f64| match self.is_limited() {
+            true => signed(value, unit(measure)),
+            false => text(value, measure),
+        };
         let bar = |range: &'a Range| Bar {
             from: place(range.ends.0),
             width: rounded(place(range.ends.1) - place(range.ends.0)),
             value: place(range.value),
             limit: range.limit.map(place),
             zero: place(0.0),
-            text: format!(
-                "{} ({} to {})",
-                shown(range.value),
-                shown(range.ends.0),
-                shown(range.ends.1)
-            ),
+            text: shown(range.value),
+            ends_text: format!("{} to {}", shown(range.ends.0), shown(range.ends.1)),
             limit_text: range.limit.map_or_else(String::new, shown),
             range,
         };

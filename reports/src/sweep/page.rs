@@ -5,6 +5,8 @@
 //!
 //! Deliberately absent: fitting the width of a terminal. A table is as wide as its levers and tasks.
 
+mod web;
+
 use super::cell::{CellDocument, Number};
 use super::effects::MetricEffects;
 use super::manifest::Manifest;
@@ -13,6 +15,7 @@ use crate::markdown::{escaped, grid};
 use crate::text::{clean, padded};
 use std::collections::BTreeSet;
 use textwrap::core::display_width;
+use web::{MOST_POINTS, Point};
 
 /// Cells that are shown.
 pub const MOST_ROWS: usize = 40;
@@ -33,6 +36,8 @@ pub struct Overview<'a> {
     /// Cells whose objectives are all met, some missed, or else some undecided.
     judged: [usize; 3],
     tasks: Vec<String>,
+    /// Those that are drawn.
+    points: Vec<Point>,
 }
 
 /// One table.
@@ -46,9 +51,9 @@ impl<'a> Overview<'a> {
     /// Nothing so far.
     #[must_use]
     pub fn of(manifest: &'a Manifest) -> Overview<'a> {
-        let (shown, tasks) = (Vec::new(), Vec::new());
+        let (shown, tasks, points) = (Vec::new(), Vec::new(), Vec::new());
         let judged = [0; 3];
-        Overview { manifest, shown, there: 0, refused: 0, unstable: 0, judged, tasks }
+        Overview { manifest, shown, there: 0, refused: 0, unstable: 0, judged, tasks, points }
     }
 
     /// One more cell, in their order.
@@ -61,6 +66,11 @@ impl<'a> Overview<'a> {
             "no" => self.judged[1] += 1,
             "undecided" => self.judged[2] += 1,
             _ => {}
+        }
+        if self.points.len() < MOST_POINTS {
+            let numbers = cell.numbers().filter_map(|(path, n)| Some((path.to_owned(), n.value?)));
+            let values = cell.values().map(str::to_owned).collect();
+            self.points.push(Point { values, numbers: numbers.collect() });
         }
         if self.shown.len() < MOST_ROWS {
             for task in cell.tasks() {

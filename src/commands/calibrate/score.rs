@@ -8,8 +8,9 @@ use calibrate::imports::File;
 use calibrate::imports::engine_run::{EngineRun, engine_run};
 use calibrate::score::{self, run::score_run};
 use clap::{Args as Arguments, ValueEnum};
+use reports::command::quoted;
 use reports::plots::residuals;
-use reports::score::{accuracy_page, run_json, run_text, score_json, score_text};
+use reports::score::{accuracy_page, run_json, run_text, score_html, score_json, score_text};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,9 @@ pub(crate) struct Score {
     /// Draw predicted over measured times as SVG into this file.
     #[arg(long, value_name = "FILE", conflicts_with = "requests")]
     plot: Option<PathBuf>,
+    /// Also write one HTML page with everything in it to this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "requests")]
+    html: Option<PathBuf>,
     /// In text, print every row, not only errors by configuration.
     #[arg(long)]
     rows: bool,
@@ -69,7 +73,7 @@ pub(crate) struct Accuracy {
 }
 
 pub(super) fn score(args: &Score) -> Result<u8, Error> {
-    for file in [&args.json, &args.plot].into_iter().flatten() {
+    for file in [&args.json, &args.plot, &args.html].into_iter().flatten() {
         output::check_file(file)?;
     }
     let Some(points) = &args.points else { return score_recorded(args) };
@@ -86,11 +90,27 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
     if let Some(plot) = &args.plot {
         write_residuals(plot, &scored)?;
     }
+    if let Some(file) = &args.html {
+        let page = score_html(&scored, &command(args), env!("CARGO_PKG_VERSION"));
+        output::write_file(file, &page)?;
+    }
     output::print(&match args.format {
         Format::Text => score_text(&scored, args.rows),
         Format::Json => score_json(&scored),
     })?;
     Ok(0)
+}
+
+/// The command that repeats a score.
+fn command(args: &Score) -> String {
+    let file = |option: &str, path: &Option<PathBuf>| {
+        path.as_ref().map(|path| format!(" {option} {}", quoted(&path.to_string_lossy())))
+    };
+    let mut text = "surgeline calibrate score".to_owned();
+    text.extend(file("--points", &args.points));
+    text.extend(file("--calibration", &args.calibration));
+    text.push_str(if args.held_out { " --held-out" } else { "" });
+    text
 }
 
 /// Draws the residuals of a score.

@@ -99,6 +99,11 @@ impl<'a, D: Disk> Merge<'a, D> {
         self.folder.place_merged("sensitivity.json", &mut |out| out.write_all(text.as_bytes()))
     }
 
+    /// The page.
+    pub(super) fn html(&self) -> String {
+        self.overview.html(&self.effects)
+    }
+
     /// Prints one form.
     pub(super) fn print(&self, format: Format) -> Result<(), Error> {
         match format {
