@@ -13,7 +13,7 @@ use crate::record::{Recorder, TaskRecord};
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
 use crate::tasks::{Driver, Path, Rung};
-use crate::units::{Span, Time};
+use crate::units::{Money, Span, Time};
 use crate::workload::Request;
 
 impl<R: Recorder> Simulation<'_, R> {
@@ -24,13 +24,15 @@ impl<R: Recorder> Simulation<'_, R> {
         self.audit.enter(now);
         self.log(LOG_ARRIVED, now, request.number);
         let tenant = self.tenant(&request);
-        let account = Account { task: request.task, tenant, measured };
-        self.outcome.tasks[request.task.index()].arrived += u64::from(measured);
+        let Request { task, source, number, .. } = request;
+        let account = Account { task, source, number, tenant, measured };
+        self.outcome.tasks[task.index()].arrived += u64::from(measured);
         let root = Root {
             request,
             account,
             run: super::NOBODY,
             submission: 0,
+            calls_before: 0,
             submitted: now,
             orphan: false,
             usage: Usage::default(),
@@ -223,7 +225,7 @@ impl<R: Recorder> Simulation<'_, R> {
             if dice.coin(again.probability) {
                 let pause = again.pause.sample(&mut dice);
                 root.submission += 1;
-                root.usage = Usage::default();
+                root.calls_before += std::mem::take(&mut root.usage).calls;
                 (root.keep, root.quality, root.rung) = (1.0, 1.0, 0);
                 (root.forced, root.run) = (None, super::NOBODY);
                 // Harm that was done stays done.
@@ -298,18 +300,26 @@ impl<R: Recorder> Simulation<'_, R> {
             self.log(LOG_ENDED, now, root.request.number ^ (root.first_token.0 << 1));
         }
         self.book_tenant(root, success, refused, now);
-        self.recorder.task(&TaskRecord {
-            number: root.request.number,
-            source: root.request.source,
-            task,
-            tenant: root.account.tenant,
-            arrived: born,
-            ended: now,
-            ending,
-            submissions: root.submission + 1,
-            spend: affair.spend + self.scenario.tasks[task.index()].observability,
-            parts: whole.parts(),
-        });
+        if R::KEEPS {
+            let observability = self.scenario.tasks[task.index()].observability;
+            let billed = if in_time { observability } else { Money::ZERO };
+            self.recorder.task(&TaskRecord {
+                number: root.request.number,
+                source: root.request.source,
+                task,
+                tenant: root.account.tenant,
+                arrived: born,
+                ended: now,
+                ending,
+                rejected: refused,
+                submissions: root.submission + 1,
+                calls: root.calls_before + root.usage.calls,
+                spend: affair.spend + observability,
+                billed: affair.billed + billed,
+                wasted: affair.wasted,
+                parts: whole.parts(),
+            });
+        }
         let written = success.then_some(root.written);
         let at = match refused {
             true => now.after(REFUSED_PAUSE),
