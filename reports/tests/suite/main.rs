@@ -9,4 +9,5 @@ mod numbers;
 mod plan;
 mod simulated;
 mod sweep;
+mod tables;
 mod tasks;

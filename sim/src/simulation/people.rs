@@ -9,11 +9,11 @@ use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, ModelId};
 use crate::price::{Beyond, LimitReached, Month};
-use crate::record::{Recorder, TaskRecord};
+use crate::record::Recorder;
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
 use crate::tasks::{Driver, Path, Rung};
-use crate::units::{Money, Span, Time};
+use crate::units::{Span, Time};
 use crate::workload::Request;
 
 impl<R: Recorder> Simulation<'_, R> {
@@ -300,26 +300,7 @@ impl<R: Recorder> Simulation<'_, R> {
             self.log(LOG_ENDED, now, root.request.number ^ (root.first_token.0 << 1));
         }
         self.book_tenant(root, success, refused, now);
-        if R::KEEPS {
-            let observability = self.scenario.tasks[task.index()].observability;
-            let billed = if in_time { observability } else { Money::ZERO };
-            self.recorder.task(&TaskRecord {
-                number: root.request.number,
-                source: root.request.source,
-                task,
-                tenant: root.account.tenant,
-                arrived: born,
-                ended: now,
-                ending,
-                rejected: refused,
-                submissions: root.submission + 1,
-                calls: root.calls_before + root.usage.calls,
-                spend: affair.spend + observability,
-                billed: affair.billed + billed,
-                wasted: affair.wasted,
-                parts: whole.parts(),
-            });
-        }
+        self.record_task(root, (ending, refused), &affair, whole.parts(), now);
         let written = success.then_some(root.written);
         let at = match refused {
             true => now.after(REFUSED_PAUSE),

@@ -7,7 +7,7 @@
 
 use super::Simulation;
 use super::calls::Call;
-use super::state::{Attempt, Place};
+use super::state::{Affair, Attempt, Place, Root};
 use crate::backends::{Course, RemotePrice};
 use crate::engine::{EndReason, Ended};
 use crate::ids::{Backend, Handle, ModelId, PoolId, ReplicaId};
@@ -142,6 +142,38 @@ impl<R: Recorder> Simulation<'_, R> {
             used,
             ..record
         }
+    }
+
+    /// A task that takes the general way is over.
+    pub(super) fn record_task(
+        &mut self,
+        root: &Root,
+        (ending, rejected): (Ending, bool),
+        affair: &Affair,
+        parts: [Span; DRIVERS],
+        now: Time,
+    ) {
+        if !R::KEEPS {
+            return;
+        }
+        let observability = self.scenario.tasks[root.account.task.index()].observability;
+        let billed = if self.is_billed(now) { observability } else { Money::ZERO };
+        self.recorder.task(&TaskRecord {
+            number: root.request.number,
+            source: root.request.source,
+            task: root.account.task,
+            tenant: root.account.tenant,
+            arrived: root.request.at,
+            ended: now,
+            ending,
+            rejected,
+            submissions: root.submission + 1,
+            calls: root.calls_before + root.usage.calls,
+            spend: affair.spend + observability,
+            billed: affair.billed + billed,
+            wasted: affair.wasted,
+            parts,
+        });
     }
 
     /// A pool does not take a plain call.
