@@ -275,6 +275,7 @@ fn totals_of_the_tables_are_those_of_the_report() {
         ),
         ("self", "self-hosted --replications 2 --set scenario.horizon=20m"),
         ("outage", "provider-outage --replications 2 --set scenario.horizon=40m"),
+        ("storm", "retry-storm --replications 1 --set scenario.horizon=20m"),
         ("pricing", "flat-pricing-heavy-users --replications 2 --set scenario.horizon=1d"),
         ("starter", "starter.toml --replications 3 --set scenario.horizon=2h"),
     ] {
