@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Rows in memory at once, and in a row group of Parquet.
-const BATCH: usize = 1 << 14;
+const BATCH: usize = 1 << 13;
 
 /// Where bytes go.
 pub type Sink<'a> = Box<dyn Write + Send + 'a>;
@@ -162,8 +162,8 @@ impl<'a> Values<'a> {
 
 /// One format of one table under way.
 enum Writer<'a> {
-    Parquet(BatchedWriter<Sink<'a>>),
-    Csv(csv::Writer<Sink<'a>>),
+    Parquet(Box<BatchedWriter<Sink<'a>>>),
+    Csv(Box<csv::Writer<Sink<'a>>>),
     JsonLines(Sink<'a>),
 }
 
@@ -196,12 +196,12 @@ impl<'a, R> Sheet<'a, R> {
                     let writer = ParquetWriter::new(sink)
                         .set_parallel(false)
                         .with_key_value_metadata(Some(KeyValueMetadata::from_static(pairs)));
-                    Writer::Parquet(writer.batched(sheet.frame()?.schema())?)
+                    Writer::Parquet(Box::new(writer.batched(sheet.frame()?.schema())?))
                 }
                 Format::Csv => {
                     let mut writer = csv::Writer::from_writer(sink);
                     writer.write_record(sheet.columns.iter().map(|column| column.field.name))?;
-                    Writer::Csv(writer)
+                    Writer::Csv(Box::new(writer))
                 }
                 Format::JsonLines => Writer::JsonLines(sink),
             };
