@@ -5,9 +5,8 @@
 //! Outcome ──────────────────────────────────► windows, ledger ├─► Sheet ─► Parquet, CSV, JSON lines
 //! ```
 //!
-//! What columns there are stands in one place for each table ([`mod@tasks`], [`mod@calls`],
-//! [`mod@windows`], [`mod@ledger`]): name, type, unit, meaning and where the value comes from. All formats
-//! and the documentation's test read it there.
+//! What columns there are stands in one place for each table, the module of its name: name, type, unit,
+//! meaning and where the value comes from. All formats and the documentation's test read it there.
 //!
 //! Invariants: rows are a function of scenario, seed and replication; all formats hold the same rows,
 //! of a sample too; money is whole pico-dollars; rows go out in batches, so memory does not grow with

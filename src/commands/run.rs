@@ -32,9 +32,12 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
         simulate::warn(&case.resolved);
     }
     let plan = simulate::plan(&args.simulating, &case);
+    if args.tabling.tables.is_some() && args.tabling.tables == args.writing.out {
+        return Err(Error::Usage("--tables and --out need a folder each".to_owned()));
+    }
+    let tables = Tables::begin(&OsDisk, &args.tabling)?;
     let watch = Watch::begin(&args.simulating.limits);
     simulate::lockstep(&args.simulating, case.scenario(), plan.seed, &watch)?;
-    let tables = Tables::begin(&OsDisk, &args.tabling)?;
     let began = Instant::now();
     let result = simulated(args, (&case, &plan), &watch, tables.as_ref())?;
     let took = began.elapsed();

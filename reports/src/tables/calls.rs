@@ -5,6 +5,7 @@ use super::recording::Context;
 use super::tasks::failure;
 use sim::ids::Backend;
 use sim::record::{AttemptEnding, AttemptRecord};
+use sim::units::Time;
 use std::borrow::Cow;
 
 /// An attempt that ended.
@@ -79,24 +80,12 @@ fn what<'a>() -> Vec<Column<'a, CallRow<'a>>> {
             "The pool, provider, capacity or device it was offered to",
             |row| Cell::text(row.backend()),
         ),
-        column(
-            "replica",
-            Whole,
-            "",
-            "The replica of a pool, from 0; none elsewhere or if refused",
-            |r| {
-                let served = matches!(r.record.backend, Backend::Pool(_))
-                    && !matches!(r.record.ending, AttemptEnding::Failed(_) if r.is_unserved());
-                Cell::Whole(served.then_some(u64::from(r.record.replica)))
-            },
-        ),
+        column("replica", Whole, "", "The replica of a pool that served it, from 0", |row| {
+            let served = matches!(row.record.backend, Backend::Pool(_))
+                && row.record.scheduled != Time::NEVER;
+            Cell::Whole(served.then_some(u64::from(row.record.replica)))
+        }),
     ]
-}
-
-impl CallRow<'_> {
-    fn is_unserved(&self) -> bool {
-        self.record.scheduled == sim::units::Time::NEVER
-    }
 }
 
 /// How it went.

@@ -433,6 +433,41 @@ fn what_a_limit_leaves_is_what_the_report_counts() {
     assert!(!there.iter().any(|name| name.contains("none")), "{there:?}");
 }
 
+/// After Ctrl-C the finished replications are there, as the report counts them.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_an_interruption_leaves_is_what_the_report_counts() {
+    let folder = Folder::new("tables-interrupted");
+    let args = "run chat.toml --replications 10000 --threads 2 --tables tables --format json";
+    let mut command = folder.command(args);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("the binary starts");
+    let begun = || {
+        folder.list().iter().any(|name| {
+            let tasks = folder.0.join(name).join("tasks.parquet");
+            tasks.is_dir() && files(&tasks).len() > 8
+        })
+    };
+    while !begun() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().expect("kill starts");
+    assert!(sent.success());
+    let ended = Ended::of(child.wait_with_output().expect("it ends")).expect(130);
+    let report: Value = serde_json::from_str(&ended.out).expect("JSON");
+    let finished = count(&report["replications"]);
+    assert!((1..10_000).contains(&finished));
+    for table in Table::ALL {
+        let there = files(&folder.0.join(format!("tables/{}.parquet", table.name())));
+        assert_eq!(there.len(), finished, "{table:?}");
+    }
+    let tables = Table::ALL.map(|table| Read::of(&folder.0.join("tables"), table));
+    check_ledger(&report, &tables[3]);
+    check_tasks(&report, &tables[0]);
+    check_calls(&report, &tables);
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_before_the_run() {
     let folder = Folder::new("tables-refused");
@@ -447,6 +482,7 @@ fn what_cannot_be_done_is_refused_before_the_run() {
         ("--sample 5%", "--tables"),
         ("--table-format csv", "--tables"),
         ("--tables chat.toml", "chat.toml"),
+        ("--tables t --out t", "--tables and --out need a folder each"),
     ] {
         let Ended { err, .. } = folder.run(&format!("run chat.toml {args}")).expect(2);
         assert!(err.contains(says), "{args}: {err}");
