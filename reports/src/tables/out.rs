@@ -13,8 +13,9 @@ use sim::units::Money;
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-/// Rows in memory at once, and in a row group of Parquet.
-const BATCH: usize = 1 << 13;
+/// Rows in memory at once, and in a row group of Parquet. Half as many take no less memory when there
+/// are a million rows: what a file says of its row groups at its end is kept until then.
+const BATCH: usize = 1 << 14;
 
 /// Where bytes go.
 pub type Sink<'a> = Box<dyn Write + Send + 'a>;
