@@ -4,6 +4,7 @@ use crate::commands::calibrate::Calibrate;
 use crate::commands::check::Check;
 use crate::commands::compare::Compare;
 use crate::commands::plan::Plan;
+use crate::commands::run::tables::Tabling;
 use crate::commands::sweep::Sweep;
 use crate::commands::trace::Trace;
 use crate::commands::what_if::WhatIf;
@@ -144,9 +145,11 @@ pub(crate) struct Run {
     pub(crate) simulating: Simulating,
     #[command(flatten)]
     pub(crate) writing: Writing,
-    /// Also write every call of replication 0 to this CSV file.
+    /// Also write the calls of replication 0 to this CSV file, as --tables has them.
     #[arg(long, value_name = "FILE")]
     pub(crate) calls: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tabling: Tabling,
     /// Leave out what the error of calibrated times may do, and the runs that find it: two for each
     /// calibration and each of up to three replications.
     #[arg(long)]

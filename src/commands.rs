@@ -6,7 +6,7 @@ pub(crate) mod compare;
 mod levers;
 mod list;
 pub(crate) mod plan;
-mod run;
+pub(crate) mod run;
 mod simulate;
 pub(crate) mod sweep;
 pub(crate) mod trace;

@@ -62,9 +62,9 @@ impl Disk for OsDisk {
 }
 
 /// A file on a disk, as a writer.
-struct On<'a, D: Disk> {
-    disk: &'a D,
-    file: File,
+pub(crate) struct On<'a, D: Disk> {
+    pub(crate) disk: &'a D,
+    pub(crate) file: File,
 }
 
 impl<D: Disk> Write for On<'_, D> {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::progress::stop_flag;
 use experiments::Halt;
 use scenarios::quantity;
+use sim::record::{Discard, Recorder};
 use sim::{Outcome, Scenario, Simulation};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,17 +87,27 @@ impl Watch {
     /// What runs one replication.
     pub(crate) fn runner(&self) -> impl Fn(&Scenario, u64, u32) -> Result<Outcome, Halt> + Sync {
         |scenario: &Scenario, seed: u64, replication: u32| {
-            if self.must_stop() {
-                return Err(self.halt());
-            }
-            let simulation = Simulation::new(scenario, seed, replication);
-            let (outcome, _) = simulation.run_with(&|events| self.stops(events));
-            let outcome = outcome.ok_or_else(|| self.halt())?;
-            if let (false, Ok(mut found)) = (outcome.audit.is_empty(), self.findings.lock()) {
-                found.extend(outcome.audit.iter().cloned());
-            }
-            Ok(outcome)
+            self.replicate(scenario, (seed, replication), Discard).map(|(outcome, _)| outcome)
         }
+    }
+
+    /// Runs one replication, under a seed, and records it.
+    pub(crate) fn replicate<R: Recorder>(
+        &self,
+        scenario: &Scenario,
+        (seed, replication): (u64, u32),
+        recorder: R,
+    ) -> Result<(Outcome, R), Halt> {
+        if self.must_stop() {
+            return Err(self.halt());
+        }
+        let simulation = Simulation::recording(scenario, seed, replication, recorder);
+        let (outcome, recorder) = simulation.run_with(&|events| self.stops(events));
+        let outcome = outcome.ok_or_else(|| self.halt())?;
+        if let (false, Ok(mut found)) = (outcome.audit.is_empty(), self.findings.lock()) {
+            found.extend(outcome.audit.iter().cloned());
+        }
+        Ok((outcome, recorder))
     }
 
     /// A failed audit of any replication is a bug, not a result.

@@ -71,7 +71,7 @@ impl Documents<'_> {
 /// Refuses places that cannot be written to, before any work is done for them.
 pub(crate) fn check(to: &Writing, further: Option<&Path>) -> Result<(), Error> {
     if let Some(folder) = &to.out {
-        check_folder(folder)?;
+        check_folder("--out", folder)?;
     }
     let files = [to.json.as_deref(), to.md.as_deref(), to.html.as_deref(), further];
     let files: Vec<&Path> = files.into_iter().flatten().collect();
@@ -117,12 +117,12 @@ pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
 }
 
 /// Refuses an output folder that holds something already: nothing of the user's is overwritten.
-pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn check_folder(option: &str, folder: &Path) -> Result<(), Error> {
     match fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
             Some(_) => Err(Error::Usage(format!(
-                "--out {}: the folder is not empty; name a new one",
+                "{option} {}: the folder is not empty; name a new one",
                 folder.display()
             ))),
         },
@@ -133,7 +133,7 @@ pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
 
 /// Writes all files into a temporary folder and renames it into place.
 fn write_folder<D: Disk>(disk: &D, folder: &Path, files: &[(String, String)]) -> Result<(), Error> {
-    check_folder(folder)?;
+    check_folder("--out", folder)?;
     let beside = beside(folder);
     let write = || {
         disk.make_folder(&beside)?;
@@ -154,7 +154,7 @@ fn write_folder<D: Disk>(disk: &D, folder: &Path, files: &[(String, String)]) ->
 }
 
 /// A temporary name in the same folder, so that the rename stays within one file system.
-fn beside(path: &Path) -> PathBuf {
+pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.tmp", std::process::id()));

@@ -7,8 +7,9 @@
 
 use crate::result::{Items, SpendBy, TokenSpend};
 use sim::backends::{Meter, MeterReading, RemotePrice, RemoteSpec, ToolCost};
-use sim::ledger::rent;
-use sim::outcome::{RemoteOutcome, Taken};
+use sim::fleet::PoolSpec;
+use sim::ledger::{GpuAccount, rent};
+use sim::outcome::{PoolOutcome, RemoteOutcome, Taken};
 use sim::units::Money;
 use sim::{Outcome, Scenario};
 
@@ -67,18 +68,15 @@ impl Bill {
         bill
     }
 
-    /// A replica that runs an iteration uses all its GPUs.
     fn rent_gpus(&mut self, outcome: &Outcome, scenario: &Scenario) {
         self.by.gpu = outcome.ledger.gpu_spend();
         let pools = scenario.pools.iter().zip(&outcome.pools).zip(&outcome.ledger.gpu);
         for ((spec, pool), account) in pools {
-            let busy = pool.measured.busy * u128::from(spec.gpus_per_replica);
-            let at_work = rent(busy.min(account.gpu_time), account.per_gpu_hour);
-            let wasted = for_nobody(at_work, &pool.taken);
-            self.items.gpu_at_work += at_work - wasted;
-            self.items.gpu_wasted += wasted;
+            let rent = Rent::of_gpus(spec, pool, *account);
+            self.items.gpu_at_work += rent.at_work;
+            self.items.gpu_wasted += rent.wasted;
+            self.items.gpu_idle += rent.idle;
         }
-        self.items.gpu_idle = self.by.gpu - self.items.gpu_at_work - self.items.gpu_wasted;
     }
 
     fn pay_remote(&mut self, spec: &RemoteSpec, remote: &RemoteOutcome) -> TokenSpend {
@@ -96,24 +94,55 @@ impl Bill {
                 paid
             }
             RemotePrice::Hourly { .. } => {
-                let usage = &remote.measured;
-                let paid = spec.price.spend(usage);
-                let places = spec.station.servers.map(u128::from).unwrap_or_default();
-                let there = places * u128::from(usage.elapsed.0);
-                // With any number of places nothing tells how full it was: all of it is at work.
-                let idle = match there.checked_sub(usage.place_time) {
-                    Some(free) if there > 0 => part(paid, free, there),
-                    _ => Money::ZERO,
-                };
-                self.by.provisioned += paid;
-                self.items.provisioned_idle += idle;
-                let wasted = for_nobody(paid - idle, &remote.taken);
-                self.items.provisioned_wasted += wasted;
-                self.items.provisioned_at_work += paid - idle - wasted;
+                let rent = Rent::of_places(spec, remote);
+                self.by.provisioned += rent.total();
+                self.items.provisioned_idle += rent.idle;
+                self.items.provisioned_wasted += rent.wasted;
+                self.items.provisioned_at_work += rent.at_work;
                 TokenSpend::default()
             }
             RemotePrice::Free => TokenSpend::default(),
         }
+    }
+}
+
+/// What is paid for something rented by the time, by what it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rent {
+    /// For answers that were used.
+    pub(crate) at_work: Money,
+    /// For attempts whose answers nobody used.
+    pub(crate) wasted: Money,
+    /// The rest.
+    pub(crate) idle: Money,
+}
+
+impl Rent {
+    /// A replica that runs an iteration uses all its GPUs.
+    pub(crate) fn of_gpus(spec: &PoolSpec, pool: &PoolOutcome, account: GpuAccount) -> Rent {
+        let busy = pool.measured.busy * u128::from(spec.gpus_per_replica);
+        let at_work = rent(busy.min(account.gpu_time), account.per_gpu_hour);
+        let wasted = for_nobody(at_work, &pool.taken);
+        Rent { at_work: at_work - wasted, wasted, idle: account.spend() - at_work }
+    }
+
+    /// Of capacity at a remote.
+    pub(crate) fn of_places(spec: &RemoteSpec, remote: &RemoteOutcome) -> Rent {
+        let usage = &remote.measured;
+        let paid = spec.price.spend(usage);
+        let places = spec.station.servers.map(u128::from).unwrap_or_default();
+        let there = places * u128::from(usage.elapsed.0);
+        // With any number of places nothing tells how full it was: all of it is at work.
+        let idle = match there.checked_sub(usage.place_time) {
+            Some(free) if there > 0 => part(paid, free, there),
+            _ => Money::ZERO,
+        };
+        let wasted = for_nobody(paid - idle, &remote.taken);
+        Rent { at_work: paid - idle - wasted, wasted, idle }
+    }
+
+    fn total(self) -> Money {
+        self.at_work + self.wasted + self.idle
     }
 }
 
@@ -123,7 +152,7 @@ fn for_nobody(at_work: Money, taken: &Taken) -> Money {
 }
 
 /// The price of a reading by kind of token.
-fn token_spend(meter: &Meter, used: &MeterReading) -> TokenSpend {
+pub(crate) fn token_spend(meter: &Meter, used: &MeterReading) -> TokenSpend {
     let of = |count: u64, price: Money| Money(i128::from(count) * price.0);
     let uncached = of(used.input - used.cached_input - used.cache_write, meter.input);
     let written = of(used.cache_write, meter.cache_write);
@@ -136,6 +165,15 @@ fn token_spend(meter: &Meter, used: &MeterReading) -> TokenSpend {
         output: of(used.output, meter.output),
         calls: of(used.attempts, meter.call),
     }
+}
+
+/// What a reading counts, in the order of [`TokenSpend::parts`].
+pub(crate) fn token_counts(meter: &Meter, used: &MeterReading) -> [u64; 5] {
+    let uncached = used.input - used.cached_input - used.cache_write;
+    let plain = meter.cache_write == meter.input;
+    let (input, written) =
+        if plain { (uncached + used.cache_write, 0) } else { (uncached, used.cache_write) };
+    [input, used.cached_input, written, used.output, used.attempts]
 }
 
 /// `amount · part / whole`, truncated; nothing of nothing.

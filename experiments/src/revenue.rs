@@ -11,9 +11,9 @@
 
 use crate::record::Record;
 use crate::result::Revenue;
-use crate::tenants::{Group, groups, too_short};
-use sim::Scenario;
+use crate::tenants::{Account, Group, groups, too_short};
 use sim::units::{Money, Span};
+use sim::{Outcome, Scenario};
 
 /// What earns money in a scenario.
 pub(crate) struct Earners<'a> {
@@ -21,6 +21,15 @@ pub(crate) struct Earners<'a> {
     groups: Vec<Group>,
     /// One for each kind of task.
     of: Vec<Result<Earner, String>>,
+}
+
+/// Where money comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Earned {
+    /// From tasks of this kind that state their value.
+    Value(usize),
+    /// From the plan of this group of tenants.
+    Plan(usize),
 }
 
 /// What pays for the tasks of one kind.
@@ -55,17 +64,31 @@ impl<'a> Earners<'a> {
     /// What all tasks of a replication bring in, as far as it is known.
     pub(crate) fn revenue(&self, record: &Record) -> Revenue {
         let mut revenue = Revenue::default();
+        for (from, amount) in self.earned(&record.outcome, &record.accounts) {
+            match from {
+                Earned::Value(_) => revenue.values += amount,
+                Earned::Plan(_) => revenue.plans += amount,
+            }
+        }
+        revenue
+    }
+
+    /// The same one by one.
+    pub(crate) fn earned(&self, outcome: &Outcome, accounts: &[Account]) -> Vec<(Earned, Money)> {
+        let mut earned = Vec::new();
         let mut pays = vec![false; self.groups.len()];
         for (task, earner) in self.of.iter().enumerate() {
             match earner {
-                Ok(Earner::Value(value)) => revenue.values += valued(record, task, *value),
+                Ok(Earner::Value(value)) => {
+                    earned.push((Earned::Value(task), valued(outcome, task, *value)));
+                }
                 Ok(Earner::Plans(groups)) => groups.iter().for_each(|&group| pays[group] = true),
                 Ok(Earner::Nothing) | Err(_) => {}
             }
         }
-        let paying = record.accounts.iter().zip(pays).filter(|(_, pays)| *pays);
-        paying.for_each(|(account, _)| revenue.plans += account.revenue());
-        revenue
+        let paying = accounts.iter().enumerate().zip(pays).filter(|(_, pays)| *pays);
+        earned.extend(paying.map(|((at, account), _)| (Earned::Plan(at), account.revenue())));
+        earned
     }
 
     /// What the tasks of one kind bring in, for each replication, or why that is not known.
@@ -73,7 +96,10 @@ impl<'a> Earners<'a> {
         let worthless = || format!("the task {} has no value", self.scenario.tasks[task].name);
         let groups = match self.of.get(task) {
             Some(Ok(Earner::Value(value))) => {
-                return Ok(records.iter().map(|record| valued(record, task, *value)).collect());
+                return Ok(records
+                    .iter()
+                    .map(|record| valued(&record.outcome, task, *value))
+                    .collect());
             }
             Some(Ok(Earner::Plans(groups))) => groups,
             Some(Ok(Earner::Nothing)) | None => return Err(worthless()),
@@ -93,8 +119,8 @@ impl<'a> Earners<'a> {
     }
 }
 
-fn valued(record: &Record, task: usize, value: Money) -> Money {
-    let completed = record.outcome.tasks.get(task).map_or(0, |task| task.completed);
+fn valued(outcome: &Outcome, task: usize, value: Money) -> Money {
+    let completed = outcome.tasks.get(task).map_or(0, |task| task.completed);
     Money(value.0 * i128::from(completed))
 }
 

@@ -38,5 +38,6 @@ pub mod plots;
 pub mod trace_table;
 pub mod score;
 pub mod sweep;
+pub mod tables;
 
 pub use report::{ProvenanceRow, Report, ScenarioInfo};

@@ -268,6 +268,8 @@ pub struct ToolOutcome {
     pub spend: Money,
     /// The part of it that paid for uses whose result nobody used.
     pub wasted: Money,
+    /// Those uses.
+    pub wasted_uses: u64,
 }
 
 /// One tenant's account.

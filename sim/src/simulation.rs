@@ -17,6 +17,7 @@ mod world;
 mod signals;
 mod parts;
 mod observe;
+mod records;
 mod books;
 mod calls;
 mod hosts;

@@ -1,7 +1,10 @@
 //! `surgeline run`: simulate a scenario and say what came of it.
 
+pub(crate) mod tables;
+
 use super::simulate;
 use crate::args::{Format, Run};
+use crate::disk::OsDisk;
 use crate::error::Error;
 use crate::limits::Watch;
 use crate::output::{self, Documents};
@@ -9,14 +12,14 @@ use crate::progress::Bar;
 use experiments::{Case, Plan, RunResult};
 use reports::command::Named;
 use reports::format::{Unit, count, number};
+use reports::tables::{CallRows, Context, Sample, TablesError};
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
-use sim::ids::Backend;
-use sim::record::{CallRecord, KeepAll};
 use sim::workload::{Arrivals, SourceSpec};
 use sim::{Scenario, Simulation};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use tables::{Phases, Tables};
 
 /// Columns of the text report: what the narrowest usual terminal has.
 pub(super) const WIDTH: usize = 80;
@@ -30,26 +33,43 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
         simulate::warn(&case.resolved);
     }
     let plan = simulate::plan(&args.simulating, &case);
+    if args.tabling.tables.is_some() && args.tabling.tables == args.writing.out {
+        return Err(Error::Usage("--tables and --out need a folder each".to_owned()));
+    }
+    let tables = Tables::begin(&OsDisk, &args.tabling)?;
     let watch = Watch::begin(&args.simulating.limits);
     simulate::lockstep(&args.simulating, case.scenario(), plan.seed, &watch)?;
     let began = Instant::now();
-    let result = simulated(args, &case, &plan, &watch)?;
+    let result = simulated(args, (&case, &plan), &watch, tables.as_ref())?;
     let took = began.elapsed();
+    let tabled = tables.map_or(Ok(()), |tables| tables.finish(result.replications));
     write(args, &case.resolved, &result)?;
     if !quiet && std::io::stderr().is_terminal() {
         crate::output::tell!("{}", speed(&result, took));
     }
-    if let Some(path) = &args.calls {
-        output::write_file(path, &calls_csv(case.scenario(), plan.seed)?)?;
-    }
+    let called = args
+        .calls
+        .as_ref()
+        .map_or(Ok(()), |path| output::write_bytes(path, &calls_csv(case.scenario(), plan.seed)?));
+    tabled.and(called)?;
     Ok(simulate::code(&result.stopped, &result.objectives))
 }
 
-fn simulated(args: &Run, case: &Case, plan: &Plan, watch: &Watch) -> Result<RunResult, Error> {
+fn simulated(
+    args: &Run,
+    (case, plan): (&Case, &Plan),
+    watch: &Watch,
+    tables: Option<&Tables<'_, OsDisk>>,
+) -> Result<RunResult, Error> {
     let uncertain = if args.no_calibration { &[] } else { case.uncertain.as_slice() };
     let bar = Bar::new(args.simulating.quiet);
-    let (scenario, judged, runner) = (case.scenario(), &case.objectives, watch.runner());
-    let result = experiments::run_calibrated(scenario, uncertain, plan, judged, &runner, &bar);
+    let progress = Phases { bar: &bar, tables };
+    let (scenario, judged, plain) = (case.scenario(), &case.objectives, watch.runner());
+    let runner = |scenario: &Scenario, seed: u64, replication: u32| match tables {
+        Some(tables) => tables.run(watch, scenario, (seed, replication)),
+        None => plain(scenario, seed, replication),
+    };
+    let result = experiments::run_calibrated(scenario, uncertain, plan, judged, &runner, &progress);
     bar.clear();
     watch.audited()?;
     result.map_err(simulate::failed)
@@ -138,54 +158,13 @@ pub(super) fn provenance(resolved: &Resolved) -> Vec<ProvenanceRow> {
     trust.chain(rows).collect()
 }
 
-/// Every call of replication 0, times in seconds.
-fn calls_csv(scenario: &Scenario, seed: u64) -> Result<String, Error> {
-    let (_, kept) =
-        Simulation::recording(scenario, seed, 0, KeepAll::default()).run_with(&|_| false);
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let header = [
-        "source",
-        "number",
-        "task",
-        "model",
-        "pool",
-        "replica",
-        "arrived_s",
-        "scheduled_s",
-        "first_token_s",
-        "ended_s",
-        "input_tokens",
-        "output_tokens",
-        "hit_tokens",
-        "preemptions",
-    ];
-    let failed = |error: csv::Error| Error::Bug(error.to_string());
-    writer.write_record(header).map_err(failed)?;
-    for call in &kept.calls {
-        writer.write_record(call_row(scenario, call)).map_err(failed)?;
-    }
-    let bytes = writer.into_inner().map_err(|error| Error::Bug(error.to_string()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn call_row(scenario: &Scenario, call: &CallRecord) -> [String; 14] {
-    [
-        scenario.sources[call.source.index()].name.clone(),
-        call.number.to_string(),
-        scenario.tasks[call.task.index()].name.clone(),
-        scenario.models[call.model.index()].name.clone(),
-        match call.backend {
-            Backend::Pool(pool) => scenario.pools[pool.index()].name.clone(),
-            Backend::Remote(remote) => scenario.remotes[remote.index()].name.clone(),
-        },
-        call.replica.to_string(),
-        call.arrived.as_secs_f64().to_string(),
-        call.scheduled.as_secs_f64().to_string(),
-        call.first_token.as_secs_f64().to_string(),
-        call.ended.as_secs_f64().to_string(),
-        call.input.to_string(),
-        call.output.to_string(),
-        call.hit_tokens.to_string(),
-        call.preemptions.to_string(),
-    ]
+/// The calls of replication 0, the start included.
+fn calls_csv(scenario: &Scenario, seed: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let context = Context { scenario, seed, replication: 0, sample: Sample::default() };
+    let failed = |error: TablesError| Error::Bug(error.to_string());
+    let rows = CallRows::new(context, Box::new(&mut bytes)).map_err(failed)?;
+    let (_, rows) = Simulation::recording(scenario, seed, 0, rows).run_with(&|_| false);
+    rows.finish().map_err(failed)?;
+    Ok(bytes)
 }

@@ -9,6 +9,7 @@ mod limits;
 mod plan;
 mod run_json;
 mod sweep;
+mod tables;
 mod what_if;
 
 use sim::Simulation;
@@ -333,18 +334,20 @@ fn the_call_file_has_a_row_for_every_call() {
     let text = folder.read("calls.csv");
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
-    assert_eq!(&header[..2], ["source", "number"]);
+    assert_eq!(&header[1..3], ["source", "number"]);
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     let resolved = scenarios::load_str("chat.toml", CHAT, &[]).unwrap_or_else(|e| panic!("{e}"));
     let outcome = Simulation::new(&resolved.scenario, 7, 0).run();
     assert_eq!(rows.len() as u64, outcome.models[0].calls);
     assert!(rows.len() > 300, "{}", rows.len());
-    let calls: BTreeSet<_> = rows.iter().map(|row| (row[0], row[1])).collect();
+    let calls: BTreeSet<_> = rows.iter().map(|row| (row[1], row[2])).collect();
     assert_eq!(calls.len(), rows.len(), "no call twice");
+    let sent = header.iter().position(|name| *name == "sent_s").expect("a column");
+    assert_eq!(header[sent..sent + 4], ["sent_s", "scheduled_s", "first_token_s", "ended_s"]);
     for row in &rows {
         assert_eq!(row.len(), header.len());
-        let times: Vec<f64> = row[6..10].iter().map(|t| t.parse().expect("seconds")).collect();
-        assert!(times.is_sorted(), "{row:?}");
+        let times = row[sent..sent + 4].iter().map(|t| t.parse().expect("seconds"));
+        assert!(times.collect::<Vec<f64>>().is_sorted(), "{row:?}");
     }
 }
 

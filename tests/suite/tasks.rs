@@ -9,6 +9,7 @@
 pub(crate) mod any;
 mod idle;
 mod reach;
+mod recorded;
 
 use crate::conservation::record;
 use experiments::{NoProgress, Plan, Sample};
@@ -61,10 +62,7 @@ fn check(scenario: &Scenario, outcome: &Outcome, records: &[TaskRecord]) {
         assert_eq!(parts, record.ended - record.arrived, "causes add up: {record:?}");
     }
     for (number, task) in outcome.tasks.iter().enumerate() {
-        // A task that is one plain call has no record of its own.
-        if records.iter().any(|record| record.task.index() == number) {
-            check_task(scenario, number, task, records);
-        }
+        check_task(scenario, number, task, records);
     }
 }
 
@@ -74,6 +72,7 @@ fn check_bill(scenario: &Scenario, outcome: &Outcome) {
         Plan { seed: 0, replications: Sample::Fixed(1), threads: Some(1), ..Plan::default() };
     let again = |_: &Scenario, _: u64, _: u32| Ok(outcome.clone());
     let result = experiments::run(scenario, &plan, &[], &again, &NoProgress).expect("it finished");
+    recorded::check_ledger(scenario, outcome, &result);
     let Some(drivers) = &result.cost_drivers else { return };
     for list in [&drivers.items, &drivers.causes] {
         let sum: i128 = list.iter().map(|part| part.amount.0).sum();
@@ -100,6 +99,7 @@ proptest! {
     ) {
         let (outcome, recorded) = record(&scenario, seed, 0);
         check(&scenario, &outcome, &recorded.tasks);
+        recorded::check_attempts(&scenario, &outcome, &recorded);
         check_bill(&scenario, &outcome);
     }
 }

@@ -10,4 +10,5 @@ mod numbers;
 mod plan;
 mod simulated;
 mod sweep;
+mod tables;
 mod tasks;

@@ -115,6 +115,7 @@ impl<R: Recorder> Simulation<'_, R> {
             call: handle,
             account: call.account,
             root: call.root,
+            step: call.place,
             model: call.model,
             serving,
             backend,
@@ -123,14 +124,24 @@ impl<R: Recorder> Simulation<'_, R> {
             context: call.prompt.context,
             place: Place::Nowhere,
             permit,
+            timed_out: false,
         };
-        match backend {
-            Backend::Pool(pool) => self.offer_pool(attempt, pool, now),
-            Backend::Remote(remote) => self.offer_remote(attempt, remote, now),
+        let offered = match backend {
+            Backend::Pool(pool) => self.offer_pool(&attempt, pool, now),
+            Backend::Remote(remote) => self.offer_remote(&attempt, remote, now),
+        };
+        if let Err((failure, _)) = offered {
+            self.record_refusal(&attempt, failure, now);
         }
+        offered
     }
 
-    fn offer_pool(&mut self, attempt: Attempt, pool: PoolId, now: Time) -> Result<Handle, Refusal> {
+    fn offer_pool(
+        &mut self,
+        attempt: &Attempt,
+        pool: PoolId,
+        now: Time,
+    ) -> Result<Handle, Refusal> {
         let handle = attempt.call;
         let Some(call) = self.flow.calls.get(handle) else {
             return Err((Failure::Overloaded, None));
@@ -142,7 +153,7 @@ impl<R: Recorder> Simulation<'_, R> {
         };
         let segments = call.prompt.segments.clone();
         let wanted = super::calls::Wanted::of_call(call);
-        let own = self.flow.attempts.insert(attempt);
+        let own = self.flow.attempts.insert(attempt.clone());
         let slot = self.calls.insert(super::calls::InEngine::Attempt(own)).slot;
         let place = self.enter(replica, &wanted, segments, slot, now);
         if let Some(attempt) = self.flow.attempts.get_mut(own) {
@@ -153,12 +164,12 @@ impl<R: Recorder> Simulation<'_, R> {
 
     fn offer_remote(
         &mut self,
-        attempt: Attempt,
+        attempt: &Attempt,
         remote: RemoteId,
         now: Time,
     ) -> Result<Handle, Refusal> {
         let handle = attempt.call;
-        let own = self.flow.attempts.insert(attempt);
+        let own = self.flow.attempts.insert(attempt.clone());
         let Some(call) = self.flow.calls.get(handle) else {
             return Err((Failure::Overloaded, None));
         };
@@ -330,6 +341,9 @@ impl<R: Recorder> Simulation<'_, R> {
             return;
         }
         let attempt = attempt.clone();
+        if let Some(attempt) = self.flow.attempts.get_mut(own) {
+            attempt.timed_out = true;
+        }
         self.count_failure(attempt.model, attempt.account.measured, Failure::Timeout);
         let call = self.over(own, &attempt, Err(Failure::Timeout), now);
         let last = call.is_some_and(|call| call.live.is_empty());
@@ -355,6 +369,7 @@ impl<R: Recorder> Simulation<'_, R> {
     /// Stops an attempt wherever it is; what it burned is booked.
     pub(super) fn cancel_attempt(&mut self, own: Handle, now: Time) {
         self.let_go(own);
+        self.record_stopped(own, now);
         let Some(attempt) = self.flow.attempts.get(own) else { return };
         match attempt.place {
             Place::Nowhere => {

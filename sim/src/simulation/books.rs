@@ -26,16 +26,19 @@ impl<R: Recorder> Simulation<'_, R> {
         if amount == Money::ZERO {
             return;
         }
+        let billed = self.is_billed(now);
         if let Some(root) = self.flow.roots.get(root) {
             useful &= !root.orphan;
             if let Some(affair) = self.flow.affairs.get_mut(root.affair) {
                 affair.spend += amount;
+                affair.billed += if billed { amount } else { Money::ZERO };
+                affair.wasted += if useful { Money::ZERO } else { amount };
             }
         }
         for limit in &mut self.world.limits {
             limit.book(now, account, amount);
         }
-        if !self.is_billed(now) {
+        if !billed {
             return;
         }
         self.observer.spent(amount);
@@ -73,7 +76,10 @@ impl<R: Recorder> Simulation<'_, R> {
                 outcome.wasted += used;
             }
         }
-        match &self.scenario.remotes[remote.index()].price {
+        let price = &self.scenario.remotes[remote.index()].price;
+        self.record_remote(attempt, (price, course), useful, now);
+        let outcome = &mut self.outcome.remotes[remote.index()];
+        match price {
             RemotePrice::Metered(meter) => {
                 let amount = meter.price_of(&used);
                 self.book(attempt.root, attempt.account, amount, useful, now);
@@ -113,6 +119,7 @@ impl<R: Recorder> Simulation<'_, R> {
             self.outcome.tenant(account.tenant).engine_time += time;
             self.book_work(replica, (attempt.input, attempt.context), end, useful);
         }
+        self.record_engine(attempt, replica, end, useful, now);
     }
 
     /// What an engine did for somebody who leaves it in the measured time.
@@ -157,6 +164,7 @@ impl<R: Recorder> Simulation<'_, R> {
             // Nobody waits for the work of a user who has left.
             if !done || self.flow.roots.get(root).is_some_and(|root| root.orphan) {
                 outcome.wasted += amount;
+                outcome.wasted_uses += 1;
             }
         }
         self.book(root, account, amount, done, now);

@@ -19,12 +19,12 @@ use std::num::NonZeroU32;
 /// A call in flight.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    number: u64,
-    source: SourceId,
-    task: TaskId,
-    model: ModelId,
-    born: Time,
-    input: u32,
+    pub(super) number: u64,
+    pub(super) source: SourceId,
+    pub(super) task: TaskId,
+    pub(super) model: ModelId,
+    pub(super) born: Time,
+    pub(super) input: u32,
     context: u32,
     attempts: u32,
     origin: Origin,
@@ -145,6 +145,7 @@ impl<R: Recorder> Simulation<'_, R> {
                 }
                 Err(failure) => {
                     self.count_failure(model, measured, failure);
+                    self.record_direct_refusal(request, (model, pool), failure, now);
                     refusal = failure;
                 }
             }
@@ -158,6 +159,7 @@ impl<R: Recorder> Simulation<'_, R> {
         self.observer.task_ended(request.task, None, true);
         self.audit.leave(now, now);
         self.log(LOG_REJECTED, now, request.number);
+        self.record_direct_rejection(request, refusal, now);
         self.follow_up(request.source, request.origin, None, now.after(REFUSED_PAUSE));
     }
 
@@ -320,6 +322,7 @@ impl<R: Recorder> Simulation<'_, R> {
         if self.is_measured(call.born) {
             self.count(call, end, latency, on_host);
         }
+        self.record_direct(call, replica, end, now);
         let pool = self.pool_of[replica.index()];
         self.recorder.call(&CallRecord {
             number: call.number,
@@ -391,7 +394,7 @@ impl<R: Recorder> Simulation<'_, R> {
 }
 
 /// What a plain call waited for: as [`crate::tasks::Path::run`] divides it.
-fn parts(born: Time, on_host: Span, end: &Ended) -> [Span; DRIVERS] {
+pub(super) fn parts(born: Time, on_host: Span, end: &Ended) -> [Span; DRIVERS] {
     let (prefill, decode) = (end.first_token - end.scheduled, end.ended - end.first_token);
     let (before, after) = (end.stalled.0.min(prefill), end.stalled.1.min(decode));
     let mut parts = [Span::ZERO; DRIVERS];

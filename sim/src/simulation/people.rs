@@ -9,7 +9,7 @@ use super::timers::Timer;
 use crate::dice::{Dice, Purpose, mix};
 use crate::ids::{Handle, ModelId};
 use crate::price::{Beyond, LimitReached, Month};
-use crate::record::{Recorder, TaskRecord};
+use crate::record::Recorder;
 use crate::resilience::Failure;
 use crate::scenario::Scenario;
 use crate::tasks::{Driver, Path, Rung};
@@ -24,13 +24,15 @@ impl<R: Recorder> Simulation<'_, R> {
         self.audit.enter(now);
         self.log(LOG_ARRIVED, now, request.number);
         let tenant = self.tenant(&request);
-        let account = Account { task: request.task, tenant, measured };
-        self.outcome.tasks[request.task.index()].arrived += u64::from(measured);
+        let Request { task, source, number, .. } = request;
+        let account = Account { task, source, number, tenant, measured };
+        self.outcome.tasks[task.index()].arrived += u64::from(measured);
         let root = Root {
             request,
             account,
             run: super::NOBODY,
             submission: 0,
+            calls_before: 0,
             submitted: now,
             orphan: false,
             usage: Usage::default(),
@@ -223,7 +225,7 @@ impl<R: Recorder> Simulation<'_, R> {
             if dice.coin(again.probability) {
                 let pause = again.pause.sample(&mut dice);
                 root.submission += 1;
-                root.usage = Usage::default();
+                root.calls_before += std::mem::take(&mut root.usage).calls;
                 (root.keep, root.quality, root.rung) = (1.0, 1.0, 0);
                 (root.forced, root.run) = (None, super::NOBODY);
                 // Harm that was done stays done.
@@ -298,18 +300,7 @@ impl<R: Recorder> Simulation<'_, R> {
             self.log(LOG_ENDED, now, root.request.number ^ (root.first_token.0 << 1));
         }
         self.book_tenant(root, success, refused, now);
-        self.recorder.task(&TaskRecord {
-            number: root.request.number,
-            source: root.request.source,
-            task,
-            tenant: root.account.tenant,
-            arrived: born,
-            ended: now,
-            ending,
-            submissions: root.submission + 1,
-            spend: affair.spend + self.scenario.tasks[task.index()].observability,
-            parts: whole.parts(),
-        });
+        self.record_task(root, (ending, refused), &affair, whole.parts(), now);
         let written = success.then_some(root.written);
         let at = match refused {
             true => now.after(REFUSED_PAUSE),

@@ -6,7 +6,7 @@
 
 use crate::backends::{Course, Spot, ToolCourse};
 use crate::cache::{CachedAnswer, Query};
-use crate::ids::{Backend, Handle, IntentId, ModelId, ReplicaId, SeqId, TaskId, ToolId};
+use crate::ids::{Backend, Handle, IntentId, ModelId, ReplicaId, SeqId, SourceId, TaskId, ToolId};
 pub(in crate::simulation) use crate::outcome::Ending;
 use crate::resilience::{Failure, Permit};
 use crate::tasks::{Answer, Path, Progress};
@@ -24,6 +24,8 @@ pub(in crate::simulation) struct Root {
     pub(in crate::simulation) run: Handle,
     /// Number of the present submission, from 0.
     pub(in crate::simulation) submission: u32,
+    /// Model calls of the submissions before it.
+    pub(in crate::simulation) calls_before: u32,
     /// When it began.
     pub(in crate::simulation) submitted: Time,
     /// Nobody waits for it any more; only its cost counts.
@@ -58,6 +60,10 @@ pub(in crate::simulation) struct Root {
 pub(in crate::simulation) struct Affair {
     /// Metered cost so far.
     pub(in crate::simulation) spend: Money,
+    /// The part of it booked in the measured time.
+    pub(in crate::simulation) billed: Money,
+    /// The part of all of it whose result nobody used.
+    pub(in crate::simulation) wasted: Money,
     /// Whether an action did harm.
     pub(in crate::simulation) harmed: bool,
     /// Whether anything was answered.
@@ -72,6 +78,9 @@ pub(in crate::simulation) struct Affair {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::simulation) struct Account {
     pub(in crate::simulation) task: TaskId,
+    /// Where its request came from, and its number there.
+    pub(in crate::simulation) source: SourceId,
+    pub(in crate::simulation) number: u64,
     pub(in crate::simulation) tenant: u32,
     /// Whether its task arrived after the warm-up.
     pub(in crate::simulation) measured: bool,
@@ -189,6 +198,8 @@ pub(in crate::simulation) struct Attempt {
     pub(in crate::simulation) call: Handle,
     pub(in crate::simulation) account: Account,
     pub(in crate::simulation) root: Handle,
+    /// The step that its call is of.
+    pub(in crate::simulation) step: (TaskId, u32),
     pub(in crate::simulation) model: ModelId,
     /// Position in the model's list of backends.
     pub(in crate::simulation) serving: u32,
@@ -198,6 +209,8 @@ pub(in crate::simulation) struct Attempt {
     pub(in crate::simulation) context: u32,
     pub(in crate::simulation) place: Place,
     pub(in crate::simulation) permit: Option<Permit>,
+    /// Whether it took too long for whoever made it.
+    pub(in crate::simulation) timed_out: bool,
 }
 
 /// Where an attempt is.

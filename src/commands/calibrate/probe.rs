@@ -154,7 +154,7 @@ pub(super) fn probe(args: &Probe) -> Result<u8, Error> {
     // clap has seen to it that there is one.
     let folder = args.out.as_deref().unwrap_or(Path::new(""));
     if !args.resume {
-        output::check_folder(folder)?;
+        output::check_folder("--out", folder)?;
     }
     let probe = calibrate::probe::Probe {
         address: args.url.clone(),

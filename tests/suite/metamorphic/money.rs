@@ -99,10 +99,15 @@ fn check(scenario: Scenario, seed: u64) -> Result<(), TestCaseError> {
     prop_assert_eq!(once, twice);
     prop_assert_eq!(kept.calls, kept_twice.calls);
     let doubled = kept.tasks.into_iter().map(|mut task| {
-        double(&mut task.spend);
+        [&mut task.spend, &mut task.billed, &mut task.wasted].into_iter().for_each(double);
         task
     });
     prop_assert_eq!(doubled.collect::<Vec<_>>(), kept_twice.tasks);
+    let doubled = kept.attempts.into_iter().map(|mut attempt| {
+        double(&mut attempt.cost);
+        attempt
+    });
+    prop_assert_eq!(doubled.collect::<Vec<_>>(), kept_twice.attempts);
     Ok(())
 }
 
