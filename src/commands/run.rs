@@ -76,7 +76,7 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
 }
 
 /// A result and where it comes from.
-pub(super) fn report<'a>(resolved: &Resolved, result: &'a RunResult) -> Report<'a> {
+pub(crate) fn report<'a>(resolved: &Resolved, result: &'a RunResult) -> Report<'a> {
     Report {
         result,
         scenario: info(resolved),
