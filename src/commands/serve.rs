@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Longest time of one answer, unless `--max-wall` says otherwise.
 const MAX_WALL: (Duration, &str) = (Duration::from_secs(30), "30s");
+/// Memory of the program, unless `--max-memory` says otherwise.
+const MAX_MEMORY: (u64, &str) = (4 << 30, "4GiB");
 /// Most events of one answer, unless `--max-events` says otherwise.
 const MAX_EVENTS: u64 = 500_000_000;
 
@@ -40,6 +42,9 @@ pub(super) fn serve(args: &Serve) -> Result<u8, Error> {
     let mut limits = args.limits.clone();
     limits.max_wall.get_or_insert_with(|| (MAX_WALL.0, MAX_WALL.1.to_owned()));
     limits.max_events.get_or_insert(MAX_EVENTS);
+    if cfg!(target_os = "linux") {
+        limits.max_memory.get_or_insert_with(|| (MAX_MEMORY.0, MAX_MEMORY.1.to_owned()));
+    }
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     serve::serve(Settings {
         address: (args.host, args.port).into(),

@@ -51,8 +51,8 @@ impl Queue {
         (queue, workers)
     }
 
-    /// Takes a question in place of earlier ones of its session; gives it back where too many wait.
-    pub(super) fn submit(&self, job: Job) -> Result<(), Job> {
+    /// Takes a question in place of earlier ones of its session; `false` where too many wait.
+    pub(super) fn submit(&self, job: Job) -> bool {
         let mut state = self.locked();
         let session = &job.question.session;
         let mine = |one: &Job| one.question.session == *session;
@@ -63,12 +63,12 @@ impl Queue {
         // Whoever has gone waits for nothing.
         state.waiting.retain(|one| !one.unwanted.load(Ordering::Relaxed));
         if state.is_closed || state.waiting.len() >= self.settings.waiting {
-            return Err(job);
+            return false;
         }
         job.out.waiting(state.waiting.len());
         state.waiting.push_back(job);
         self.changed.notify_one();
-        Ok(())
+        true
     }
 
     /// Questions that are worked on and that wait.

@@ -195,7 +195,9 @@ async fn answer(State(queue): State<Arc<Queue>>, request: Request) -> Result<Res
     let (sender, lines) = mpsc::channel(LINES);
     let unwanted = Arc::new(AtomicBool::new(false));
     let job = Job { question, unwanted: Arc::clone(&unwanted), out: Out(sender) };
-    queue.submit(job).map_err(|_| Refusal::busy())?;
+    if !queue.submit(job) {
+        return Err(Refusal::busy());
+    }
     let body = Body::from_stream(Lines { lines, unwanted });
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

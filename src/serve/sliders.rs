@@ -49,8 +49,8 @@ pub(super) fn of(resolved: &Resolved) -> Vec<Value> {
     let written: Vec<Slider> = resolved.provenance.iter().filter_map(of_value).collect();
     let all = traffic(resolved)
         .chain(resolved.levers.iter().filter_map(|lever| of_lever(lever, resolved)))
-        .chain(resolved.default_levers.iter().flat_map(threshold))
         .chain(policy(resolved))
+        .chain(resolved.default_levers.iter().flat_map(threshold))
         .chain(written);
     let mut kept: Vec<Slider> = Vec::new();
     for slider in all {
@@ -64,7 +64,10 @@ pub(super) fn of(resolved: &Resolved) -> Vec<Value> {
         }
     }
     // Stable: within a group, in the order found.
-    kept.sort_by_key(|slider| GROUPS.iter().position(|group| *group == slider.group));
+    let is_detail = |slider: &Slider| slider.key.ends_with(".similarity_threshold");
+    kept.sort_by_key(|slider| {
+        (GROUPS.iter().position(|group| *group == slider.group), is_detail(slider))
+    });
     kept.iter().map(as_json).collect()
 }
 
@@ -93,7 +96,9 @@ fn traffic(resolved: &Resolved) -> impl Iterator<Item = Slider> {
 /// A lever of the file, with the value that is there among its own.
 fn of_lever(lever: &Lever, resolved: &Resolved) -> Option<Slider> {
     let known = |row: &&Provenance| row.key == lever.key;
-    let present = resolved.provenance.iter().find(known).map(|row| row.value.clone())?;
+    let row = resolved.provenance.iter().find(known)?;
+    let present = row.value.clone();
+    let usual = of_value(row);
     let mut values: Vec<String> = lever.values.iter().take(MOST_VALUES).cloned().collect();
     if !values.contains(&present) {
         values.insert(0, present.clone());
@@ -104,8 +109,8 @@ fn of_lever(lever: &Lever, resolved: &Resolved) -> Option<Slider> {
     }
     Some(Slider {
         key: lever.key.clone(),
-        label: lever.key.clone(),
-        group: "Levers of the scenario",
+        label: usual.as_ref().map_or_else(|| lever.key.clone(), |usual| usual.label.clone()),
+        group: usual.map_or("Levers of the scenario", |usual| usual.group),
         at: values.iter().position(|value| *value == present)?,
         stops: stops(&lever.key, values.into_iter().map(|value| (value.clone(), value)), &present),
     })

@@ -153,11 +153,37 @@ function slider(one) {
     show();
     byId("shared").hidden = true;
     clearTimeout(timer);
-    timer = setTimeout(ask, 150);
+    timer = setTimeout(one.key === "policy" ? otherPolicy : ask, 150);
   });
   show();
   row.append(label, output, input, was);
   return row;
+}
+
+// Another policy has other rules: what was moved stays moved where there is such a place.
+async function otherPolicy() {
+  const policy = sliders.find((one) => one.key === "policy");
+  const set = policy.stops[policy.now].set;
+  try {
+    const response = await post("api/sliders", { ...source, set: set === null ? [] : [set] });
+    const answer = await response.json();
+    if (!response.ok) {
+      showProblems(answer);
+      return;
+    }
+    const before = new Map(sliders.map((one) => [one.key, one.stops[one.now].set]));
+    sliders = answer.sliders.map((one) => {
+      if (one.key === "policy") return policy;
+      const moved = before.get(one.key) ?? null;
+      const at = moved === null ? -1 : one.stops.findIndex((stop) => stop.set === moved);
+      return { ...one, now: at < 0 ? one.at : at };
+    });
+    showSliders();
+    document.querySelector('[data-key="policy"]').focus();
+    ask();
+  } catch (error) {
+    unreachable(error);
+  }
 }
 
 async function ask() {
@@ -237,6 +263,10 @@ function showAnswer(answer) {
   byId("sentence").textContent = (answer.final ? "" : "So far: ") + answer.sentence;
   byId("against").textContent = answer.against_pinned || "";
   byId("numbers").replaceChildren(...answer.numbers.map(tile));
+  const [spend, cost, p95] = answer.numbers.map((number) => number.now.text);
+  const goals = answer.objectives.filter((judged) => judged.met).length;
+  const judged = answer.objectives.length > 0 ? ` · ${goals} of ${answer.objectives.length} objectives met` : "";
+  byId("glance").textContent = `${spend} a month · ${cost} a task · p95 ${p95}${judged}`;
   byId("objectives-part").hidden = answer.objectives.length === 0;
   byId("objectives").replaceChildren(...answer.objectives.map(objective));
   byId("stability").textContent = answer.stability || "";
@@ -276,6 +306,7 @@ function objective(judged) {
 function showPin() {
   byId("unpin").hidden = pinned === null;
   byId("pinned").hidden = pinned === null;
+  byId("pin").textContent = pinned ? "Pin this instead" : "Pin as baseline";
   byId("pinned").textContent = pinned ? `Pinned: ${pinned.words}` : "";
 }
 
@@ -292,9 +323,12 @@ byId("unpin").addEventListener("click", () => {
   ask();
 });
 byId("reset").addEventListener("click", () => {
+  const policy = sliders.find((one) => one.key === "policy" && one.now !== one.at);
   sliders.forEach((one) => { one.now = one.at; });
+  byId("shared").hidden = true;
   showSliders();
-  ask();
+  if (policy) otherPolicy();
+  else ask();
 });
 byId("share").addEventListener("click", async () => {
   try {
