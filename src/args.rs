@@ -5,6 +5,7 @@ use crate::commands::check::Check;
 use crate::commands::compare::Compare;
 use crate::commands::plan::Plan;
 use crate::commands::run::tables::Tabling;
+use crate::commands::serve::Serve;
 use crate::commands::sweep::Sweep;
 use crate::commands::trace::Trace;
 use crate::commands::what_if::WhatIf;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Check(Check),
     /// Simulate many variants of a scenario into a folder that can be resumed and shared out.
     Sweep(Sweep),
+    Serve(Serve),
     /// Look a scenario file over; with --resolved, print every value and where it comes from.
     Validate(Validate),
     /// Print the JSON Schema (draft-07) of a kind of file, for editors.

@@ -7,11 +7,14 @@ mod levers;
 mod list;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod serve;
 mod simulate;
 pub(crate) mod sweep;
 pub(crate) mod trace;
 mod validate;
 pub(crate) mod what_if;
+
+pub(crate) use run::report as run_report;
 
 use crate::args::{Args, Command, Schema, Source};
 use crate::error::Error;
@@ -49,6 +52,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
             );
             Ok(0)
         }
+        Command::Serve(args) => serve::serve(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Calibrate { what } => calibrate::calibrate(&what),
         Command::Trace { what } => trace::trace(&what),

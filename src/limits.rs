@@ -13,8 +13,8 @@ use experiments::Halt;
 use scenarios::quantity;
 use sim::record::{Discard, Recorder};
 use sim::{Outcome, Scenario, Simulation};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The limits of one command, as they were asked for.
@@ -65,6 +65,8 @@ pub(crate) struct Watch {
     limits: Limits,
     since: Instant,
     stop: &'static AtomicBool,
+    /// Set when nobody waits for the result any more.
+    unwanted: Arc<AtomicBool>,
     /// The limit that was reached first.
     reached: Mutex<Option<Halt>>,
     is_over: AtomicBool,
@@ -74,10 +76,16 @@ pub(crate) struct Watch {
 impl Watch {
     /// From now on.
     pub(crate) fn begin(limits: &Limits) -> Watch {
+        Watch::begin_unless(limits, Arc::default())
+    }
+
+    /// From now on, until somebody sets the flag.
+    pub(crate) fn begin_unless(limits: &Limits, unwanted: Arc<AtomicBool>) -> Watch {
         Watch {
             limits: limits.clone(),
             since: Instant::now(),
             stop: stop_flag(),
+            unwanted,
             reached: Mutex::default(),
             is_over: AtomicBool::new(false),
             findings: Mutex::default(),
@@ -126,7 +134,7 @@ impl Watch {
 
     /// Whether the work has to end now.
     pub(crate) fn must_stop(&self) -> bool {
-        if self.stop.load(Ordering::Relaxed) || self.is_over.load(Ordering::Relaxed) {
+        if self.is_asked_to_stop() || self.is_over.load(Ordering::Relaxed) {
             return true;
         }
         let Some(limit) = self.over() else { return false };
@@ -135,6 +143,10 @@ impl Watch {
         }
         self.is_over.store(true, Ordering::Relaxed);
         true
+    }
+
+    fn is_asked_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.unwanted.load(Ordering::Relaxed)
     }
 
     /// The limit that is behind us.
@@ -157,7 +169,7 @@ impl Watch {
         let reached = self.reached.lock().ok().and_then(|reached| reached.clone());
         match (reached, self.limits.max_events) {
             (Some(halt), _) => halt,
-            (None, Some(most)) if !self.stop.load(Ordering::Relaxed) => {
+            (None, Some(most)) if !self.is_asked_to_stop() => {
                 Halt::Limit(format!("--max-events {most}"))
             }
             (None, _) => Halt::Interrupted,

@@ -11,6 +11,7 @@ mod error;
 mod limits;
 mod output;
 mod progress;
+mod serve;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -36,18 +36,41 @@ pub fn compare(
     let mut arms = Arms::new(&[before.scenario(), after.scenario()], plan, runner, progress)?;
     arms.measure(plan.replications)?;
     let found = arms.finish()?;
-    let all = |case: &Case, found: &Replications| {
-        summary::summarise_all(case.scenario(), plan.seed, found)
-    };
-    let (first, second) = (all(before, &found[0]), all(after, &found[1]));
-    let contrast = Contrast::of((before.scenario(), &first), (after.scenario(), &second));
-    let judged = |case: &Case, mut result: RunResult, found: &Replications| {
-        if with_calibration {
+    let (first, second) = (&found[0], &found[1]);
+    let mut both = unjudged((before, after), plan.seed, (first, second));
+    if with_calibration {
+        let widen = |case: &Case, result: &mut RunResult, found: &Replications| {
             let of = (case.scenario(), found);
-            calibration::widen(&mut result, of, &case.uncertain, plan, runner, progress)?;
-        }
-        Ok(summary::judged(result, case.scenario(), &case.objectives))
-    };
-    let (before, after) = (judged(before, first, &found[0])?, judged(after, second, &found[1])?);
-    Ok(Compared { before, after, contrast })
+            calibration::widen(result, of, &case.uncertain, plan, runner, progress)
+        };
+        widen(before, &mut both.before, first)?;
+        widen(after, &mut both.after, second)?;
+    }
+    Ok(judged((before, after), both))
+}
+
+/// Compares what the arms of two scenarios have found so far, in the order of the arms.
+#[must_use]
+pub fn of_replications(
+    cases: (&Case, &Case),
+    seed: u64,
+    found: (&Replications, &Replications),
+) -> Compared {
+    judged(cases, unjudged(cases, seed, found))
+}
+
+fn unjudged(
+    (before, after): (&Case, &Case),
+    seed: u64,
+    (first, second): (&Replications, &Replications),
+) -> Compared {
+    let all = |case: &Case, found| summary::summarise_all(case.scenario(), seed, found);
+    let (first, second) = (all(before, first), all(after, second));
+    let contrast = Contrast::of((before.scenario(), &first), (after.scenario(), &second));
+    Compared { before: first, after: second, contrast }
+}
+
+fn judged((before, after): (&Case, &Case), both: Compared) -> Compared {
+    let judge = |case: &Case, result| summary::judged(result, case.scenario(), &case.objectives);
+    Compared { before: judge(before, both.before), after: judge(after, both.after), ..both }
 }

@@ -120,7 +120,13 @@ fn banners(report: &CompareReport<'_>) -> Vec<String> {
 
 /// How cost and latency move, and which objectives that changes.
 fn sentence(report: &CompareReport<'_>) -> String {
-    let Compared { before, after, contrast } = report.result;
+    format!("From the first to the second: {}.", moves(report.result))
+}
+
+/// The same without saying from which arm to which.
+#[must_use]
+pub fn moves(compared: &Compared) -> String {
+    let Compared { before, after, contrast } = compared;
     let mut parts = Vec::new();
     if is_unchanged(contrast) {
         parts.push("nothing changes, every number that both have is the same".to_owned());
@@ -154,7 +160,7 @@ fn sentence(report: &CompareReport<'_>) -> String {
     if parts.is_empty() {
         parts.push("neither the cost of a success nor a p95 that both have moves".to_owned());
     }
-    format!("From the first to the second: {}.", parts.join("; "))
+    parts.join("; ")
 }
 
 /// How many objectives are met, and of how many that is not decided.

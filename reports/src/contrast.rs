@@ -64,7 +64,8 @@ fn as_factor(estimate: &Estimate, unit: Unit) -> Option<Estimate> {
 }
 
 /// A change and its interval, both signed.
-pub(crate) fn change_cell(estimate: &Estimate, unit: Unit) -> Cell {
+#[must_use]
+pub fn change_cell(estimate: &Estimate, unit: Unit) -> Cell {
     if let Some(factor) = as_factor(estimate, unit) {
         let cell = Cell::of(&factor, Unit::Plain);
         return Cell { value: format!("×{}", cell.value), ..cell };

@@ -130,7 +130,8 @@ pub(crate) fn reads_confidence(predicate: &Predicate) -> bool {
 
 /// The numbers below which a condition wants the confidence of an answer to be, and the bytes
 /// where they stand; of a text that is no condition, those before its fault.
-pub(crate) fn confidence_bounds(text: &str) -> Vec<(Range<usize>, f64)> {
+#[must_use]
+pub fn confidence_bounds(text: &str) -> Vec<(Range<usize>, f64)> {
     let mut lexer = lexer::Lexer::new(text);
     let mut tokens = Vec::new();
     while let Ok((token, bytes)) = lexer.next() {

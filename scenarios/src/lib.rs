@@ -24,9 +24,11 @@ mod resolve;
 pub mod resolved;
 mod schema;
 mod source_files;
+mod standalone;
 pub mod trace;
 mod traffic_factor;
 
+pub use condition::confidence_bounds;
 pub use levers::parse_lever;
 pub use load::{Blueprint, load_file, load_library, load_str};
 pub use problem::{Problem, ProblemKind, Problems};

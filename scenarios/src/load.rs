@@ -7,7 +7,7 @@
 use crate::document::{self, NewName, Node, Value};
 use crate::file::{self, GATES_KEYS, POLICY_KEYS, PolicyFile, ScenarioFile};
 use crate::library::{self, Shipped};
-use crate::problem::{Problem, ProblemKind, Problems, Site, did_you_mean, nearest};
+use crate::problem::{Place, Problem, ProblemKind, Problems, Site, did_you_mean, nearest};
 use crate::reader::{Context, Reader, read_table};
 use crate::resolve::resolve;
 use crate::resolved::{Resolved, Warning};
@@ -94,6 +94,36 @@ impl Blueprint {
         let name = gates.display().to_string();
         let text = read_text(gates, &document::start_of(&name))?;
         Ok(Blueprint { gates: Some((name, text)), ..self.clone() })
+    }
+
+    /// The name under which problems show it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The scenario as written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The first position of the scenario.
+    pub(crate) fn start(&self) -> Place {
+        document::start_of(&self.name).place
+    }
+
+    /// The same text with the data files of another.
+    pub(crate) fn with_folder_of(self, other: &Blueprint) -> Blueprint {
+        Blueprint { files: other.files.clone(), ..self }
+    }
+
+    /// The policy that counts beside the scenario, if its own tables do not say it.
+    pub(crate) fn policy_text(&self, overrides: &[String]) -> Option<String> {
+        let context = Context::default();
+        let mut root = document::parse(&self.name, &self.text).ok()?;
+        name_policy(&mut root, overrides, &context);
+        let policy = self.policy.clone().or_else(|| named_policy(&root, &self.files, &context));
+        policy.map(|(_, text)| text)
     }
 
     /// Resolves it with some values changed: `KEY=VALUE` each.
@@ -186,11 +216,7 @@ fn load(blueprint: &Blueprint, overrides: &[String]) -> Result<Resolved, Problem
     let mut root = document::parse(name, text)?;
     let context = Context::default();
     let given = policy.is_some();
-    let key_of = |text: &str| text.split(['.', '=']).next().unwrap_or_default().trim().to_owned();
-    // An override may name another policy file, so it is heeded before the file is read.
-    for text in overrides.iter().filter(|text| key_of(text) == "policy") {
-        document::set(&mut root, text, &context.sink);
-    }
+    name_policy(&mut root, overrides, &context);
     let policy = policy.clone().or_else(|| named_policy(&root, files, &context));
     let mut policy_root = None;
     if let Some((policy_name, policy_text)) = &policy {
@@ -230,6 +256,18 @@ fn load(blueprint: &Blueprint, overrides: &[String]) -> Result<Resolved, Problem
             added.iter().for_each(|new| explain(new, &mut problems));
             Err(problems)
         }
+    }
+}
+
+/// The first key of an override.
+fn key_of(text: &str) -> String {
+    text.split(['.', '=']).next().unwrap_or_default().trim().to_owned()
+}
+
+/// An override may name another policy file, so it is heeded before the file is read.
+fn name_policy(root: &mut Node, overrides: &[String], context: &Context) {
+    for text in overrides.iter().filter(|text| key_of(text) == "policy") {
+        document::set(root, text, &context.sink);
     }
 }
 

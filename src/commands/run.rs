@@ -108,7 +108,7 @@ fn command(args: &Run) -> String {
 }
 
 /// A result and where it comes from.
-pub(super) fn report<'a>(resolved: &Resolved, result: &'a RunResult) -> Report<'a> {
+pub(crate) fn report<'a>(resolved: &Resolved, result: &'a RunResult) -> Report<'a> {
     Report {
         result,
         scenario: info(resolved),
