@@ -1,6 +1,6 @@
 // Walks the page of `surgeline serve` in a headless Chromium: pick, move, see, pin, compare, share, err.
 //
-//   node tests/serve-browser.mjs target/release/surgeline [FOLDER]
+//   node tests/browser/serve.mjs target/release/surgeline [FOLDER]
 //
 // Screenshots at 1280 and 390 pixels, light and dark, go to FOLDER. It needs Node and a Chromium (or
 // $CHROMIUM) and nothing else: it speaks the DevTools protocol through a pipe. Without a Chromium it
