@@ -164,8 +164,8 @@ mod tests {
     }
 
     /// Beside the estimator of Harrell and Davis, `Σ (I(i/n) − I((i − 1)/n))·x₍ᵢ₎` with the incomplete
-    /// beta function of `(n + 1)p` and `(n + 1)(1 − p)`: apart by a small part of what a plain quantile
-    /// lies from it.
+    /// beta function of `(n + 1)p` and `(n + 1)(1 − p)`: apart by less than half of what a plain quantile
+    /// lies from it, also where only twenty values lie beyond.
     #[test]
     fn smoothed_quantiles_are_those_of_harrell_and_davis() {
         let mut random = SplitMix64::new(5);
@@ -173,7 +173,7 @@ mod tests {
         for p in [0.5, 0.9, 0.95, 0.99] {
             let (mut apart, mut plain) = (Vec::new(), Vec::new());
             for _ in 0..40 {
-                let n = 1_000;
+                let n = 2_000;
                 let mut x: Vec<f64> = (0..n).map(|_| -libm::log(random.unit())).collect();
                 x.sort_by(f64::total_cmp);
                 let (a, b) = ((n + 1) as f64 * p, (n + 1) as f64 * (1.0 - p));
@@ -186,7 +186,7 @@ mod tests {
                 plain.push(quantile_sorted(&x, p).expect("there are values") - exact);
             }
             let (apart, plain) = (squared(&apart), squared(&plain));
-            assert!(apart < 0.05 * plain, "{p}: {apart} beside {plain}");
+            assert!(apart < 0.25 * plain, "{p}: {apart} beside {plain}");
         }
     }
 
