@@ -45,6 +45,7 @@ fn each_price(scenario: &mut Scenario, each: impl Fn(&mut Money)) {
 
 /// Every amount of an outcome.
 fn each_amount(outcome: &mut Outcome, each: impl Fn(&mut Money)) {
+    outcome.series.windows.iter_mut().for_each(|window| each(&mut window.metered));
     for task in &mut outcome.tasks {
         each(&mut task.spend);
         each(&mut task.wasted);
