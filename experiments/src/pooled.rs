@@ -9,6 +9,7 @@ use crate::CONFIDENCE;
 use crate::estimate::{Distribution, Estimate, Smoothed};
 use sim::metrics::{BucketCounts, Cumulated, Histogram, Rest};
 use sim::stats::{Smoothing, min_samples_for_upper_bound};
+use std::sync::LazyLock;
 
 /// Reason for a missing interval.
 pub(crate) const ONE_REPLICATION: &str = "one replication: no interval";
@@ -23,6 +24,9 @@ pub(crate) const START_UP: &str = "the start-up outlasts half of the run";
 const QUANTILES: [f64; 4] = [0.50, 0.90, 0.95, 0.99];
 /// Which of them replications are added for.
 const P95: f64 = 0.95;
+
+/// The weights of all smoothed quantiles: they depend on nothing, and every summary asks for them.
+static SMOOTHING: LazyLock<Smoothing> = LazyLock::new(Smoothing::default);
 
 /// All replications' values of one kind of time.
 pub(crate) struct Times<'a> {
@@ -111,8 +115,7 @@ fn statistics_of(rest: &Rest<'_>) -> Option<[f64; 5]> {
 /// The smoothed quantile of the whole and of what is left without each part; `None` where a part
 /// leaves nothing, or there is one part only.
 fn smoothed(p: f64, whole: &Cumulated, rests: &[Option<Rest<'_>>]) -> Option<Smoothed> {
-    let smoothing = Smoothing::default();
-    let of = |rest: &Rest<'_>| smoothing.quantile((p, rest.count()), |p| rest.quantile_secs(p));
+    let of = |rest: &Rest<'_>| SMOOTHING.quantile((p, rest.count()), |p| rest.quantile_secs(p));
     let value = of(&whole.without(&BucketCounts::default())?)?;
     let without = rests.iter().map(|rest| of(rest.as_ref()?)).collect::<Option<Vec<_>>>()?;
     (without.len() >= 2).then_some(Smoothed { value, without })
