@@ -134,6 +134,9 @@ pub(crate) struct Writing {
     /// Also write one HTML page with everything in it to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Also draw the pictures of the page as SVG and PNG into this new folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
     /// Also write all reports into this new folder; it appears when it is complete.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

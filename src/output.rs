@@ -8,6 +8,8 @@ mod tests;
 use crate::args::{Format, Writing};
 use crate::disk::{Disk, OsDisk, place};
 use crate::error::Error;
+use reports::picture::Topic;
+use reports::plots::plots;
 use std::fs;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ pub(crate) struct Documents<'a> {
     pub(crate) json: &'a dyn Fn() -> String,
     pub(crate) markdown: &'a dyn Fn() -> String,
     pub(crate) html: &'a dyn Fn() -> String,
+    /// Its pictures, for files of their own.
+    pub(crate) topics: &'a dyn Fn() -> Vec<Topic>,
 }
 
 impl Documents<'_> {
@@ -55,23 +59,27 @@ impl Documents<'_> {
         let json = to.json.as_ref().map(|path| write_file(path, &(self.json)()));
         let markdown = to.md.as_ref().map(|path| write_file(path, &(self.markdown)()));
         let html = to.html.as_ref().map(|path| write_file(path, &(self.html)()));
+        let plots = to.plots.as_ref().map(|folder| write_plots(folder, &(self.topics)()));
         let folder = to.out.as_ref().map(|folder| {
             let files = [
-                (format!("{}.json", self.name), (self.json)()),
-                (format!("{}.md", self.name), (self.markdown)()),
-                (format!("{}.html", self.name), (self.html)()),
-                (format!("{}.txt", self.name), (self.text)(false)),
+                (format!("{}.json", self.name), (self.json)().into()),
+                (format!("{}.md", self.name), (self.markdown)().into()),
+                (format!("{}.html", self.name), (self.html)().into()),
+                (format!("{}.txt", self.name), (self.text)(false).into()),
             ];
-            write_folder(&OsDisk, folder, &files)
+            write_folder(&OsDisk, ("--out", folder), &files)
         });
-        [Some(printed), json, markdown, html, folder].into_iter().flatten().collect()
+        [Some(printed), json, markdown, html, plots, folder].into_iter().flatten().collect()
     }
 }
 
 /// Refuses places that cannot be written to, before any work is done for them.
 pub(crate) fn check(to: &Writing, further: Option<&Path>) -> Result<(), Error> {
-    if let Some(folder) = &to.out {
-        check_folder("--out", folder)?;
+    for (option, folder) in [("--out", &to.out), ("--plots", &to.plots)] {
+        folder.as_ref().map_or(Ok(()), |folder| check_folder(option, folder))?;
+    }
+    if to.out.is_some() && to.out == to.plots {
+        return Err(Error::Usage("--out and --plots need a folder each".to_owned()));
     }
     let files = [to.json.as_deref(), to.md.as_deref(), to.html.as_deref(), further];
     let files: Vec<&Path> = files.into_iter().flatten().collect();
@@ -131,15 +139,28 @@ pub(crate) fn check_folder(option: &str, folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// Draws pictures into a folder, each as SVG and as PNG.
+pub(crate) fn write_plots(folder: &Path, topics: &[Topic]) -> Result<(), Error> {
+    let plots = plots(topics).map_err(|error| Error::Bug(error.to_string()))?;
+    let files = plots.into_iter().flat_map(|plot| {
+        [(format!("{}.svg", plot.name), plot.svg.into()), (format!("{}.png", plot.name), plot.png)]
+    });
+    write_folder(&OsDisk, ("--plots", folder), &files.collect::<Vec<_>>())
+}
+
 /// Writes all files into a temporary folder and renames it into place.
-fn write_folder<D: Disk>(disk: &D, folder: &Path, files: &[(String, String)]) -> Result<(), Error> {
-    check_folder("--out", folder)?;
+fn write_folder<D: Disk>(
+    disk: &D,
+    (option, folder): (&str, &Path),
+    files: &[(String, Vec<u8>)],
+) -> Result<(), Error> {
+    check_folder(option, folder)?;
     let beside = beside(folder);
     let write = || {
         disk.make_folder(&beside)?;
-        for (name, text) in files {
+        for (name, content) in files {
             let mut file = disk.create(&beside.join(name))?;
-            disk.write(&mut file, text.as_bytes())?;
+            disk.write(&mut file, content)?;
             disk.sync(&file)?;
         }
         disk.sync_folder(&beside)?;

@@ -42,8 +42,19 @@ pub struct Headroom {
     /// Replications that the factor rests on: fewer than those of the run where the search could not
     /// afford them.
     pub replications: u32,
-    /// Factors tried, with the distance of the tightest objective from its target.
-    pub tried: Vec<(f64, f64)>,
+    /// Factors tried, rising.
+    pub tried: Vec<Tried>,
+}
+
+/// A factor that was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tried {
+    /// Traffic, as a multiple of today's.
+    pub factor: f64,
+    /// Distance of the tightest objective from its target, as a part of it; negative where it is missed.
+    pub slack: f64,
+    /// p95 latency of each task, seconds; absent where the system is overloaded.
+    pub p95: Vec<(String, Estimate)>,
 }
 
 /// Finds the headroom; `overrides` are those of a traffic factor. Half of what the search may take is
@@ -77,7 +88,7 @@ struct Search<'s, 'a> {
     trials: &'s mut Trials<'a>,
     overrides: &'s dyn Fn(f64) -> Result<Vec<String>, String>,
     full: BTreeMap<Grain, Rc<Trial>>,
-    coarse: BTreeMap<Grain, f64>,
+    coarse: BTreeMap<Grain, Rc<Trial>>,
     /// The last factor that could not be run, and why.
     why_not: Option<String>,
 }
@@ -143,7 +154,7 @@ impl Search<'_, '_> {
     fn look(&mut self, factor: f64) -> Result<Option<f64>, Untried> {
         let Some(trial) = self.run(factor, FEW)? else { return Ok(None) };
         let slack = trial.slack(Of::All).value;
-        self.coarse.insert(grain(factor), slack);
+        self.coarse.insert(grain(factor), trial);
         Ok(Some(slack))
     }
 
@@ -311,10 +322,12 @@ impl Search<'_, '_> {
 
     fn answer(&self, factor: Estimate, objective: Option<String>) -> Headroom {
         let mut tried = self.coarse.clone();
-        let closer = self.full.iter().map(|(&grain, trial)| (grain, trial.slack(Of::All).value));
-        tried.extend(closer);
-        let tried = tried.into_iter().map(|(grain, slack)| (factor_of(grain), slack)).collect();
-        let replications = self.runs();
-        Headroom { factor, objective, replications, tried }
+        tried.extend(self.full.iter().map(|(&grain, trial)| (grain, Rc::clone(trial))));
+        let tried = tried.into_iter().map(|(grain, trial)| Tried {
+            factor: factor_of(grain),
+            slack: trial.slack(Of::All).value,
+            p95: trial.p95.clone(),
+        });
+        Headroom { factor, objective, replications: self.runs(), tried: tried.collect() }
     }
 }

@@ -40,6 +40,7 @@ pub mod estimate;
 pub mod examples;
 pub mod gate;
 pub mod headroom;
+pub mod knee;
 pub mod ledger;
 pub mod metric;
 mod money;

@@ -11,7 +11,7 @@ use crate::contrast::{
 };
 use crate::format::{Unit, number};
 use crate::html::{self, Page, Standing};
-use crate::picture::{self, Arm, of_arms};
+use crate::picture::{self, Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
 use crate::table::{Cell, Table};
@@ -72,6 +72,19 @@ pub fn markdown(report: &CheckReport<'_>) -> String {
 /// For a browser.
 #[must_use]
 pub fn html(report: &CheckReport<'_>) -> String {
+    let inputs = if is_quiet(report) { &[] } else { report.provenance.as_slice() };
+    let standing = match report.result.verdict {
+        Verdict::Pass => Standing::Met,
+        Verdict::Inconclusive => Standing::Open,
+        Verdict::Fail => Standing::Missed,
+    };
+    let topics = topics(report);
+    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+}
+
+/// Its pictures.
+#[must_use]
+pub fn topics(report: &CheckReport<'_>) -> Vec<Topic> {
     let result = report.result;
     let mut topics = picture::gates(result, |judged| word(judged.verdict));
     if !is_quiet(report) {
@@ -80,13 +93,7 @@ pub fn html(report: &CheckReport<'_>) -> String {
             Arm { name: "candidate", result: &result.candidate },
         ]));
     }
-    let inputs = if is_quiet(report) { &[] } else { report.provenance.as_slice() };
-    let standing = match result.verdict {
-        Verdict::Pass => Standing::Met,
-        Verdict::Inconclusive => Standing::Open,
-        Verdict::Fail => Standing::Missed,
-    };
-    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+    topics
 }
 
 /// The verdict as a word.

@@ -7,7 +7,7 @@ use crate::contrast::{
 };
 use crate::format::span;
 use crate::html::{self, Page, Standing};
-use crate::picture::{Arm, of_arms};
+use crate::picture::{Arm, Topic, of_arms};
 use crate::report::ScenarioInfo;
 use crate::sections::{Advice, Sections};
 use crate::{markdown, text};
@@ -48,13 +48,18 @@ pub fn markdown(report: &CompareReport<'_>) -> String {
 /// For a browser.
 #[must_use]
 pub fn html(report: &CompareReport<'_>) -> String {
+    let (standing, sections) = (Standing::Unjudged, sections(report));
+    html::page(&Page { standing, sections: &sections, topics: &topics(report), inputs: &[] })
+}
+
+/// Its pictures.
+#[must_use]
+pub fn topics(report: &CompareReport<'_>) -> Vec<Topic> {
     let (names, compared) = (&report.names, report.result);
-    let topics = of_arms(&[
+    of_arms(&[
         Arm { name: &names[0], result: &compared.before },
         Arm { name: &names[1], result: &compared.after },
-    ]);
-    let (standing, sections) = (Standing::Unjudged, sections(report));
-    html::page(&Page { standing, sections: &sections, topics: &topics, inputs: &[] })
+    ])
 }
 
 fn sections(report: &CompareReport<'_>) -> Sections {

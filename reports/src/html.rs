@@ -135,11 +135,16 @@ pub fn render(report: &Report<'_>, command: &str) -> String {
         commands: vec![("To repeat it".to_owned(), command.to_owned())],
         ..Sections::of(report)
     };
-    let topics = of_arms(&[Arm { name: "", result: report.result }]);
     page(&Page {
         standing: Standing::of(&report.result.objectives),
         sections: &sections,
-        topics: &topics,
+        topics: &topics(report),
         inputs: &report.provenance,
     })
+}
+
+/// The pictures of what a run found.
+#[must_use]
+pub fn topics(report: &Report<'_>) -> Vec<Topic> {
+    of_arms(&[Arm { name: "", result: report.result }])
 }

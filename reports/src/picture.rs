@@ -9,6 +9,7 @@
 //! Deliberately absent: colours, sizes and files.
 
 mod arms;
+mod edge;
 mod fleet;
 mod frontier;
 mod gates;
@@ -17,9 +18,15 @@ mod policy;
 mod spend;
 mod timeline;
 
+use crate::format::Unit;
+
 pub(crate) use arms::{Arm, of_arms};
+pub(crate) use edge::edge;
 pub(crate) use frontier::frontier;
 pub(crate) use gates::gates;
+
+/// From this ratio on colours stand for ratios instead of differences.
+const MANY_TIMES: f64 = 10.0;
 
 /// Pictures that answer one question.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +40,8 @@ pub struct Topic {
 /// One picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
+    /// Name of its files: `latency-cdf`. Each picture of an answer has its own.
+    pub name: String,
     /// What it shows.
     pub title: String,
     /// How to read it, and what it is drawn from.
@@ -50,6 +59,21 @@ pub enum Drawing {
     Stacks(Stacks),
     /// Numbers with their intervals, one below the other.
     Ranges(Ranges),
+    /// Numbers in a grid.
+    Heat(Heat),
+}
+
+/// Numbers in a grid, by two things.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heat {
+    /// What the numbers are.
+    pub measure: Measure,
+    /// What its columns are, and what each is.
+    pub columns: (String, Vec<String>),
+    /// What its rows are, and what each is.
+    pub rows: (String, Vec<String>),
+    /// By row, a number for each column, or in a word why there is none.
+    pub values: Vec<Vec<Result<f64, String>>>,
 }
 
 /// What numbers on an axis are.
@@ -67,6 +91,19 @@ pub enum Measure {
     PerSecond,
     /// How many.
     Count,
+}
+
+impl Measure {
+    /// How such numbers are written.
+    pub(crate) fn unit(self) -> Unit {
+        match self {
+            Measure::Clock | Measure::Seconds => Unit::Seconds,
+            Measure::Dollars => Unit::Dollars,
+            Measure::Share => Unit::Share,
+            Measure::PerSecond => Unit::PerSecond,
+            Measure::Count => Unit::Plain,
+        }
+    }
 }
 
 /// An axis.
@@ -155,6 +192,7 @@ pub struct Range {
 impl Picture {
     /// `None` where there is nothing to see.
     pub(crate) fn of(
+        name: impl Into<String>,
         title: impl Into<String>,
         caption: impl Into<String>,
         drawing: Drawing,
@@ -165,8 +203,10 @@ impl Picture {
                 stacks.rows.iter().any(|row| row.1.iter().any(|&size| size > 0.0))
             }
             Drawing::Ranges(ranges) => !ranges.rows.is_empty(),
+            Drawing::Heat(heat) => heat.values.iter().flatten().any(Result::is_ok),
         };
-        is_seen.then(|| Picture { title: title.into(), caption: caption.into(), drawing })
+        let (name, title, caption) = (name.into(), title.into(), caption.into());
+        is_seen.then_some(Picture { name, title, caption, drawing })
     }
 }
 
@@ -188,6 +228,31 @@ impl Axis {
 
     pub(crate) fn logarithmic(self) -> Axis {
         Axis { is_logarithmic: true, ..self }
+    }
+}
+
+impl Heat {
+    /// Steps of colour.
+    pub(crate) const STEPS: usize = 7;
+
+    /// Which of [`Heat::STEPS`] steps from the least to the greatest a value is on; by ratios where they
+    /// differ much.
+    pub(crate) fn step(&self, value: f64) -> usize {
+        ((self.standing(value) * Heat::STEPS as f64) as usize).min(Heat::STEPS - 1)
+    }
+
+    /// From 0 to 1.
+    fn standing(&self, value: f64) -> f64 {
+        let all = || self.values.iter().flatten().filter_map(|value| value.as_ref().ok().copied());
+        let least = all().fold(f64::INFINITY, f64::min);
+        let most = all().fold(f64::NEG_INFINITY, f64::max);
+        if most <= least {
+            return 0.0;
+        }
+        if least > 0.0 && most > MANY_TIMES * least {
+            return libm::log(value / least) / libm::log(most / least);
+        }
+        (value - least) / (most - least)
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::command::Named;
 use crate::format::{Unit, count, estimate, span};
 use crate::html::{self, Page, Standing};
-use crate::picture;
+use crate::picture::{self, Topic};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Judgement, Sections, judgement};
 use crate::table::{Cell, Table};
@@ -56,14 +56,20 @@ pub fn markdown(report: &PlanReport<'_>) -> String {
 /// For a browser.
 #[must_use]
 pub fn html(report: &PlanReport<'_>) -> String {
-    let topics = picture::frontier(report.result);
     let inputs = &report.provenance;
     let standing = match (&report.result.stopped, report.result.ending()) {
         (_, Ending::Confirmed) => Standing::Met,
         (None, Ending::None) => Standing::Missed,
         _ => Standing::Open,
     };
+    let topics = topics(report);
     html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+}
+
+/// Its pictures.
+#[must_use]
+pub fn topics(report: &PlanReport<'_>) -> Vec<Topic> {
+    picture::frontier(report.result)
 }
 
 /// The answer: the plan, its price, what binds, and how much the second best costs more.

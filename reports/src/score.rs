@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-pub use web::score_html;
+pub use web::{score_html, score_topics};
 
 /// Schema `surgeline.score/1`, one object.
 #[must_use]

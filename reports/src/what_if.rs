@@ -10,7 +10,7 @@ use crate::command::{Named, set_text};
 use crate::contrast::{self, DAYS, value};
 use crate::format::{Unit, estimate, number, span};
 use crate::html::{self, Page, Standing};
-use crate::picture::{Arm, of_arms};
+use crate::picture::{self, Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
 use crate::sections::{Advice, Sections};
 use crate::table::{Cell, Table};
@@ -60,14 +60,24 @@ pub fn markdown(report: &WhatIfReport<'_>) -> String {
 /// For a browser.
 #[must_use]
 pub fn html(report: &WhatIfReport<'_>) -> String {
+    let inputs = &report.provenance;
+    let standing = Standing::of(&report.result.compared.after.objectives);
+    let topics = topics(report);
+    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+}
+
+/// Its pictures.
+#[must_use]
+pub fn topics(report: &WhatIfReport<'_>) -> Vec<Topic> {
     let compared = &report.result.compared;
-    let topics = of_arms(&[
+    let objectives = &compared.before.objectives;
+    let headroom = report.result.headroom.as_ref();
+    let edge = headroom.and_then(|headroom| picture::edge(headroom, objectives));
+    let both = of_arms(&[
         Arm { name: "today", result: &compared.before },
         Arm { name: "tomorrow", result: &compared.after },
     ]);
-    let inputs = &report.provenance;
-    let standing = Standing::of(&compared.after.objectives);
-    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+    edge.into_iter().chain(both).collect()
 }
 
 /// The verdict: what is spent, whether the objectives hold, and why not.

@@ -191,6 +191,7 @@ fn write(args: &Check, report: &CheckReport<'_>) -> Result<(), Error> {
         },
         markdown: &markdown,
         html: &|| reports::check::html(report),
+        topics: &|| reports::check::topics(report),
     }
     .write(&args.writing);
     let folded = args.markdown.as_ref().map(|path| output::write_file(path, &markdown()));

@@ -105,6 +105,7 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
         json: &|| reports::json::compare::render(&report),
         markdown: &|| reports::compare::markdown(&report),
         html: &|| reports::compare::html(&report),
+        topics: &|| reports::compare::topics(&report),
     }
     .write(&args.writing)?;
     Ok(simulate::code(&result.before.stopped, &[]))

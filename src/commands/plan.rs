@@ -101,6 +101,7 @@ fn write(
         json: &|| reports::json::plan::render(&report),
         markdown: &|| reports::plan::markdown(&report),
         html: &|| reports::plan::html(&report),
+        topics: &|| reports::plan::topics(&report),
     }
     .write(&args.writing)
 }

@@ -93,6 +93,7 @@ fn write(args: &Run, resolved: &Resolved, result: &RunResult) -> Result<(), Erro
         json: &|| reports::json::render(&report),
         markdown: &|| reports::markdown::render(&report),
         html: &|| reports::html::render(&report, &command(args)),
+        topics: &|| reports::html::topics(&report),
     }
     .write(&args.writing)
 }

@@ -73,6 +73,9 @@ pub(crate) struct Sweep {
     /// Also write one HTML page with everything in it to this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Also draw its pictures as SVG and PNG into this new folder.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
 }
 
 /// How cells are chosen.
@@ -99,6 +102,7 @@ pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
     let scenario = ScenarioName { name, sha256 };
     let manifest = Manifest::of(&experiment, scenario, design, env!("CARGO_PKG_VERSION"));
     args.html.as_deref().map_or(Ok(()), output::check_file)?;
+    args.plots.as_deref().map_or(Ok(()), |folder| output::check_folder("--plots", folder))?;
     let watch = Watch::begin(&args.simulating.limits);
     look_before(&experiment, args.simulating.quiet)?;
     let start = Start { folder: &args.out, resume: args.resume, shard: args.shard };
@@ -230,7 +234,9 @@ fn finish(
         merge.write()?;
     }
     let page = args.html.as_ref().map(|path| output::write_file(path, &merge.html()));
-    [Some(merge.print(args.format)), page].into_iter().flatten().collect::<Result<(), _>>()?;
+    let plots = args.plots.as_ref().map(|folder| output::write_plots(folder, &merge.topics()));
+    let written = [Some(merge.print(args.format)), page, plots];
+    written.into_iter().flatten().collect::<Result<(), _>>()?;
     let (there, all, shown) = (merge.there(), manifest.cells, args.out.display());
     if let Some(halt) = &ended.halted {
         crate::output::tell!(

@@ -148,6 +148,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
         json: &|| reports::json::what_if::render(&report),
         markdown: &|| reports::what_if::markdown(&report),
         html: &|| reports::what_if::html(&report),
+        topics: &|| reports::what_if::topics(&report),
     }
     .write(&args.writing)?;
     Ok(match &result.halt {

@@ -55,31 +55,33 @@ fn a_file_is_the_old_one_or_the_new_one_and_nothing_is_left_beside_it() {
 
 #[test]
 fn a_folder_has_all_of_its_files_or_is_not_there() {
-    let files = ["run.json", "run.md"].map(|name| (name.to_owned(), format!("this is {name}")));
-    let operations = at_every_operation(
-        "folder",
-        |disk, folder| write_folder(disk, &folder.join("out"), &files),
-        |folder| fs::write(folder.join("notes.txt"), "the user's own").expect("written"),
-        |scratch, operation| {
-            let found = scratch.files();
-            assert!(matches!(found.len(), 1 | 3), "{operation}: {:?}", found.keys());
-            assert_eq!(found[&PathBuf::from("notes.txt")], b"the user's own");
-            if found.len() == 3 {
-                assert!(files.iter().all(|(name, text)| {
-                    found[&Path::new("out").join(name)] == text.as_bytes()
-                }));
-            }
-        },
-    );
+    let files = ["run.json", "run.md"]
+        .map(|name| (name.to_owned(), format!("this is {name}").into_bytes()));
+    let operations =
+        at_every_operation(
+            "folder",
+            |disk, folder| write_folder(disk, ("--out", &folder.join("out")), &files),
+            |folder| fs::write(folder.join("notes.txt"), "the user's own").expect("written"),
+            |scratch, operation| {
+                let found = scratch.files();
+                assert!(matches!(found.len(), 1 | 3), "{operation}: {:?}", found.keys());
+                assert_eq!(found[&PathBuf::from("notes.txt")], b"the user's own");
+                if found.len() == 3 {
+                    assert!(files.iter().all(|(name, content)| {
+                        found[&Path::new("out").join(name)] == *content
+                    }));
+                }
+            },
+        );
     assert_eq!(operations, 1 + 2 * 3 + 3 + 1);
 }
 
 #[test]
 fn what_can_be_written_is_whole() {
     let scratch = Scratch::new("whole-folder");
-    let files = [("a.txt".to_owned(), "a".to_owned())];
-    write_folder(&OsDisk, &scratch.0, &files).expect("nothing fails");
+    let files = [("a.txt".to_owned(), b"a".to_vec())];
+    write_folder(&OsDisk, ("--out", &scratch.0), &files).expect("nothing fails");
     assert_eq!(scratch.files(), [(PathBuf::from("a.txt"), b"a".to_vec())].into());
     // Nothing of the user's is overwritten.
-    assert!(matches!(write_folder(&OsDisk, &scratch.0, &files), Err(Error::Usage(_))));
+    assert!(matches!(write_folder(&OsDisk, ("--out", &scratch.0), &files), Err(Error::Usage(_))));
 }

@@ -19,7 +19,7 @@ const drawn = `[...document.querySelectorAll("figure")].map((figure) => {
   const colors = [0, 1, 2, 3, 4, 5, 6, 7].map((at) => hex("--c" + at));
   const canvas = figure.querySelector("canvas");
   const title = figure.querySelector("h3").textContent;
-  if (!canvas) return { title, marks: 3 * figure.querySelectorAll(".piece, .reach").length };
+  if (!canvas) return { title, marks: 3 * figure.querySelectorAll(".piece, .reach, .heat td[class]").length };
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   let marks = 0;
   for (let at = 0; at < data.length; at += 4) {

@@ -5,8 +5,10 @@
 
 use super::plain;
 use crate::contrast::signed;
-use crate::format::{Unit, number};
-use crate::picture::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Range, Ranges, Stacks};
+use crate::format::number;
+use crate::picture::{
+    Axis, Drawing, Heat, Line, Lines, Mark, Measure, Picture, Range, Ranges, Stacks,
+};
 use serde::Serialize;
 
 /// Room that a range leaves on either side, as a part of the whole axis.
@@ -98,7 +100,7 @@ impl<'a> Figure<'a> {
                 let names: Vec<&str> = lines.lines.iter().map(|line| line.name.as_str()).collect();
                 format!("{} over {}: {}", lines.y.label, lines.x.label, names.join("; "))
             }
-            Drawing::Stacks(_) | Drawing::Ranges(_) => String::new(),
+            Drawing::Stacks(_) | Drawing::Ranges(_) | Drawing::Heat(_) => String::new(),
         }
     }
 
@@ -119,7 +121,7 @@ impl<'a> Figure<'a> {
     fn stacks(&self) -> Option<&'a Stacks> {
         match &self.picture.drawing {
             Drawing::Stacks(stacks) => Some(stacks),
-            Drawing::Lines(_) | Drawing::Ranges(_) => None,
+            Drawing::Lines(_) | Drawing::Ranges(_) | Drawing::Heat(_) => None,
         }
     }
 
@@ -146,8 +148,26 @@ impl<'a> Figure<'a> {
     pub(super) fn ranges(&self) -> Option<&'a Ranges> {
         match &self.picture.drawing {
             Drawing::Ranges(ranges) => Some(ranges),
-            Drawing::Lines(_) | Drawing::Stacks(_) => None,
+            Drawing::Lines(_) | Drawing::Stacks(_) | Drawing::Heat(_) => None,
         }
+    }
+
+    pub(super) fn heat(&self) -> Option<&'a Heat> {
+        match &self.picture.drawing {
+            Drawing::Heat(heat) => Some(heat),
+            Drawing::Lines(_) | Drawing::Stacks(_) | Drawing::Ranges(_) => None,
+        }
+    }
+
+    /// The rows of a grid: name, and of each cell the step of its colour, if it has one, and its text.
+    pub(super) fn cells(&self) -> Vec<(&'a str, Vec<(Option<usize>, String)>)> {
+        let Some(heat) = self.heat() else { return Vec::new() };
+        let cell = |value: &Result<f64, String>| match value {
+            Ok(value) => (Some(heat.step(*value)), text(*value, heat.measure)),
+            Err(why) => (None, why.clone()),
+        };
+        let rows = heat.rows.1.iter().zip(&heat.values);
+        rows.map(|(name, row)| (name.as_str(), row.iter().map(cell).collect())).collect()
     }
 
     /// Whether any range has a limit, and so a sign and a verdict.
@@ -169,7 +189,7 @@ impl<'a> Figure<'a> {
         let place = |value: f64| rounded(((value - from) / width * 100.0).clamp(0.0, 100.0));
         let measure = ranges.axis.measure;
         let shown = |value: f64| match self.is_limited() {
-            true => signed(value, unit(measure)),
+            true => signed(value, measure.unit()),
             false => text(value, measure),
         };
         let bar = |range: &'a Range| Bar {
@@ -232,15 +252,5 @@ fn key(measure: Measure) -> &'static str {
 
 /// A number as tables write it.
 fn text(value: f64, measure: Measure) -> String {
-    number(value, unit(measure))
-}
-
-fn unit(measure: Measure) -> Unit {
-    match measure {
-        Measure::Clock | Measure::Seconds => Unit::Seconds,
-        Measure::Dollars => Unit::Dollars,
-        Measure::Share => Unit::Share,
-        Measure::PerSecond => Unit::PerSecond,
-        Measure::Count => Unit::Plain,
-    }
+    number(value, measure.unit())
 }

@@ -44,7 +44,7 @@ pub fn render(report: &WhatIfReport<'_>) -> String {
             factor: Number::of(&headroom.factor),
             objective: headroom.objective.as_deref(),
             replications: headroom.replications,
-            tried: &headroom.tried,
+            tried: headroom.tried.iter().map(|tried| (tried.factor, tried.slack)).collect(),
         }),
         repair: result.repair.as_ref().map(Repairs::of),
         stopped: result.halt.as_ref().map(Halt::to_string),
@@ -134,7 +134,7 @@ struct Headroom<'a> {
     replications: u32,
     /// `(factor, distance of the tightest objective from its target)` of every factor tried; `null`:
     /// overloaded.
-    tried: &'a [(f64, f64)],
+    tried: Vec<(f64, f64)>,
 }
 
 #[derive(Serialize)]

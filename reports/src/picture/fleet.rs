@@ -55,7 +55,13 @@ pub(super) fn requests(arms: &[Arm<'_>]) -> Option<Picture> {
         timeline.width_text()
     );
     let y = Axis::new("requests per second", Measure::PerSecond);
-    timeline.picture(arms, ("How many requests arrive and end", &caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("requests-per-second", "How many requests arrive and end", &caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }
 
 /// Share of the time in which iterations run.
@@ -71,7 +77,13 @@ pub(super) fn utilisation(arms: &[Arm<'_>]) -> Option<Picture> {
     let y = Axis::new("time in which iterations run", Measure::Share);
     let caption = "Of all replicas of a pool together. An engine is busy as soon as one request runs, \
                    so this says nothing about how full its iterations are.";
-    timeline.picture(arms, ("How much of the time GPUs are busy", caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("utilisation", "How much of the time GPUs are busy", caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }
 
 /// Share of the KV cache in use.
@@ -85,7 +97,7 @@ pub(super) fn kv_usage(arms: &[Arm<'_>]) -> Option<Picture> {
     let y = Axis::new("KV blocks in use", Measure::Share);
     let caption =
         "Blocks of running requests over blocks there are; the mean of the ends of windows.";
-    timeline.picture(arms, ("How full the KV cache is", caption), y, lines, Vec::new())
+    timeline.picture(arms, ("kv-usage", "How full the KV cache is", caption), y, lines, Vec::new())
 }
 
 /// Requests that wait in engines.
@@ -111,7 +123,13 @@ pub(super) fn waiting(arms: &[Arm<'_>]) -> Option<Picture> {
     let y = Axis::new("requests waiting", Measure::Count);
     let caption = "In all queues of a pool or backend; the mean of the ends of windows and of all \
                    replications.";
-    timeline.picture(arms, ("How many requests wait", caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("requests-waiting", "How many requests wait", caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }
 
 /// Requests that run, on a replica and at a backend.
@@ -133,7 +151,13 @@ pub(super) fn running(arms: &[Arm<'_>]) -> Option<Picture> {
     let y = Axis::new("requests running", Measure::Count);
     let caption = "In all replicas of a pool, or at a backend; the mean of the ends of windows and of \
                    all replications.";
-    timeline.picture(arms, ("How many requests run", caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("requests-running", "How many requests run", caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }
 
 /// Preemptions per second.
@@ -148,5 +172,11 @@ pub(super) fn preemptions(arms: &[Arm<'_>]) -> Option<Picture> {
     let y = Axis::new("preemptions per second", Measure::PerSecond);
     let caption =
         "Requests that lost their KV blocks and begin again; the mean of all replications.";
-    timeline.picture(arms, ("How often requests are preempted", caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("preemptions", "How often requests are preempted", caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }

@@ -33,6 +33,7 @@ pub(crate) fn frontier(planned: &Planned) -> Vec<Topic> {
         is_scattered: true,
     };
     let picture = Picture::of(
+        "frontier",
         "What more money buys",
         "Each point is a combination that was simulated at least three times, and none is both cheaper \
          and faster; further down and further left is better.",

@@ -21,6 +21,7 @@ pub(crate) fn gates(result: &CheckResult, word: impl Fn(&Judged) -> &'static str
         rows: result.gates.iter().filter_map(row).collect(),
     };
     let picture = Picture::of(
+        "gates",
         "How far each number moves, and how far it may",
         "The line is the interval of the change at the confidence of the gate, the tick what is \
          tolerated. Gates that are not judged in per cent stand in the table above.",

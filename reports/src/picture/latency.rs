@@ -67,6 +67,7 @@ pub(super) fn distribution(arms: &[Arm<'_>]) -> Option<Picture> {
         is_scattered: false,
     };
     Picture::of(
+        "latency-cdf",
         "How many tasks are done after how long",
         "The higher and the further left, the better; where a line crosses 95 % is its p95. Succeeded \
          tasks of all replications.",
@@ -108,7 +109,7 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
     );
     let y = Axis::new("latency of a succeeded task", Measure::Seconds);
     let title = "How long tasks take over time";
-    timeline.picture(arms, (title, &caption), y, lines, slos(arms, false))
+    timeline.picture(arms, ("latency-over-time", title, &caption), y, lines, slos(arms, false))
 }
 
 /// What the p95 is made of; the mean, where the p95 is not known.
@@ -126,6 +127,7 @@ pub(super) fn parts(arms: &[Arm<'_>]) -> Option<Picture> {
     let parts = DRIVER_WORDS.map(str::to_owned).to_vec();
     let stacks = Stacks { measure: Measure::Seconds, parts, rows }.without_empty_parts();
     Picture::of(
+        "p95-parts",
         "What the p95 is made of",
         "As the tasks with latencies next to the p95 spent their time.",
         Drawing::Stacks(stacks),

@@ -29,6 +29,7 @@ pub(super) fn routes(arms: &[Arm<'_>]) -> Option<Picture> {
         parts: parts.iter().map(|&name| name.to_owned()).collect(),
     };
     Picture::of(
+        "routes",
         "Which models answer",
         "Calls that ended, per replication.",
         Drawing::Stacks(stacks.without_empty_parts()),
@@ -47,7 +48,12 @@ pub(super) fn endings(arms: &[Arm<'_>]) -> Option<Picture> {
     }
     let parts = ENDING_WORDS.map(str::to_owned).to_vec();
     let stacks = Stacks { measure: Measure::Count, parts, rows }.without_empty_parts();
-    Picture::of("How tasks end", "Tasks that ended, per replication.", Drawing::Stacks(stacks))
+    Picture::of(
+        "endings",
+        "How tasks end",
+        "Tasks that ended, per replication.",
+        Drawing::Stacks(stacks),
+    )
 }
 
 /// Attempts that backends refused for too much to do.
@@ -76,7 +82,13 @@ pub(super) fn refused(arms: &[Arm<'_>]) -> Option<Picture> {
     lines.retain(Line::is_busy);
     let y = Axis::new("attempts refused per second", Measure::PerSecond);
     let caption = "Beyond a rate limit, or because a queue was full; the mean of all replications.";
-    timeline.picture(arms, ("How many attempts are refused", caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("attempts-refused", "How many attempts are refused", caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }
 
 /// Circuit breakers that let nothing or little through.
@@ -104,5 +116,11 @@ pub(super) fn breakers(arms: &[Arm<'_>]) -> Option<Picture> {
     let y = Axis::new("breakers open or half open", Measure::Count);
     let caption =
         "Before a pool or backend, the mean of the ends of windows and of all replications.";
-    timeline.picture(arms, ("When circuit breakers are open", caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("breakers-open", "When circuit breakers are open", caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }

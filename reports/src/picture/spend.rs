@@ -35,6 +35,7 @@ pub(super) fn by_cause(arms: &[Arm<'_>]) -> Option<Picture> {
         rows: arms.iter().map(row).collect(),
     };
     Picture::of(
+        "spend-by-cause",
         "What a day costs, by cause",
         "Spend of the measured time, scaled to 24 hours; the mean of all replications.",
         Drawing::Stacks(stacks.without_empty_parts()),
@@ -64,6 +65,7 @@ pub(super) fn of_success(arms: &[Arm<'_>]) -> Option<Picture> {
         parts: parts.iter().map(|key| spend_words(key)).collect(),
     };
     Picture::of(
+        "success-cost",
         "What a successful task pays for",
         "All spend over all tasks that ended well, by what was bought with it.",
         Drawing::Stacks(stacks.without_empty_parts()),
@@ -99,7 +101,13 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
         timeline.width_text()
     );
     let y = Axis::new("spend per hour", Measure::Dollars);
-    timeline.picture(arms, ("When the money is spent", &caption), y, lines, Vec::new())
+    timeline.picture(
+        arms,
+        ("spend-over-time", "When the money is spent", &caption),
+        y,
+        lines,
+        Vec::new(),
+    )
 }
 
 /// Dollars so far, beside the target of `spend.per_day`.
@@ -130,5 +138,5 @@ pub(super) fn summed(arms: &[Arm<'_>]) -> Option<Picture> {
     }
     let y = Axis::new("spend so far", Measure::Dollars);
     let caption = "From the end of the warm-up on; the mean of all replications.";
-    timeline.picture(arms, ("How spend adds up", caption), y, lines, marks)
+    timeline.picture(arms, ("spend-so-far", "How spend adds up", caption), y, lines, marks)
 }

@@ -61,7 +61,7 @@ impl Timeline {
     pub(super) fn picture(
         &self,
         arms: &[Arm<'_>],
-        (title, caption): (&str, &str),
+        (name, title, caption): (&str, &str, &str),
         y: Axis,
         lines: Vec<Line>,
         mut marks: Vec<Mark>,
@@ -73,7 +73,7 @@ impl Timeline {
         }
         let x = Axis::new("simulated time", Measure::Clock);
         let lines = Lines { x, y, at: self.at(), lines, marks, is_scattered: false };
-        Picture::of(title, caption, Drawing::Lines(lines))
+        Picture::of(name, title, caption, Drawing::Lines(lines))
     }
 }
 

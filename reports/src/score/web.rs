@@ -25,15 +25,30 @@ pub fn score_html(score: &Score, command: &str, version: &str) -> String {
         origin: vec![format!("surgeline {version}")],
         ..Sections::default()
     };
-    let times: [(&str, Get); 2] = [
-        ("Predicted time per token over the measured one", |row| row.tpot.as_ref()),
-        ("Predicted time to first token over the measured one", |row| Some(&row.ttft)),
+    let topics = score_topics(score);
+    html::page(&Page {
+        standing: Standing::Unjudged,
+        sections: &sections,
+        topics: &topics,
+        inputs: &[],
+    })
+}
+
+/// The pictures of a score.
+#[must_use]
+pub fn score_topics(score: &Score) -> Vec<Topic> {
+    let times: [(&str, &str, Get); 2] = [
+        ("residuals-tpot", "Predicted time per token over the measured one", |row| {
+            row.tpot.as_ref()
+        }),
+        ("residuals-ttft", "Predicted time to first token over the measured one", |row| {
+            Some(&row.ttft)
+        }),
     ];
-    let pictures = times.into_iter().filter_map(|(title, get)| residuals(score, title, get));
-    let topics = [Topic { title: "Residuals", pictures: pictures.collect() }];
-    let topics = if topics[0].pictures.is_empty() { &[] } else { &topics[..] };
-    let standing = Standing::Unjudged;
-    html::page(&Page { standing, sections: &sections, topics, inputs: &[] })
+    let pictures =
+        times.into_iter().filter_map(|(name, title, get)| residuals(score, (name, title), get));
+    let topic = Topic { title: "Residuals", pictures: pictures.collect() };
+    if topic.pictures.is_empty() { Vec::new() } else { vec![topic] }
 }
 
 fn sentence(score: &Score) -> String {
@@ -107,7 +122,7 @@ fn every_row(score: &Score) -> Table {
 }
 
 /// Each row as a point over its concurrency, by engine.
-fn residuals(score: &Score, title: &str, get: Get) -> Option<Picture> {
+fn residuals(score: &Score, (name, title): (&str, &str), get: Get) -> Option<Picture> {
     let mut rows: Vec<(&ScoredRow, f64)> = score
         .rows
         .iter()
@@ -133,5 +148,5 @@ fn residuals(score: &Score, title: &str, get: Get) -> Option<Picture> {
         is_scattered: true,
     };
     let caption = "A point is a row of the measurements. Above the line it was predicted too slow.";
-    Picture::of(title, caption, Drawing::Lines(lines))
+    Picture::of(name, title, caption, Drawing::Lines(lines))
 }

@@ -70,7 +70,13 @@ impl<'a> Overview<'a> {
         if self.points.len() < MOST_POINTS {
             let numbers = cell.numbers().filter_map(|(path, n)| Some((path.to_owned(), n.value?)));
             let values = cell.values().map(str::to_owned).collect();
-            self.points.push(Point { values, numbers: numbers.collect() });
+            let why_not = match (&cell.refused, cell.verdict()) {
+                (Some(_), _) => "refused",
+                (None, Some(verdict)) if verdict != "stable" => verdict,
+                _ => "n/a",
+            };
+            let why_not = why_not.to_owned();
+            self.points.push(Point { values, numbers: numbers.collect(), why_not });
         }
         if self.shown.len() < MOST_ROWS {
             for task in cell.tasks() {

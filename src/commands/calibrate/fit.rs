@@ -1,7 +1,7 @@
 //! `surgeline calibrate fit`: coefficients from measurements, with their errors on what they have not
 //! seen.
 
-use super::score::{note, read, read_run, read_text, run_files, write_residuals};
+use super::score::{note, read, read_run, read_text, run_files};
 use crate::error::Error;
 use crate::output;
 use calibrate::fit::run::{Origin, fit_run};
@@ -10,7 +10,7 @@ use calibrate::fitted;
 use calibrate::imports::File;
 use calibrate::imports::steps::steps;
 use clap::Args as Arguments;
-use reports::score::run_text;
+use reports::score::{run_text, score_topics};
 use sha2::{Digest, Sha256};
 use sim::units::Tokens;
 use std::fmt::Write;
@@ -48,9 +48,10 @@ pub(crate) struct Fit {
     /// The date of the fit, as 2026-11-26.
     #[arg(long, value_name = "DATE", value_parser = date)]
     as_of: String,
-    /// Draw the residuals of points, each configuration held out, as SVG into this file.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "requests"])]
-    plot: Option<PathBuf>,
+    /// Also draw the residuals of points, each configuration held out, as SVG and PNG into this new
+    /// folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["steps", "requests"])]
+    plots: Option<PathBuf>,
     /// Calibration file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -71,9 +72,7 @@ fn date(text: &str) -> Result<String, String> {
 
 pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
     output::check_file(&args.out)?;
-    if let Some(plot) = &args.plot {
-        output::check_file(plot)?;
-    }
+    args.plots.as_deref().map_or(Ok(()), |folder| output::check_folder("--plots", folder))?;
     let text = match (&args.points, &args.steps) {
         (Some(points), _) => fit_points(args, points)?,
         (None, Some(steps)) => fit_steps(args, steps)?,
@@ -98,8 +97,8 @@ fn fit_points(args: &Fit, path: &Path) -> Result<String, Error> {
     );
     let (fitted, held_out) =
         fitted::calibrate(points, args.source.clone(), args.as_of.clone(), sha256);
-    if let Some(plot) = &args.plot {
-        write_residuals(plot, &held_out)?;
+    if let Some(folder) = &args.plots {
+        output::write_plots(folder, &score_topics(&held_out))?;
     }
     fitted.write().map_err(|error| Error::Bug(error.to_string()))
 }

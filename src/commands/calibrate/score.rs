@@ -9,8 +9,9 @@ use calibrate::imports::engine_run::{EngineRun, engine_run};
 use calibrate::score::{self, run::score_run};
 use clap::{Args as Arguments, ValueEnum};
 use reports::command::quoted;
-use reports::plots::residuals;
-use reports::score::{accuracy_page, run_json, run_text, score_html, score_json, score_text};
+use reports::score::{
+    accuracy_page, run_json, run_text, score_html, score_json, score_text, score_topics,
+};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -42,9 +43,9 @@ pub(crate) struct Score {
     /// Also write the JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw predicted over measured times as SVG into this file.
-    #[arg(long, value_name = "FILE", conflicts_with = "requests")]
-    plot: Option<PathBuf>,
+    /// Also draw predicted over measured times as SVG and PNG into this new folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "requests")]
+    plots: Option<PathBuf>,
     /// Also write one HTML page with everything in it to this file.
     #[arg(long, value_name = "FILE", conflicts_with = "requests")]
     html: Option<PathBuf>,
@@ -73,7 +74,8 @@ pub(crate) struct Accuracy {
 }
 
 pub(super) fn score(args: &Score) -> Result<u8, Error> {
-    for file in [&args.json, &args.plot, &args.html].into_iter().flatten() {
+    args.plots.as_deref().map_or(Ok(()), |folder| output::check_folder("--plots", folder))?;
+    for file in [&args.json, &args.html].into_iter().flatten() {
         output::check_file(file)?;
     }
     let Some(points) = &args.points else { return score_recorded(args) };
@@ -87,8 +89,8 @@ pub(super) fn score(args: &Score) -> Result<u8, Error> {
     if let Some(file) = &args.json {
         output::write_file(file, &score_json(&scored))?;
     }
-    if let Some(plot) = &args.plot {
-        write_residuals(plot, &scored)?;
+    if let Some(folder) = &args.plots {
+        output::write_plots(folder, &score_topics(&scored))?;
     }
     if let Some(file) = &args.html {
         let page = score_html(&scored, &command(args), env!("CARGO_PKG_VERSION"));
@@ -111,12 +113,6 @@ fn command(args: &Score) -> String {
     text.extend(file("--calibration", &args.calibration));
     text.push_str(if args.held_out { " --held-out" } else { "" });
     text
-}
-
-/// Draws the residuals of a score.
-pub(super) fn write_residuals(path: &Path, scored: &score::Score) -> Result<(), Error> {
-    let svg = residuals::svg(scored).map_err(|error| Error::Bug(error.to_string()))?;
-    output::write_file(path, &svg)
 }
 
 /// Replays a recorded run.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::output;
 use experiments::sweep::Sweep as Experiment;
 use experiments::sweep::morris;
+use reports::picture::Topic;
 use reports::sweep::{
     CellDocument, Columns, DesignName, Manifest, MetricEffects, Overview, Rows, sensitivity_json,
 };
@@ -102,6 +103,11 @@ impl<'a, D: Disk> Merge<'a, D> {
     /// The page.
     pub(super) fn html(&self) -> String {
         self.overview.html(&self.effects)
+    }
+
+    /// Its pictures.
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        self.overview.topics(&self.effects)
     }
 
     /// Prints one form.

@@ -1,6 +1,8 @@
 //! A sweep for a browser: its tables, what happens along a lever whose values are numbers, and which
 //! levers matter.
 
+mod heat;
+
 use super::{Grid, LEGEND, Overview, short_names};
 use crate::html::{self, Page, Standing};
 use crate::picture::{Axis, Drawing, Line, Lines, Measure, Picture, Range, Ranges, Topic};
@@ -19,6 +21,8 @@ pub(super) struct Point {
     pub(super) values: Vec<String>,
     /// By path.
     pub(super) numbers: BTreeMap<String, f64>,
+    /// Why others have none, in a word.
+    pub(super) why_not: String,
 }
 
 impl Overview<'_> {
@@ -35,14 +39,20 @@ impl Overview<'_> {
             tables,
             ..Sections::default()
         };
-        let topics = [
-            Topic { title: "Along a lever", pictures: self.along() },
-            Topic { title: "Which levers matter", pictures: self.ranked(effects) },
-        ];
-        let topics: Vec<Topic> =
-            topics.into_iter().filter(|topic| !topic.pictures.is_empty()).collect();
+        let topics = self.topics(effects);
         let standing = Standing::Unjudged;
         html::page(&Page { standing, sections: &sections, topics: &topics, inputs: &[] })
+    }
+
+    /// Its pictures.
+    #[must_use]
+    pub fn topics(&self, effects: &[MetricEffects]) -> Vec<Topic> {
+        let topics = [
+            Topic { title: "Along a lever", pictures: self.along() },
+            Topic { title: "By two levers", pictures: self.by_two() },
+            Topic { title: "Which levers matter", pictures: self.ranked(effects) },
+        ];
+        topics.into_iter().filter(|topic| !topic.pictures.is_empty()).collect()
     }
 
     /// Each of the numbers that everybody asks for first, over the lever with the most numbers.
@@ -80,7 +90,7 @@ impl Overview<'_> {
             let title = format!("How {path} changes with {}", names[lever]);
             let caption = "Each place is a cell of the sweep, all under the same random numbers; where \
                            a cell has no number, as an overloaded one, the line has a gap.";
-            Picture::of(title, caption, Drawing::Lines(lines))
+            Picture::of(file_name(&path, "along"), title, caption, Drawing::Lines(lines))
         });
         drawn.collect()
     }
@@ -120,10 +130,16 @@ impl Overview<'_> {
                 axis: Axis::new("mu*, the size of the effect", measure(&metric.path)),
                 rows: metric.ranking.iter().filter_map(row).collect(),
             };
-            Picture::of(format!("What moves {}", metric.path), LEGEND, Drawing::Ranges(ranges))
+            let title = format!("What moves {}", metric.path);
+            Picture::of(file_name(&metric.path, "effects"), title, LEGEND, Drawing::Ranges(ranges))
         });
         drawn.collect()
     }
+}
+
+/// Name of the files of a picture of a number.
+fn file_name(path: &str, what: &str) -> String {
+    format!("{}-{what}", path.replace(['.', '_'], "-"))
 }
 
 /// A value of a lever as a number: `3`, `0.85`, `2x`.
