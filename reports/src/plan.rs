@@ -146,7 +146,7 @@ fn missed(trial: &Trial) -> (String, String) {
 }
 
 /// Overrides in running text.
-fn own(changes: &[String]) -> String {
+pub(crate) fn own(changes: &[String]) -> String {
     if changes.is_empty() { "the scenario as it is".to_owned() } else { changes.join(" ") }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariants: no font, library or setting of the machine matters, and the bytes are a function of the
 //! picture; colours can be told apart by the colour-blind (Okabe and Ito, "Color universal design",
-//! 2008), and never are all that tells two things apart; no text lies over another.
+//! 2008); no text lies over another, nor over the edge.
 //!
 //! Deliberately absent: numbers. A picture shows what a table of the same report says.
 

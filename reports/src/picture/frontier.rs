@@ -1,28 +1,45 @@
 //! Spend against p95 of the plans that were tried.
 
 use super::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Topic};
+use crate::plan::own;
 use experiments::planner::{Planned, Point};
 use experiments::trial::Of;
+
+/// Points that have names of their own: more colours cannot be told apart.
+const MOST_NAMES: usize = 8;
+/// How a point fares.
+const KEEPS: &str = "keeps every objective";
+const MAY_NOT: &str = "does not, or not for sure";
 
 /// What more money buys.
 pub(crate) fn frontier(planned: &Planned) -> Vec<Topic> {
     let number = |point: &Point| Some((point.trial.spend_per_month.value?, point.p95.value?));
-    let mut points: Vec<(f64, f64, bool)> = planned
+    let mut points: Vec<(f64, f64, &Point)> = planned
         .frontier
         .iter()
-        .filter_map(|point| {
-            number(point).map(|(spend, p95)| (spend, p95, point.trial.is_met(Of::All)))
-        })
+        .filter_map(|point| number(point).map(|(spend, p95)| (spend, p95, point)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let line = |name: &str, met: bool| Line {
-        name: name.to_owned(),
-        values: points.iter().map(|point| (point.2 == met).then_some(point.1)).collect(),
+    let kind = |point: &Point| match point.trial.is_met(Of::All) {
+        true => KEEPS,
+        false => MAY_NOT,
+    };
+    // Few points have names of their own.
+    let name = |point: &Point| match points.len() {
+        ..=MOST_NAMES => format!("{}: {}", own(&point.changes), kind(point)),
+        _ => kind(point).to_owned(),
+    };
+    let mut names: Vec<String> = points.iter().map(|point| name(point.2)).collect();
+    if points.len() > MOST_NAMES {
+        names = [KEEPS, MAY_NOT].map(str::to_owned).into();
+    }
+    let line = |line: String| Line {
+        values: points.iter().map(|point| (name(point.2) == line).then_some(point.1)).collect(),
+        name: line,
     };
     let best = planned.best.as_ref().and_then(|best| best.trial.spend_per_month.value);
     let mark = |at| Mark { on_x: true, at, name: "the plan".to_owned() };
-    let mut lines =
-        vec![line("keeps every objective", true), line("does not, or not for sure", false)];
+    let mut lines: Vec<Line> = names.into_iter().map(line).collect();
     lines.retain(Line::has_values);
     let lines = Lines {
         x: Axis::new("spend per month", Measure::Dollars),

@@ -72,12 +72,12 @@ fn draw_axes(area: &Area<'_>, layout: &Layout, lines: &Lines) -> Drawn {
         }
         free = x + half + 20;
         area.draw(&PathElement::new(vec![(x, plot.top), (x, plot.bottom)], GRID.stroke_width(2)))?;
-        write(area, &text, (x, plot.bottom + LEADING / 2 + 8), (SMALL, SOFT, Stand::Around))?;
+        write(area, &text, (x, plot.bottom + LEADING / 2 + 14), (SMALL, SOFT, Stand::Around))?;
     }
     let foot = vec![(plot.left, plot.bottom), (plot.right, plot.bottom)];
     area.draw(&PathElement::new(foot, SOFT.stroke_width(2)))?;
     let x_label = face::shortened(&plain(&lines.x.label), SMALL, plot.right - plot.left);
-    let middle = ((plot.left + plot.right) / 2, plot.bottom + LEADING * 3 / 2 + 10);
+    let middle = ((plot.left + plot.right) / 2, plot.bottom + LEADING * 3 / 2 + 16);
     write(area, &x_label, middle, (SMALL, SOFT, Stand::Around))
 }
 

@@ -100,7 +100,7 @@ impl Scale {
             return decades;
         }
         let step = self.step((self.to - self.from) / about.max(1) as f64);
-        let first = (self.from / step).ceil();
+        let first = (self.from / step - 1e-9).ceil();
         let all = (0..).map(|n| (first + f64::from(n)) * step);
         // Half a hair beyond the end is rounding.
         all.take_while(|&tick| tick <= self.to + step * 1e-9).collect()

@@ -56,6 +56,8 @@ pub(super) fn svg(
     let top = MARGIN + title.len() as i32 * TITLE_LEADING + GAP;
     let bottom = top + height;
     let all = bottom + GAP + caption.len() as i32 * LEADING + MARGIN;
+    // Whole pixels.
+    let all = all + all % DENSITY as i32;
     let mut text = String::new();
     {
         let size = (WIDTH as u32, all as u32);

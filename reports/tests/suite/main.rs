@@ -8,6 +8,7 @@ mod html;
 mod json;
 mod numbers;
 mod plan;
+mod plots;
 mod simulated;
 mod sweep;
 mod tables;

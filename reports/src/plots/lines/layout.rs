@@ -17,7 +17,7 @@ pub(super) const LEAD: i32 = 44;
 /// Between names beside each other.
 const APART: i32 = 36;
 /// Below the plot: ticks and the name of the axis.
-const FOOT: i32 = 2 * LEADING + 16;
+const FOOT: i32 = 2 * LEADING + 24;
 
 /// A name beside the plot: of a line, or of a mark on the y axis.
 #[derive(Clone, Debug, PartialEq, Eq)]

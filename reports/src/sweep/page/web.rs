@@ -5,15 +5,21 @@ mod heat;
 
 use super::{Grid, LEGEND, Overview, short_names};
 use crate::html::{self, Page, Standing};
-use crate::picture::{Axis, Drawing, Line, Lines, Measure, Picture, Range, Ranges, Topic};
+use crate::picture::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Range, Ranges, Topic};
 use crate::sections::{Cell, Sections, Table};
 use crate::sweep::MetricEffects;
+use experiments::knee::knee;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Cells that are drawn.
 pub(super) const MOST_POINTS: usize = 2_000;
 /// Lines of one picture: more cannot be told apart.
 const MOST_LINES: usize = 8;
+/// Lines whose knees are marked.
+const MOST_KNEES: usize = 4;
+/// What a knee is.
+const KNEE: &str =
+    " The knee is the place with the most traffic per second of p95 (Kleinrock's power).";
 
 /// What is drawn of a cell.
 pub(super) struct Point {
@@ -79,17 +85,24 @@ impl Overview<'_> {
                 name: if name.is_empty() { path.clone() } else { name.clone() },
                 values: places.iter().map(|&at| value(group, at)).collect(),
             };
+            let key = &self.manifest.levers[lever].key;
+            let lines: Vec<Line> = groups.iter().map(line).collect();
+            let is_load = key.starts_with("traffic.") && path.ends_with(".p95_latency");
+            let marks = if is_load { knees(&places, &lines) } else { Vec::new() };
+            let further = if marks.is_empty() { "" } else { KNEE };
             let lines = Lines {
-                x: Axis::new(self.manifest.levers[lever].key.clone(), Measure::Count),
+                x: Axis::new(key.clone(), Measure::Count),
                 y: Axis::new(path.clone(), measure(&path)),
                 at: places.clone(),
-                lines: groups.iter().map(line).collect(),
-                marks: Vec::new(),
+                lines,
+                marks,
                 is_scattered: false,
             };
             let title = format!("How {path} changes with {}", names[lever]);
-            let caption = "Each place is a cell of the sweep, all under the same random numbers; where \
-                           a cell has no number, as an overloaded one, the line has a gap.";
+            let caption = format!(
+                "Each place is a cell of the sweep, all under the same random numbers; where a cell has \
+                 no number, as an overloaded one, the line has a gap.{further}"
+            );
             Picture::of(file_name(&path, "along"), title, caption, Drawing::Lines(lines))
         });
         drawn.collect()
@@ -135,6 +148,21 @@ impl Overview<'_> {
         });
         drawn.collect()
     }
+}
+
+/// Where each of few lines of a p95 over traffic has its knee, if between the places.
+fn knees(places: &[f64], lines: &[Line]) -> Vec<Mark> {
+    if lines.len() > MOST_KNEES {
+        return Vec::new();
+    }
+    let mark = |line: &Line| {
+        let points = places.iter().zip(&line.values).filter_map(|(&at, p95)| Some((at, (*p95)?)));
+        let at = knee(&points.collect::<Vec<_>>())?;
+        let name =
+            if lines.len() == 1 { "knee".to_owned() } else { format!("knee of {}", line.name) };
+        Some(Mark { on_x: true, at, name })
+    };
+    lines.iter().filter_map(mark).collect()
 }
 
 /// Name of the files of a picture of a number.
