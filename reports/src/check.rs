@@ -13,7 +13,7 @@ use crate::format::{Unit, number};
 use crate::html::{self, Page, Standing};
 use crate::picture::{self, Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
-use crate::sections::{Advice, Sections};
+use crate::sections::{Advice, Sections, headlines_beside};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::check::CheckResult;
@@ -79,7 +79,10 @@ pub fn html(report: &CheckReport<'_>) -> String {
         Verdict::Fail => Standing::Missed,
     };
     let topics = topics(report);
-    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+    let (before, after) = (&report.result.baseline, &report.result.candidate);
+    let headlines = headlines_beside(("baseline", before), ("candidate", after));
+    let sections = Sections { headlines, ..sections(report) };
+    html::page(&Page { standing, sections: &sections, topics: &topics, inputs })
 }
 
 /// Its pictures.

@@ -9,7 +9,7 @@ use crate::format::span;
 use crate::html::{self, Page, Standing};
 use crate::picture::{Arm, Topic, of_arms};
 use crate::report::ScenarioInfo;
-use crate::sections::{Advice, Sections};
+use crate::sections::{Advice, Sections, headlines_beside};
 use crate::{markdown, text};
 use experiments::compare::Compared;
 use experiments::examples::Example;
@@ -48,7 +48,11 @@ pub fn markdown(report: &CompareReport<'_>) -> String {
 /// For a browser.
 #[must_use]
 pub fn html(report: &CompareReport<'_>) -> String {
-    let (standing, sections) = (Standing::Unjudged, sections(report));
+    let compared = report.result;
+    let headlines =
+        headlines_beside((&report.names[0], &compared.before), (&report.names[1], &compared.after));
+    let sections = Sections { headlines, ..sections(report) };
+    let standing = Standing::Unjudged;
     html::page(&Page { standing, sections: &sections, topics: &topics(report), inputs: &[] })
 }
 

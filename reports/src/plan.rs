@@ -10,7 +10,7 @@ use crate::format::{Unit, count, estimate, span};
 use crate::html::{self, Page, Standing};
 use crate::picture::{self, Topic};
 use crate::report::{ProvenanceRow, ScenarioInfo};
-use crate::sections::{Advice, Judgement, Sections, judgement};
+use crate::sections::{Advice, Headline, Judgement, Sections, judgement};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::planner::{Choice, Counts, Ending, Planned, Point};
@@ -63,7 +63,25 @@ pub fn html(report: &PlanReport<'_>) -> String {
         _ => Standing::Open,
     };
     let topics = topics(report);
-    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+    let sections = Sections { headlines: headlines(report.result), ..sections(report) };
+    html::page(&Page { standing, sections: &sections, topics: &topics, inputs })
+}
+
+/// What the plan costs, and how long its tasks take.
+fn headlines(result: &Planned) -> Vec<Headline> {
+    let line = |label, of, estimate: &Estimate, unit| Headline {
+        label,
+        of,
+        cell: Cell::of(estimate, unit),
+        note: estimate.reason.clone(),
+    };
+    let Some(best) = &result.best else { return Vec::new() };
+    let spend = line("Spend per month", None, &best.trial.spend_per_month, Unit::Dollars);
+    let p95 =
+        best.trial.p95.iter().map(|(task, p95)| {
+            line("p95 of successful tasks", Some(task.clone()), p95, Unit::Seconds)
+        });
+    std::iter::once(spend).chain(p95).collect()
 }
 
 /// Its pictures.

@@ -101,7 +101,7 @@ impl Sections {
             question: report.scenario.question.clone(),
             sentence: sentence(report, &objectives),
             banners: crate::warnings::banners(report),
-            headlines: headlines(report),
+            headlines: headlines(report.result),
             calibration: calibration(report),
             objectives,
             open: Vec::new(),
@@ -129,8 +129,23 @@ fn tables(report: &Report<'_>) -> Vec<Table> {
     all
 }
 
-fn headlines(report: &Report<'_>) -> Vec<Headline> {
-    let result = report.result;
+/// The three of a run beside another one: each with what it is there.
+pub(crate) fn headlines_beside(
+    (there_name, there): (&str, &RunResult),
+    (here_name, here): (&str, &RunResult),
+) -> Vec<Headline> {
+    let theirs = headlines(there);
+    let beside = |headline: Headline| {
+        let same = |one: &&Headline| one.label == headline.label && one.of == headline.of;
+        let other = theirs.iter().find(same).map(|one| format!("{there_name} {}", one.cell.value));
+        let notes = [Some(here_name.to_owned()), headline.note, other];
+        let notes = notes.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        Headline { note: Some(notes), ..headline }
+    };
+    headlines(here).into_iter().map(beside).collect()
+}
+
+fn headlines(result: &RunResult) -> Vec<Headline> {
     let line = |label, of, estimate, unit| Headline {
         label,
         of,

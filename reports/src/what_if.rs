@@ -12,7 +12,7 @@ use crate::format::{Unit, estimate, number, span};
 use crate::html::{self, Page, Standing};
 use crate::picture::{self, Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
-use crate::sections::{Advice, Sections};
+use crate::sections::{Advice, Sections, headlines_beside};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::bottleneck::{Bottleneck, Shortage};
@@ -63,7 +63,10 @@ pub fn html(report: &WhatIfReport<'_>) -> String {
     let inputs = &report.provenance;
     let standing = Standing::of(&report.result.compared.after.objectives);
     let topics = topics(report);
-    html::page(&Page { standing, sections: &sections(report), topics: &topics, inputs })
+    let compared = &report.result.compared;
+    let headlines = headlines_beside(("today", &compared.before), ("tomorrow", &compared.after));
+    let sections = Sections { headlines, ..sections(report) };
+    html::page(&Page { standing, sections: &sections, topics: &topics, inputs })
 }
 
 /// Its pictures.

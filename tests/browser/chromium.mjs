@@ -87,10 +87,10 @@ const page = async (send, listeners, [width, height, dark]) => {
       await done;
       await evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
     },
-    // The whole page, as PNG.
-    picture: async () => {
+    // The page as PNG, as far down as it goes or is asked for.
+    picture: async (most = 12000) => {
       const { cssContentSize } = await call("Page.getLayoutMetrics");
-      const clip = { x: 0, y: 0, width, height: Math.min(Math.ceil(cssContentSize.height), 12000), scale: 1 };
+      const clip = { x: 0, y: 0, width, height: Math.min(Math.ceil(cssContentSize.height), most), scale: 1 };
       const { data } = await call("Page.captureScreenshot", { format: "png", clip, captureBeyondViewport: true });
       return Buffer.from(data, "base64");
     },

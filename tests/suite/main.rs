@@ -15,6 +15,7 @@ mod metamorphic;
 mod nvml;
 mod oracle;
 mod probe;
+mod samples;
 mod schedulers;
 mod score;
 mod serve;

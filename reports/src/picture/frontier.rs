@@ -4,12 +4,24 @@ use super::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Topic};
 use crate::plan::own;
 use experiments::planner::{Planned, Point};
 use experiments::trial::Of;
+use std::collections::BTreeSet;
 
 /// Points that have names of their own: more colours cannot be told apart.
 const MOST_NAMES: usize = 8;
 /// How a point fares.
 const KEEPS: &str = "keeps every objective";
 const MAY_NOT: &str = "does not, or not for sure";
+
+/// Changes by the ends of their keys, where these differ.
+fn short(changes: &[String]) -> Vec<String> {
+    let end = |change: &String| {
+        let (key, value) = change.split_once('=').unwrap_or((change, ""));
+        format!("{}={value}", key.rsplit('.').next().unwrap_or(key))
+    };
+    let ends: Vec<String> = changes.iter().map(end).collect();
+    let keys: BTreeSet<&str> = ends.iter().filter_map(|end| end.split('=').next()).collect();
+    if keys.len() == changes.len() { ends } else { changes.to_vec() }
+}
 
 /// What more money buys.
 pub(crate) fn frontier(planned: &Planned) -> Vec<Topic> {
@@ -26,7 +38,7 @@ pub(crate) fn frontier(planned: &Planned) -> Vec<Topic> {
     };
     // Few points have names of their own.
     let name = |point: &Point| match points.len() {
-        ..=MOST_NAMES => format!("{}: {}", own(&point.changes), kind(point)),
+        ..=MOST_NAMES => format!("{}: {}", own(&short(&point.changes)), kind(point)),
         _ => kind(point).to_owned(),
     };
     let mut names: Vec<String> = points.iter().map(|point| name(point.2)).collect();
