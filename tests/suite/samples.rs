@@ -229,7 +229,9 @@ fn texts_of_the_documents_are_what_the_program_says() {
         for Shown { command, lines } in shown(&text(&document).expect("a text")) {
             let arguments = words(command.strip_prefix("surgeline ").expect("a command of ours"));
             let ended = surgeline(&scratch.0, &arguments);
-            let said = String::from_utf8(ended.stdout).expect("UTF-8");
+            // What writes a file says so beside its output.
+            let said = if ended.stdout.is_empty() { ended.stderr } else { ended.stdout };
+            let said = String::from_utf8(said).expect("UTF-8");
             let said: Vec<&str> = said.lines().collect();
             if let Err(why) = stand_in(&lines, &said) {
                 panic!("{document}: {command}: {why}\nIt says:\n{}", said.join("\n"));
