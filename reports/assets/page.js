@@ -43,7 +43,9 @@
         ctx.save();
         ctx.strokeStyle = css("--missed"); ctx.fillStyle = css("--soft"); ctx.lineWidth = devicePixelRatio; ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
         ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-        for (const mark of data.marks) {
+        // Names of marks on the x axis, from the left, in rows so that none lies over another.
+        const ends = [], marks = [...data.marks].sort((a, b) => a.at - b.at);
+        for (const mark of marks) {
           const scale = u.scales[mark.x ? "x" : "y"];
           if (mark.at < scale.min || mark.at > scale.max) continue;
           const place = u.valToPos(mark.at, mark.x ? "x" : "y", true);
@@ -54,7 +56,12 @@
           const right = mark.x && place > bbox.left + bbox.width * 0.7;
           ctx.textAlign = right || !mark.x ? "right" : "left";
           const gap = 4 * devicePixelRatio;
-          if (mark.x) ctx.fillText(mark.name, place + (right ? -gap : gap), bbox.top + bbox.height - gap);
+          if (mark.x) {
+            const wide = ctx.measureText(mark.name).width, from = right ? place - gap - wide : place + gap;
+            const found = ends.findIndex((end) => end < from), row = found < 0 ? ends.length : found;
+            ends[row] = from + wide + gap;
+            ctx.fillText(mark.name, place + (right ? -gap : gap), bbox.top + bbox.height - gap - row * 14 * devicePixelRatio);
+          }
           else ctx.fillText(mark.name, bbox.left + bbox.width - gap, place > bbox.top + 16 * devicePixelRatio ? place - gap : place + 12 * devicePixelRatio);
         }
         ctx.restore();

@@ -21,12 +21,19 @@ impl Named {
     /// `surgeline run` of it with overrides.
     #[must_use]
     pub fn run(&self, changes: &[String]) -> String {
+        self.command("run", changes, &[])
+    }
+
+    /// Another command of it, with options of its own.
+    #[must_use]
+    pub fn command(&self, verb: &str, changes: &[String], options: &[(&str, String)]) -> String {
         let policy = self.policy.iter().map(|policy| format!("--policy {}", quoted(policy)));
-        let mut all = vec!["surgeline run".to_owned(), quoted(&self.scenario).into_owned()];
+        let mut all = vec![format!("surgeline {verb}"), quoted(&self.scenario).into_owned()];
         all.extend(policy);
         if !changes.is_empty() {
             all.push(set_text(changes));
         }
+        all.extend(options.iter().map(|(option, value)| format!("{option} {}", quoted(value))));
         all.extend(self.seed.map(|seed| format!("--seed {seed}")));
         all.extend(self.replications.map(|n| format!("--replications {n}")));
         all.join(" ")

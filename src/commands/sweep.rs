@@ -27,6 +27,7 @@ use experiments::sweep::design;
 use experiments::sweep::{Outcome, Sweep as Experiment};
 use folder::{Folder, Found, Shard, Start};
 use merge::Merge;
+use reports::command::Named;
 use reports::sweep::{CellDocument, Manifest, ScenarioName};
 use scenarios::resolved::Lever;
 use std::collections::BTreeMap;
@@ -114,6 +115,20 @@ pub(super) fn sweep(args: &Sweep) -> Result<u8, Error> {
 }
 
 impl Sweep {
+    /// The command that repeats it.
+    fn command(&self) -> String {
+        let vary = self.vary.iter().map(|vary| ("--vary", vary.clone()));
+        let mut options: Vec<(&str, String)> = vary.collect();
+        let design = self.design.to_possible_value();
+        let design = design.filter(|_| self.design != Design::Grid);
+        options.extend(design.map(|design| ("--design", design.get_name().to_owned())));
+        options.extend(self.points.map(|points| ("--points", points.to_string())));
+        options.push(("--out", self.out.display().to_string()));
+        let Simulating { seed, replications, .. } = self.simulating;
+        let named = Named { seed, replications, ..self.source.named() };
+        named.command("sweep", &self.source.set, &options)
+    }
+
     fn design(&self, levers: usize) -> Result<design::Design, Error> {
         Ok(match (self.design, self.points) {
             (Design::Grid, Some(_)) => {
@@ -233,7 +248,8 @@ fn finish(
     if merge.is_complete() {
         merge.write()?;
     }
-    let page = args.html.as_ref().map(|path| output::write_file(path, &merge.html()));
+    let page =
+        args.html.as_ref().map(|path| output::write_file(path, &merge.html(&args.command())));
     let plots = args.plots.as_ref().map(|folder| output::write_plots(folder, &merge.topics()));
     let written = [Some(merge.print(args.format)), page, plots];
     written.into_iter().flatten().collect::<Result<(), _>>()?;

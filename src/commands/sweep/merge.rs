@@ -100,9 +100,9 @@ impl<'a, D: Disk> Merge<'a, D> {
         self.folder.place_merged("sensitivity.json", &mut |out| out.write_all(text.as_bytes()))
     }
 
-    /// The page.
-    pub(super) fn html(&self) -> String {
-        self.overview.html(&self.effects)
+    /// The page; `command` repeats it.
+    pub(super) fn html(&self, command: &str) -> String {
+        self.overview.html(&self.effects, command)
     }
 
     /// Its pictures.

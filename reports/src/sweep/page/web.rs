@@ -7,7 +7,7 @@ use super::{Grid, LEGEND, Overview, short_names};
 use crate::html::{self, Page, Standing};
 use crate::picture::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Range, Ranges, Topic};
 use crate::sections::{Cell, Sections, Table};
-use crate::sweep::MetricEffects;
+use crate::sweep::{Manifest, MetricEffects};
 use experiments::knee::knee;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,9 +32,9 @@ pub(super) struct Point {
 }
 
 impl Overview<'_> {
-    /// For a browser.
+    /// For a browser; `command` repeats it.
     #[must_use]
-    pub fn html(&self, effects: &[MetricEffects]) -> String {
+    pub fn html(&self, effects: &[MetricEffects], command: &str) -> String {
         let [first, further @ ..] = &self.opening()[..] else { return String::new() };
         let mut tables: Vec<Table> = self.grids(effects).into_iter().map(table).collect();
         let cells = tables.split_off(1);
@@ -43,11 +43,24 @@ impl Overview<'_> {
             sentence: format!("{first}. {}", further.join(" ")).trim_end().to_owned(),
             open: cells,
             tables,
+            commands: vec![("To repeat it".to_owned(), command.to_owned())],
+            origin: self.origin(),
             ..Sections::default()
         };
         let topics = self.topics(effects);
         let standing = Standing::Unjudged;
         html::page(&Page { standing, sections: &sections, topics: &topics, inputs: &[] })
+    }
+
+    fn origin(&self) -> Vec<String> {
+        let Manifest { scenario, seed, version, .. } = self.manifest;
+        vec![
+            format!("scenario, policy and overrides: SHA-256 {}", scenario.sha256),
+            format!(
+                "seed {seed}; all cells see the same random numbers; intervals are {} %; surgeline {version}",
+                experiments::CONFIDENCE * 100.0
+            ),
+        ]
     }
 
     /// Its pictures.
