@@ -1,10 +1,10 @@
 //! What all answers share: the settings, what was simulated a moment ago, and who goes first.
 //!
 //! Invariants: nothing here changes a number, only when it is there; a question that has been
-//! answered for the first time lets those go first that have not, for at most [`LONGEST`] before each
-//! of its replications, so that it goes on however many come.
+//! answered for the first time lets those go first that have not, for [`LONGEST`] at most before it goes
+//! on for as long, however many come.
 //!
-//! Deliberately absent: stopping a replication in its middle.
+//! Deliberately absent: a change of how many are worked on at once (see `queue`).
 
 use super::memory::Memory;
 use super::server::Settings;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes of outcomes that are kept, unless an eighth of the memory allowed is less.
 const KEPT: u64 = 256 << 20;
-/// How long one replication lets others go first.
+/// How long a question lets others go first, and then goes on.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Between two looks whether it is wanted any more.
 const LOOK: Duration = Duration::from_millis(20);
@@ -41,28 +41,35 @@ impl Desk {
     /// A question is taken up.
     pub(super) fn newcomer(&self) -> Newcomer<'_> {
         *self.locked() += 1;
-        Newcomer { desk: self, is_new: AtomicBool::new(true) }
+        let goes_on = Mutex::new(Instant::now());
+        Newcomer { desk: self, is_new: AtomicBool::new(true), goes_on }
     }
 
-    /// Runs one replication of a question, when it is its turn, or recalls it.
+    /// Recalls one replication, or runs it while it is the question's turn.
     pub(super) fn replicate(
         &self,
         (watch, of): (&Watch, &Newcomer<'_>),
         scenario: &Scenario,
         which: (u64, u32),
     ) -> Result<Outcome, Halt> {
+        self.memory.replicate(watch, scenario, which, &|| self.give_way(watch, of))
+    }
+
+    fn give_way(&self, watch: &Watch, of: &Newcomer<'_>) {
         let since = Instant::now();
+        if of.is_new.load(Ordering::Relaxed) || since < of.goes_on() {
+            return;
+        }
         let mut newcomers = self.locked();
-        while *newcomers > 0
-            && !of.is_new.load(Ordering::Relaxed)
-            && since.elapsed() < LONGEST
-            && !watch.must_stop()
-        {
+        while *newcomers > 0 && since.elapsed() < LONGEST && !watch.must_stop() {
             let waited = self.fewer.wait_timeout(newcomers, LOOK);
             newcomers = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        let is_over = *newcomers > 0;
         drop(newcomers);
-        self.memory.replicate(watch, scenario, which)
+        if is_over {
+            of.go_on();
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, usize> {
@@ -74,6 +81,8 @@ impl Desk {
 pub(super) struct Newcomer<'a> {
     desk: &'a Desk,
     is_new: AtomicBool,
+    /// Until when it lets nobody go first.
+    goes_on: Mutex<Instant>,
 }
 
 impl Newcomer<'_> {
@@ -83,6 +92,15 @@ impl Newcomer<'_> {
             *self.desk.locked() -= 1;
             self.desk.fewer.notify_all();
         }
+    }
+
+    fn goes_on(&self) -> Instant {
+        *self.goes_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn go_on(&self) {
+        let until = Instant::now() + LONGEST;
+        *self.goes_on.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 }
 

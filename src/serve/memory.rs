@@ -13,6 +13,7 @@
 use crate::limits::Watch;
 use experiments::Halt;
 use sim::metrics::{Histogram, Series};
+use sim::record::Discard;
 use sim::{Outcome, Scenario};
 use std::collections::BTreeMap;
 use std::mem::{size_of, size_of_val};
@@ -43,18 +44,19 @@ impl Memory {
         Memory { kept: Mutex::default(), most_bytes }
     }
 
-    /// Runs one replication, or recalls it.
+    /// Recalls one replication, or runs it; `pause` is called now and then, and may take its time.
     pub(super) fn replicate(
         &self,
         watch: &Watch,
         scenario: &Scenario,
-        (seed, replication): (u64, u32),
+        which: (u64, u32),
+        pause: &dyn Fn(),
     ) -> Result<Outcome, Halt> {
-        if let Some(known) = self.recall(scenario, (seed, replication)) {
+        if let Some(known) = self.recall(scenario, which) {
             return Ok(Outcome::clone(&known));
         }
-        let outcome = watch.runner()(scenario, seed, replication)?;
-        self.keep(scenario, (seed, replication), &outcome);
+        let (outcome, _) = watch.replicate_pausing(scenario, which, Discard, pause)?;
+        self.keep(scenario, which, &outcome);
         Ok(outcome)
     }
 
@@ -169,7 +171,8 @@ mod tests {
     fn what_is_recalled_is_what_was_simulated() {
         let (memory, scenario) = (Memory::new(1 << 30), starter());
         let watch = Watch::begin(&Limits::default());
-        let run = |seed, n| memory.replicate(&watch, &scenario, (seed, n)).expect("no limit");
+        let run =
+            |seed, n| memory.replicate(&watch, &scenario, (seed, n), &|| ()).expect("no limit");
         let first = run(1, 0);
         assert_eq!(run(1, 0), first);
         assert_ne!(run(1, 1), first);
@@ -179,7 +182,7 @@ mod tests {
         assert_eq!(numbers(&memory), [(2, vec![0]), (1, vec![0, 1])], "the last used stands last");
         // What differs in one number is another scenario.
         let other = Scenario { horizon: sim::units::Span::from_secs_f64(60.0), ..scenario.clone() };
-        let shorter = memory.replicate(&watch, &other, (1, 0)).expect("no limit");
+        let shorter = memory.replicate(&watch, &other, (1, 0), &|| ()).expect("no limit");
         assert_ne!(shorter, first);
     }
 
@@ -192,13 +195,13 @@ mod tests {
         let memory = Memory::new(5 * size);
         for (seed, replication) in [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (1, 0), (3, 0), (3, 1)]
         {
-            memory.replicate(&watch, &scenario, (seed, replication)).expect("no limit");
+            memory.replicate(&watch, &scenario, (seed, replication), &|| ()).expect("no limit");
             let held: usize = memory.locked().iter().map(|one| one.bytes).sum();
             assert!(held <= 5 * size, "{held}");
         }
         assert_eq!(numbers(&memory), [(1, vec![0, 1]), (3, vec![0, 1])]);
         let none = Memory::new(size);
-        none.replicate(&watch, &scenario, (1, 0)).expect("no limit");
+        none.replicate(&watch, &scenario, (1, 0), &|| ()).expect("no limit");
         assert_eq!(numbers(&none), [], "one that is too large is not kept");
     }
 }

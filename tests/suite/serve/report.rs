@@ -124,10 +124,16 @@ fn with_a_pin_it_is_the_page_of_compare() {
 fn a_report_that_is_cut_short_says_so() {
     let folder = Folder::new("cut");
     let run = folder.page(&["run", "scenario.toml", "--replications", "1"]);
-    assert!(!run.contains("PARTIAL"), "without a limit nothing is cut");
-    let events = ["--max-events", "60000"];
+    assert!(
+        !run.contains("partial results, replications finished"),
+        "without a limit nothing is cut"
+    );
+    let events = ["--max-events", "40000"];
     let expected = folder.page(&["run", "scenario.toml", events[0], events[1]]);
-    assert!(expected.contains("PARTIAL"), "the limit lets some replications through, not all");
+    assert!(
+        expected.contains("partial results, replications finished"),
+        "the limit lets some replications through, not all"
+    );
     let reply = Server::start(&events).post("/api/report", &chat("a", &[]));
     is_page(&reply, "scenario.html");
     assert_same(&reply.body, &expected);
