@@ -61,7 +61,7 @@ impl Memory {
     }
 
     fn recall(&self, scenario: &Scenario, (seed, replication): (u64, u32)) -> Option<Arc<Outcome>> {
-        self.used(&mut self.locked(), scenario, seed)?.outcomes.get(&replication).cloned()
+        used(&mut self.locked(), scenario, seed)?.outcomes.get(&replication).cloned()
     }
 
     fn keep(&self, scenario: &Scenario, (seed, replication): (u64, u32), outcome: &Outcome) {
@@ -72,7 +72,7 @@ impl Memory {
         // Copied before anybody has to wait for it.
         let outcome = Arc::new(outcome.clone());
         let mut kept = self.locked();
-        if self.used(&mut kept, scenario, seed).is_none() {
+        if used(&mut kept, scenario, seed).is_none() {
             let (scenario, outcomes) = (scenario.clone(), BTreeMap::new());
             kept.push(Kept { scenario, seed, outcomes, bytes: 0 });
         }
@@ -93,22 +93,17 @@ impl Memory {
         }
     }
 
-    /// What is kept of a scenario, which is thereby the one used last.
-    fn used<'a>(
-        &self,
-        kept: &'a mut Vec<Kept>,
-        scenario: &Scenario,
-        seed: u64,
-    ) -> Option<&'a Kept> {
-        let is_it = |one: &Kept| one.seed == seed && one.scenario == *scenario;
-        let at = kept.iter().position(is_it)?;
-        kept[at..].rotate_left(1);
-        kept.last()
-    }
-
     fn locked(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is kept of a scenario, which is thereby the one used last.
+fn used<'a>(kept: &'a mut [Kept], scenario: &Scenario, seed: u64) -> Option<&'a Kept> {
+    let is_it = |one: &Kept| one.seed == seed && one.scenario == *scenario;
+    let at = kept.iter().position(is_it)?;
+    kept[at..].rotate_left(1);
+    kept.last()
 }
 
 /// Bytes that an outcome takes, about, and rather too many.

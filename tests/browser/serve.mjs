@@ -66,12 +66,12 @@ async function move(label, steps) {
   return performance.now() - began;
 }
 
-// Ten places of the traffic where it has not been before, and back; each waited for to its end.
-async function moves(what) {
+// Ten places of a slider where it has not been before, and back; each waited for to its end.
+async function moves(label, what) {
   const first = [], whole = [];
   for (const steps of [1, 1, 1, 1, 1, -6, -1, -1, -1, -1]) {
     const began = performance.now();
-    first.push(await move("traffic.tickets.scale", steps));
+    first.push(await move(label, steps));
     await isFinal();
     whole.push(performance.now() - began);
   }
@@ -80,7 +80,7 @@ async function moves(what) {
     return `${(all[5] / 1000).toFixed(2)} s (longest ${(all[9] / 1000).toFixed(2)} s)`;
   };
   console.log(`${what}, a move is answered in ${seconds(first)}, to its end in ${seconds(whole)}; medians of 10`);
-  await move("traffic.tickets.scale", 5);
+  await move(label, 5);
   await isFinal();
 }
 
@@ -125,7 +125,7 @@ async function walk() {
   assert.equal(await evaluate("document.querySelectorAll('#objectives li').length"), 3);
   console.log(`as written: ${await text("#sentence")}`);
 
-  await moves("alone");
+  await moves("traffic.tickets.scale", "alone");
   assert.equal(await spend(), asWritten, "the same place, the same number");
   await move("traffic.tickets.scale", 5);
   assert.notEqual(await spend(), asWritten, "more traffic costs more");
@@ -146,7 +146,7 @@ async function walk() {
   await click("pin");
   await isFinal();
   assert.match(await text("#pinned"), /as written/);
-  await moves("beside a pinned one");
+  await moves("traffic.tickets.arrivals.cv", "beside a pinned one");
   await move("traffic.tickets.scale", 5);
   await isFinal();
   assert.match(await text('[data-path="spend.per_month"] .change'), /^\+\$/);

@@ -149,8 +149,10 @@ function slider(one) {
   input.value = String(one.now);
   const show = () => {
     const stop = one.stops[one.now];
-    if (!few) output.textContent = stop.text;
-    input.setAttribute("aria-valuetext", stop.text);
+    if (!few) {
+      output.textContent = stop.text;
+      input.setAttribute("aria-valuetext", stop.text);
+    }
     row.classList.toggle("moved", one.now !== one.at);
     was.textContent = one.now === one.at ? "" : `in the file: ${one.stops[one.at].text}`;
   };
