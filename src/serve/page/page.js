@@ -339,7 +339,7 @@ async function report() {
   }
   const mine = new AbortController();
   writing = mine;
-  sayOfReport("Writing the report. What calibrated times may be off by takes some more simulations.");
+  sayOfReport("Writing the report.");
   try {
     const response = await post("api/report", question(), mine.signal);
     if (!response.ok) {
