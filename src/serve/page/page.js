@@ -12,6 +12,7 @@ let pinned = null;      // a variant, with words for it
 let running = null;     // the controller of the question under way
 let writing = null;     // that of the report under way
 let wanted = false;     // whether a report is wanted as soon as the answer is complete
+let loading = 0;        // counts requests for sliders: only the latest one is shown
 let timer = 0;
 let asked = 0;
 
@@ -74,10 +75,13 @@ function unreachable(error) {
 
 async function load(chosen) {
   if (running) running.abort();
+  clearTimeout(timer);
+  const mine = ++loading;
   let answer;
   try {
     const response = await post("api/sliders", { ...chosen, set: [] });
     answer = await response.json();
+    if (mine !== loading) return false;
     if (!response.ok) {
       showProblems(answer);
       return false;
@@ -172,9 +176,11 @@ function slider(one) {
 async function otherPolicy() {
   const policy = sliders.find((one) => one.key === "policy");
   const set = policy.stops[policy.now].set;
+  const mine = ++loading;
   try {
     const response = await post("api/sliders", { ...source, set: set === null ? [] : [set] });
     const answer = await response.json();
+    if (mine !== loading) return;
     if (!response.ok) {
       showProblems(answer);
       return;
