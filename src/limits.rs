@@ -103,14 +103,29 @@ impl Watch {
     pub(crate) fn replicate<R: Recorder>(
         &self,
         scenario: &Scenario,
-        (seed, replication): (u64, u32),
+        which: (u64, u32),
         recorder: R,
     ) -> Result<(Outcome, R), Halt> {
+        self.replicate_pausing(scenario, which, recorder, &|| ())
+    }
+
+    /// The same; `pause`, which may take its time, is called first and now and then.
+    pub(crate) fn replicate_pausing<R: Recorder>(
+        &self,
+        scenario: &Scenario,
+        (seed, replication): (u64, u32),
+        recorder: R,
+        pause: &dyn Fn(),
+    ) -> Result<(Outcome, R), Halt> {
+        pause();
         if self.must_stop() {
             return Err(self.halt());
         }
         let simulation = Simulation::recording(scenario, seed, replication, recorder);
-        let (outcome, recorder) = simulation.run_with(&|events| self.stops(events));
+        let (outcome, recorder) = simulation.run_with(&|events| {
+            pause();
+            self.stops(events)
+        });
         let outcome = outcome.ok_or_else(|| self.halt())?;
         if let (false, Ok(mut found)) = (outcome.audit.is_empty(), self.findings.lock()) {
             found.extend(outcome.audit.iter().cloned());

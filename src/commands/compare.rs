@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::limits::Watch;
 use crate::output::{self, Documents};
 use crate::progress::Bar;
-use experiments::compare::compare;
-use experiments::{Case, examples};
+use experiments::Case;
+use experiments::compare::{Compared, compare};
+use experiments::examples::{self, Example};
 use reports::compare::CompareReport;
 use std::path::PathBuf;
 
@@ -89,16 +90,8 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     bar.clear();
     watch.audited()?;
     let result = result.map_err(simulate::failed)?;
-    let scenarios = (before.scenario(), after.scenario());
-    let examples = examples::worse(scenarios, plan.seed, EXAMPLES, &|_| watch.must_stop());
-    let report = CompareReport {
-        result: &result,
-        examples: &examples,
-        scenarios: [info(&before.resolved), info(&after.resolved)],
-        names: names((&before, &first), (&after, &second)),
-        notes: both_notes(&before, &after),
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let examples = self::examples((&before, &after), plan.seed, &watch);
+    let report = report(&result, &examples, (&before, &first), (&after, &second));
     Documents {
         name: "compare",
         text: &|color| reports::compare::text(&report, color, WIDTH),
@@ -109,6 +102,29 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     }
     .write(&args.writing)?;
     Ok(simulate::code(&result.before.stopped, &[]))
+}
+
+/// Single tasks that fare worse in the second.
+pub(crate) fn examples((before, after): (&Case, &Case), seed: u64, watch: &Watch) -> Vec<Example> {
+    let scenarios = (before.scenario(), after.scenario());
+    examples::worse(scenarios, seed, EXAMPLES, &|_| watch.must_stop())
+}
+
+/// What was found of two scenarios and where it comes from.
+pub(crate) fn report<'a>(
+    result: &'a Compared,
+    examples: &'a [Example],
+    (before, first): (&Case, &Source),
+    (after, second): (&Case, &Source),
+) -> CompareReport<'a> {
+    CompareReport {
+        result,
+        examples,
+        scenarios: [info(&before.resolved), info(&after.resolved)],
+        names: names((before, first), (after, second)),
+        notes: both_notes(before, after),
+        version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// What was noticed of either, once.

@@ -1,12 +1,14 @@
 //! One question answered: a first look with few replications, then all of them.
 //!
-//! Invariants: the last answer has the numbers of `surgeline run` with the same overrides, seed and
-//! replications; what stops a run early is said in the answer; numbers are written by
+//! Invariants: the last answer has the numbers of `surgeline run`, or with a pinned scenario of
+//! `surgeline compare`, with the same overrides, seed and replications; what stops a run early is said in the answer; numbers are written by
 //! `reports::format`, so that the page says what the command line says.
 //!
-//! Deliberately absent: what the error of calibrated times may do, which takes several runs more.
+//! Deliberately absent: what the error of calibrated times may do, which takes several runs more (it is
+//! in the report, see `report`).
 
-use super::question::{Question, Refusal, SCHEMA};
+use super::desk::Desk;
+use super::question::{Question, Refusal, SCHEMA, Variant};
 use super::server::Settings;
 use crate::commands::run_report as report;
 use crate::error::Error;
@@ -22,6 +24,7 @@ use experiments::{
 use reports::format::{Unit, parts};
 use reports::sections::{Judgement, Sections};
 use serde_json::{Value, json};
+use sim::Scenario;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::sync::mpsc::Sender;
@@ -91,14 +94,9 @@ impl Progress for Steps<'_> {
 }
 
 /// Answers a question line by line.
-pub(super) fn answer(
-    question: &Question,
-    settings: &Settings,
-    unwanted: &Arc<AtomicBool>,
-    out: &Out,
-) {
-    let watch = Watch::begin_unless(&settings.limits, Arc::clone(unwanted));
-    let done = measured(question, settings, &watch, out);
+pub(super) fn answer(question: &Question, desk: &Desk, unwanted: &Arc<AtomicBool>, out: &Out) {
+    let watch = Watch::begin_unless(&desk.settings.limits, Arc::clone(unwanted));
+    let done = measured(question, desk, &watch, out);
     match done {
         _ if unwanted.load(Ordering::Relaxed) => out.superseded(),
         Ok(()) => {}
@@ -106,15 +104,10 @@ pub(super) fn answer(
     }
 }
 
-fn measured(
-    question: &Question,
-    settings: &Settings,
-    watch: &Watch,
-    out: &Out,
-) -> Result<(), Refusal> {
+fn measured(question: &Question, desk: &Desk, watch: &Watch, out: &Out) -> Result<(), Refusal> {
     let case = question.variant.case()?;
-    let pinned = question.pinned.as_ref().map(super::question::Variant::case).transpose()?;
-    let plan = plan(question, settings, &case);
+    let pinned = question.pinned.as_ref().map(Variant::case).transpose()?;
+    let plan = plan(question, &desk.settings, pinned.as_ref().unwrap_or(&case));
     let cases: Vec<&Case> = pinned.iter().chain([&case]).collect();
     let scenarios: Vec<_> = cases.iter().map(|case| case.scenario()).collect();
     let (least, most) = match plan.replications {
@@ -123,11 +116,15 @@ fn measured(
     };
     let least = least * cases.len() as u32;
     let steps = Steps { out, done: AtomicU32::new(0), of: AtomicU32::new(0), least };
-    let runner = watch.runner();
+    let newcomer = desk.newcomer();
+    let runner = |scenario: &Scenario, seed: u64, replication: u32| {
+        desk.replicate((watch, &newcomer), scenario, (seed, replication))
+    };
     let mut arms = Arms::new(&scenarios, &plan, &runner, &steps).map_err(failed)?;
     let look = |arms: &Arms<'_>, is_last: bool| {
         watch.audited()?;
         out.line(found(&cases, arms, &plan, is_last));
+        newcomer.answered();
         Ok::<(), Error>(())
     };
     for few in LOOKS.into_iter().filter(|&few| few < most) {
@@ -141,7 +138,8 @@ fn measured(
     Ok(look(&arms, true)?)
 }
 
-fn plan(question: &Question, settings: &Settings, case: &Case) -> Plan {
+/// What is run: what the file of a case asks for, and the question instead.
+pub(super) fn plan(question: &Question, settings: &Settings, case: &Case) -> Plan {
     let stated = case.plan();
     Plan {
         seed: question.seed.unwrap_or(stated.seed),
@@ -152,7 +150,8 @@ fn plan(question: &Question, settings: &Settings, case: &Case) -> Plan {
     }
 }
 
-fn failed(error: ReplicateError) -> Error {
+/// Why there is no answer at all.
+pub(super) fn failed(error: ReplicateError) -> Error {
     match error {
         ReplicateError::NothingFinished(halt) => Error::Halted(halt),
         threads => Error::Usage(threads.to_string()),

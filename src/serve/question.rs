@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: HTTP beyond the status.
 
+use crate::args::Source;
 use crate::error::Error;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -73,6 +74,12 @@ impl Refusal {
         Refusal::plain(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
+    /// A later question of the session takes its place, or the server ends.
+    pub(super) fn superseded() -> Refusal {
+        let text = "another question took the place of this one";
+        Refusal::plain(StatusCode::CONFLICT, text)
+    }
+
     /// The same inside a stream of answers.
     pub(super) fn event(self) -> Value {
         let mut event = self.body;
@@ -131,6 +138,14 @@ impl IntoResponse for Document {
     }
 }
 
+impl Question {
+    /// The command that asks the same, what is pinned left out.
+    pub(super) fn command(&self) -> String {
+        let (seed, replications) = (self.seed, self.replications);
+        Named { seed, replications, ..self.variant.source().named() }.run(&self.variant.set)
+    }
+}
+
 impl Variant {
     /// The scenario without the overrides.
     pub(super) fn blueprint(&self) -> Result<Blueprint, Refusal> {
@@ -162,8 +177,13 @@ impl Variant {
 
     /// The command that asks the same.
     pub(super) fn command(&self) -> String {
-        let scenario = self.scenario.clone().unwrap_or_else(|| PASTED.to_owned());
-        Named { scenario, ..Named::default() }.run(&self.set)
+        self.source().named().run(&self.set)
+    }
+
+    /// The same as the command line names it.
+    pub(super) fn source(&self) -> Source {
+        let scenario = self.scenario.as_deref().unwrap_or(PASTED).into();
+        Source { scenario, policy: None, set: self.set.clone() }
     }
 
     /// The scenario with its overrides as one text, and the name of a file for it.

@@ -1,14 +1,17 @@
 //! The server: its pages, its calls, its end.
 //!
 //! Invariants: a body is at most [`MOST_BODY`] long and read within [`SLOWEST_BODY`]; scenarios are
-//! read on few threads beside the one that speaks with browsers; the first Ctrl-C ends every run.
+//! read on few threads beside the one that speaks with browsers; the first Ctrl-C ends every run; whoever
+//! goes away is not worked for.
 //!
 //! Deliberately absent: TLS, and serving to more than one's own machine and friends.
 
 use super::answer::Out;
+use super::connections;
 use super::guard;
 use super::question::{Document, Question, Refusal, SCHEMA, Variant};
-use super::queue::{Job, Queue};
+use super::queue::{Job, Queue, Reply};
+use super::report::Page;
 use super::sliders;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -45,10 +48,9 @@ const LINES: usize = 64;
 const READERS: usize = 2;
 /// Characters of the name of a session.
 const LONGEST_SESSION: usize = 64;
-/// Between two looks for Ctrl-C.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long connections may take to end.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Connections beside those of questions that are worked on or wait: pages, sliders, what a browser
+/// keeps open.
+const SPARE: usize = 128;
 
 /// What the server was started with.
 #[derive(Clone, Debug)]
@@ -78,6 +80,7 @@ pub(crate) fn serve(settings: Settings) -> Result<u8, Error> {
         .max_blocking_threads(READERS)
         .build()
         .map_err(failed)?;
+    let most = settings.runs + settings.waiting + SPARE;
     let (queue, workers) = Queue::start(settings);
     output::print(&format!("http://{address}\n"))?;
     if !address.ip().is_loopback() {
@@ -87,17 +90,9 @@ pub(crate) fn serve(settings: Settings) -> Result<u8, Error> {
     let app = app(&queue, address);
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let goodbye = Arc::clone(&queue);
-        let end = async move {
-            asked_to_stop(stop).await;
-            goodbye.close();
-        };
-        let serving =
-            tokio::spawn(axum::serve(listener, app).with_graceful_shutdown(end).into_future());
-        asked_to_stop(stop).await;
-        // Connections that do not end by themselves are not waited for.
-        let ended = tokio::time::timeout(FAREWELL, serving).await;
-        ended.map_or(Ok(()), |ended| ended.unwrap_or(Ok(())))
+        let goodbye = || queue.close();
+        connections::accept(&listener, &app, most, stop, goodbye).await;
+        Ok(())
     });
     queue.close();
     for worker in workers {
@@ -107,12 +102,6 @@ pub(crate) fn serve(settings: Settings) -> Result<u8, Error> {
     runtime.shutdown_background();
     served.map_err(failed)?;
     Ok(0)
-}
-
-async fn asked_to_stop(stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Error {
@@ -138,6 +127,7 @@ fn app(queue: &Arc<Queue>, address: SocketAddr) -> Router {
         .route("/api/sliders", post(sliders_of))
         .route("/api/answer", post(answer))
         .route("/api/share", post(share))
+        .route("/api/report", post(report))
         .fallback(|| async { Refusal::plain(StatusCode::NOT_FOUND, "there is no such page") })
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(move |request, next| guard::guard(listening, request, next)))
@@ -182,6 +172,31 @@ async fn share(request: Request) -> Result<Document, Refusal> {
 }
 
 async fn answer(State(queue): State<Arc<Queue>>, request: Request) -> Result<Response, Refusal> {
+    let question = question(request).await?;
+    let (sender, lines) = mpsc::channel(LINES);
+    let reader = submitted(&queue, question, Reply::Lines(Out(sender)))?;
+    let body = Body::from_stream(Lines { lines, _reader: reader });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+async fn report(State(queue): State<Arc<Queue>>, request: Request) -> Result<Page, Refusal> {
+    let question = question(request).await?;
+    let (sender, mut page) = mpsc::channel(1);
+    let _reader = submitted(&queue, question, Reply::Page(sender))?;
+    // What waits when the server ends is thrown away.
+    page.recv().await.unwrap_or_else(|| Err(Refusal::superseded()))
+}
+
+/// Puts a question in the queue, for as long as somebody waits for it.
+fn submitted(queue: &Queue, question: Question, reply: Reply) -> Result<Reader, Refusal> {
+    let unwanted = Arc::new(AtomicBool::new(false));
+    let reader = Reader(Arc::clone(&unwanted));
+    let is_taken = queue.submit(Job { question, unwanted, reply });
+    is_taken.then_some(reader).ok_or_else(Refusal::busy)
+}
+
+/// A question that can be worked on.
+async fn question(request: Request) -> Result<Question, Refusal> {
     let question: Question = body(request).await?;
     check(&question)?;
     // What cannot be read is refused at once; what waits is read anew, as waiting ones keep no more
@@ -191,15 +206,7 @@ async fn answer(State(queue): State<Arc<Queue>>, request: Request) -> Result<Res
         question.pinned.as_ref().map(Variant::case).transpose()?;
         Ok(question)
     });
-    let question = question.await?;
-    let (sender, lines) = mpsc::channel(LINES);
-    let unwanted = Arc::new(AtomicBool::new(false));
-    let job = Job { question, unwanted: Arc::clone(&unwanted), out: Out(sender) };
-    if !queue.submit(job) {
-        return Err(Refusal::busy());
-    }
-    let body = Body::from_stream(Lines { lines, unwanted });
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    question.await
 }
 
 fn check(question: &Question) -> Result<(), Refusal> {
@@ -244,10 +251,10 @@ async fn read<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(fault()))
 }
 
-/// The lines of an answer as they come. When nobody reads them any more, nobody wants them.
+/// The lines of an answer as they come.
 struct Lines {
     lines: Receiver<String>,
-    unwanted: Arc<AtomicBool>,
+    _reader: Reader,
 }
 
 impl Stream for Lines {
@@ -257,8 +264,11 @@ impl Stream for Lines {
     }
 }
 
-impl Drop for Lines {
+/// Somebody who waits for what was asked. It goes when the connection does, and then nobody wants it.
+struct Reader(Arc<AtomicBool>);
+
+impl Drop for Reader {
     fn drop(&mut self) {
-        self.unwanted.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }

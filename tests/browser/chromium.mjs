@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const NAMES = ["chromium", "chromium-browser", "google-chrome"];
+const NAMES = [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome"].filter(Boolean);
 
-// Starts a browser; `open(width, height, dark)` gives a page.
+// Starts a browser, or gives null where none is installed; `open(width, height, dark)` gives a page.
 export const browser = async () => {
   const profile = mkdtempSync(join(tmpdir(), "surgeline-browser-"));
   const args = [
@@ -16,6 +16,10 @@ export const browser = async () => {
     "--remote-debugging-pipe", `--user-data-dir=${profile}`, "about:blank",
   ];
   const child = await started(args);
+  if (!child) {
+    rmSync(profile, { recursive: true, force: true });
+    return null;
+  }
   const waiting = new Map(), listeners = [];
   let next = 0, rest = "";
   const send = (method, params = {}, sessionId = undefined) => new Promise((done, failed) => {
@@ -52,10 +56,10 @@ const started = async (args) => {
     });
     if (found) return child;
   }
-  throw new Error(`none of ${NAMES.join(", ")} is installed`);
+  return null;
 };
 
-const page = async (send, listeners, [width, height, dark]) => {
+const page = async (send, listeners, [first, height, dark]) => {
   const { targetId } = await send("Target.createTarget", { url: "about:blank" });
   const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
   const call = (method, params) => send(method, params, sessionId);
@@ -72,20 +76,32 @@ const page = async (send, listeners, [width, height, dark]) => {
     if (method === "Page.loadEventFired") loaded.splice(0).forEach((done) => done());
   });
   await Promise.all(["Page", "Runtime", "Log", "Network"].map((domain) => call(`${domain}.enable`)));
-  await call("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 600 });
-  await call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
+  let width = first;
+  // The size of the screen and its colours.
+  const look = async (wide, high, inTheDark) => {
+    width = wide;
+    await call("Emulation.setDeviceMetricsOverride", { width, height: high, deviceScaleFactor: 1, mobile: width < 600 });
+    await call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: inTheDark ? "dark" : "light" }] });
+  };
+  await look(first, height, dark);
   const evaluate = async (expression) => {
     const { result, exceptionDetails } = await call("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
     return result.value;
   };
   return {
-    errors, requests, evaluate, call,
+    errors, requests, evaluate, call, look,
     go: async (url) => {
       const done = new Promise((resolve) => loaded.push(resolve));
       await call("Page.navigate", { url });
       await done;
       await evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    },
+    // A key pressed and let go.
+    press: async (name, code) => {
+      const key = { key: name, code: name, windowsVirtualKeyCode: code, nativeVirtualKeyCode: code };
+      await call("Input.dispatchKeyEvent", { type: "rawKeyDown", ...key });
+      await call("Input.dispatchKeyEvent", { type: "keyUp", ...key });
     },
     // The page as PNG, as far down as it goes or is asked for.
     picture: async (most = 12000) => {

@@ -1,15 +1,16 @@
 // Opens every page of a folder and looks at it: each picture has marks, nothing is said on the console,
 // nothing is asked for, nothing is wider than the screen, and axe-core finds nothing serious.
 //
-//   node pages.mjs PAGES PICTURES [AXE]
-import { readdirSync, readFileSync, writeFileSync, mkdirSync } from "node:fs";
+//   node pages.mjs PAGES PICTURES
+import { readdirSync, writeFileSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { barriers, fetchAxe } from "./axe.mjs";
 import { browser } from "./chromium.mjs";
 
-const [pages, pictures, axe] = process.argv.slice(2);
+const [pages, pictures] = process.argv.slice(2);
 mkdirSync(pictures, { recursive: true });
-const checker = axe ? readFileSync(axe, "utf8") : null;
+const axe = fetchAxe();
 const faults = [];
 
 // What each picture shows: of a canvas how many of its pixels have the colour of a line.
@@ -42,13 +43,7 @@ const look = async (chromium, name, width, dark) => {
   // A table and its file from each picture, as somebody would ask for them.
   const tables = await page.evaluate(`[...document.querySelectorAll(".tools button:first-child")].map((button) => { button.click(); const rows = button.closest("figure").querySelectorAll(".points tbody tr").length; button.click(); return rows; })`);
   if (tables.some((rows) => rows < 2)) fault(`a table of a picture is empty: ${tables}`);
-  if (checker) {
-    await page.evaluate(checker);
-    const found = await page.evaluate(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")) })))`);
-    for (const { id, impact, at } of found) {
-      if (["serious", "critical"].includes(impact)) fault(`${impact}: ${id} at ${at.join("; ")}`);
-    }
-  }
+  (await barriers(page, axe)).forEach(fault);
   page.errors.forEach((text) => fault(`said: ${text}`));
   page.requests.filter((asked) => asked !== url && !asked.startsWith("data:")).forEach((asked) => fault(`asked for ${asked}`));
   writeFileSync(join(pictures, `${name}-${width}-${dark ? "dark" : "light"}.png`), await page.picture());
@@ -58,6 +53,7 @@ const look = async (chromium, name, width, dark) => {
 const names = readdirSync(pages).filter((file) => file.endsWith(".html")).map((file) => file.slice(0, -5));
 if (names.length === 0) throw new Error(`there is no page in ${pages}`);
 const chromium = await browser();
+if (!chromium) throw new Error("there is no Chromium; install one, or name it in CHROMIUM");
 try {
   for (const name of names) {
     for (const width of [1280, 390]) for (const dark of [false, true]) await look(chromium, name, width, dark);

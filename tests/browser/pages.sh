@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes a page with each command that has one, and looks at all of them in a browser without a window.
 #
-# Needs Chromium and Node. axe-core, which looks for what keeps people out, and html-validate, which looks
-# for what is not HTML, are fetched from npm; without a network those parts are left out, and said so.
+# Needs Chromium and Node. axe-core (see axe.mjs) and html-validate, which looks for what is not HTML, are
+# fetched from npm; without a network those parts are left out, and said so.
 #
 #   tests/browser/pages.sh path/to/surgeline [FOLDER FOR PICTURES]
 set -euo pipefail
@@ -13,7 +13,6 @@ binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 pictures=$(realpath -m "${2:-$scratch/pictures}")
-readonly AXE=4.14.1
 readonly HTML_VALIDATE=9.7.1 # the last one for Node 20
 
 page() { # page NAME ALLOWED-CODES ARGUMENTS...
@@ -39,16 +38,10 @@ page sweep-morris 0 sweep self-hosted --set scenario.horizon=5m --design morris 
 page score 0 calibrate score --points calibrate/data/measured/serving_points.csv
 page plan "0 1 3" plan self-hosted --set scenario.horizon=20m
 
-axe=
-if (cd "$scratch" && npm pack --silent "axe-core@$AXE" && tar xzf "axe-core-$AXE.tgz") >/dev/null 2>&1; then
-    axe=$scratch/package/axe.min.js
-else
-    echo "pages: axe-core could not be fetched; its part is left out"
-fi
 if npm install --silent --no-audit --no-fund --prefix "$scratch/validator" "html-validate@$HTML_VALIDATE" >/dev/null 2>&1; then
     echo '{ "root": true, "extends": ["html-validate:standard"] }' >"$scratch/pages/.htmlvalidate.json"
     "$scratch/validator/node_modules/.bin/html-validate" "$scratch"/pages/*.html
 else
     echo "pages: html-validate could not be fetched; its part is left out"
 fi
-node "$here/pages.mjs" "$scratch/pages" "$pictures" $axe
+node "$here/pages.mjs" "$scratch/pages" "$pictures"

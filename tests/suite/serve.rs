@@ -2,6 +2,9 @@
 //!
 //! Every test starts a server of its own, which ends with the test.
 
+mod connections;
+mod report;
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -109,6 +112,17 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("never {count} answers at once");
+    }
+
+    /// Waits until as many questions wait.
+    fn until_waiting(&self, count: u64) {
+        for _ in 0..600 {
+            if self.load().1 == count {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("never {count} questions in the queue");
     }
 }
 
@@ -384,9 +398,7 @@ fn beyond_the_queue_a_question_is_asked_to_come_again() {
     let first = server.send(&head, &long("a").to_string());
     server.until_running(1);
     let second = server.send(&head, &long("b").to_string());
-    while server.load().1 < 1 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    server.until_waiting(1);
     let reply = server.post("/api/answer", &chat("c", &[]));
     assert_eq!(reply.status, 503, "{}", reply.body);
     assert!(reply.head.contains("retry-after: 2"), "{}", reply.head);

@@ -10,6 +10,9 @@ let source = null;      // { scenario } or { text }
 let sliders = [];       // what the server says, each with `now`, the place it stands at
 let pinned = null;      // a variant, with words for it
 let running = null;     // the controller of the question under way
+let writing = null;     // that of the report under way
+let wanted = false;     // whether a report is wanted as soon as the answer is complete
+let loading = 0;        // counts requests for sliders: only the latest one is shown
 let timer = 0;
 let asked = 0;
 
@@ -40,6 +43,10 @@ function variant() {
   return { ...source, set: changes() };
 }
 
+function question() {
+  return pinned ? { session, ask: variant(), pinned: pinned.variant } : { session, ask: variant() };
+}
+
 function showProblems(answer) {
   const list = byId("problems");
   list.replaceChildren();
@@ -68,10 +75,13 @@ function unreachable(error) {
 
 async function load(chosen) {
   if (running) running.abort();
+  clearTimeout(timer);
+  const mine = ++loading;
   let answer;
   try {
     const response = await post("api/sliders", { ...chosen, set: [] });
     answer = await response.json();
+    if (mine !== loading) return false;
     if (!response.ok) {
       showProblems(answer);
       return false;
@@ -143,8 +153,10 @@ function slider(one) {
   input.value = String(one.now);
   const show = () => {
     const stop = one.stops[one.now];
-    if (!few) output.textContent = stop.text;
-    input.setAttribute("aria-valuetext", stop.text);
+    if (!few) {
+      output.textContent = stop.text;
+      input.setAttribute("aria-valuetext", stop.text);
+    }
     row.classList.toggle("moved", one.now !== one.at);
     was.textContent = one.now === one.at ? "" : `in the file: ${one.stops[one.at].text}`;
   };
@@ -164,9 +176,11 @@ function slider(one) {
 async function otherPolicy() {
   const policy = sliders.find((one) => one.key === "policy");
   const set = policy.stops[policy.now].set;
+  const mine = ++loading;
   try {
     const response = await post("api/sliders", { ...source, set: set === null ? [] : [set] });
     const answer = await response.json();
+    if (mine !== loading) return;
     if (!response.ok) {
       showProblems(answer);
       return;
@@ -188,6 +202,7 @@ async function otherPolicy() {
 
 async function ask() {
   clearTimeout(timer);
+  dropReport();
   if (running) running.abort();
   const mine = new AbortController();
   running = mine;
@@ -199,10 +214,8 @@ async function ask() {
   const bar = byId("progress");
   bar.classList.remove("done");
   bar.value = 0;
-  const question = { session, ask: variant() };
-  if (pinned) question.pinned = pinned.variant;
   try {
-    const response = await post("api/answer", question, mine.signal);
+    const response = await post("api/answer", question(), mine.signal);
     if (response.status === 503) {
       setStatus("many questions are waiting; asking again in 2 s");
       timer = setTimeout(ask, 2000);
@@ -253,6 +266,7 @@ function showAnswer(answer) {
   if (answer.final) {
     setStatus(runs);
     byId("progress").classList.add("done");
+    if (wanted) report();
   } else {
     setStatus(`so far, after ${runs}`);
   }
@@ -303,6 +317,57 @@ function objective(judged) {
   return item;
 }
 
+function sayOfReport(text) {
+  byId("report-status").textContent = text;
+}
+
+// Another question is on the page: nobody waits for the report of the one before.
+function dropReport() {
+  wanted = false;
+  if (writing) writing.abort();
+  writing = null;
+  sayOfReport("");
+}
+
+function keep(blob, name, link) {
+  URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+}
+
+// The report is of all replications, so the answer comes first: then most of them are known.
+async function report() {
+  if (writing) return;
+  wanted = byId("answer").dataset.state !== "final";
+  if (wanted) {
+    sayOfReport("The report is written as soon as the answer is complete.");
+    return;
+  }
+  const mine = new AbortController();
+  writing = mine;
+  sayOfReport("Writing the report.");
+  try {
+    const response = await post("api/report", question(), mine.signal);
+    if (!response.ok) {
+      const busy = response.status === 503;
+      const answer = await response.json();
+      if (writing === mine) sayOfReport(busy ? "Many questions are waiting; try again in a moment." : answer.error);
+      return;
+    }
+    const blob = await response.blob();
+    if (writing !== mine) return;
+    const named = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") || "");
+    const link = element("a");
+    keep(blob, named ? named[1] : "report.html", link);
+    link.click();
+    sayOfReport(`The report is in ${link.download}, among your downloads.`);
+  } catch (error) {
+    if (writing === mine) sayOfReport("The server cannot be reached. Is surgeline serve still running?");
+  } finally {
+    if (writing === mine) writing = null;
+  }
+}
+
 function showPin() {
   byId("unpin").hidden = pinned === null;
   byId("pinned").hidden = pinned === null;
@@ -339,10 +404,7 @@ byId("share").addEventListener("click", async () => {
       return;
     }
     byId("command").value = answer.command;
-    const link = byId("download");
-    URL.revokeObjectURL(link.href);
-    link.href = URL.createObjectURL(new Blob([answer.text], { type: "application/toml" }));
-    link.download = answer.file;
+    keep(new Blob([answer.text], { type: "application/toml" }), answer.file, byId("download"));
     byId("shared").hidden = false;
     byId("command").focus();
     byId("command").select();
@@ -350,6 +412,7 @@ byId("share").addEventListener("click", async () => {
     unreachable(error);
   }
 });
+byId("report").addEventListener("click", report);
 byId("copy").addEventListener("click", async () => {
   byId("command").select();
   try {
