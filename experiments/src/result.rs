@@ -22,6 +22,7 @@ use crate::warnings::Warning;
 use crate::work::{BreakerCounts, ModelWork, RemoteResult, TaskWork, ToolResult};
 use sim::ids::TaskId;
 use sim::metrics::{Histogram, Series};
+use sim::price::SpendLimit;
 use sim::units::{Money, Span};
 use std::ops::AddAssign;
 
@@ -55,6 +56,8 @@ pub struct RunResult {
     pub tenants: Vec<TenantGroup>,
     /// What it costs.
     pub spend: SpendResult,
+    /// The limits that its policy sets to metered spend, as `Scenario::spend_limits`.
+    pub spend_limits: Vec<SpendLimit>,
     /// What the cost of a successful task is made of; absent where only GPUs cost anything and
     /// all tasks are one plain call.
     pub cost_drivers: Option<CostDrivers>,

@@ -17,6 +17,7 @@ mod oracle;
 mod probe;
 mod schedulers;
 mod score;
+mod series;
 mod serve;
 mod station;
 mod support;

@@ -137,7 +137,10 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         if let (Some(cache), Some(spec)) = (&mut self.world.exact, &self.scenario.exact_cache) {
             takes += spec.lookup;
             found = cache.look_up(now, query.exact);
-            self.outcome.tasks[task].exact_hits += u64::from(found.is_some() && account.measured);
+            if found.is_some() {
+                self.outcome.tasks[task].exact_hits += u64::from(account.measured);
+                self.observer.parts.of_task(account.task, |acts| acts.exact_hits += 1);
+            }
         }
         if let (None, Some(cache), Some(spec)) =
             (found, &mut self.world.semantic, &self.scenario.semantic_cache)
@@ -149,6 +152,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 let task = &mut self.outcome.tasks[task];
                 task.semantic_hits += u64::from(account.measured);
                 task.wrong_hits += u64::from(account.measured && !hit.right);
+                self.observer.parts.of_task(account.task, |acts| acts.semantic_hits += 1);
             }
         }
         let waits = found.is_some() || takes > Span::ZERO;
@@ -262,6 +266,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 }
                 self.agenda.push(now.after(wait), Timer::Retry(handle, call.turn));
                 self.outcome.models[model.index()].retries += u64::from(measured);
+                self.observer.parts.of_model(model, |window| window.retries += 1);
                 return;
             }
             let fallbacks = scenario.routing.fallbacks.get(model.index());
@@ -279,6 +284,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             call.asked.push(fallback.model);
             call.made = 0;
             self.outcome.models[model.index()].fallbacks += u64::from(measured);
+            self.observer.parts.of_model(model, |window| window.fallbacks += 1);
             if let Some(budget) = &mut self.world.guards[fallback.model.index()].budget {
                 budget.deposit(now);
             }
@@ -402,6 +408,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let task = &mut self.outcome.tasks[account.task.index()];
         task.escalations += u64::from(account.measured);
         task.calls += u64::from(account.measured);
+        self.observer.parts.of_task(account.task, |acts| acts.escalations += 1);
         self.cut(handle);
         self.drive(handle, now);
     }
