@@ -8,7 +8,7 @@ use crate::conservation::record;
 use scenarios::{library, load_library};
 use sim::Scenario;
 use sim::outcome::Outcome;
-use sim::record::{AttemptEnding, KeepAll};
+use sim::record::KeepAll;
 use sim::units::Span;
 use std::path::Path;
 
@@ -92,7 +92,8 @@ pub(crate) fn check_answers(outcome: &Outcome, kept: &KeepAll) {
     for (number, series) in outcome.series.parts.models.iter().enumerate() {
         let mut answered = vec![0; windows];
         let own = kept.attempts.iter().filter(|a| a.model.index() == number);
-        for attempt in own.filter(|a| a.ending == AttemptEnding::Answered) {
+        // One that ends while nobody waits for it any more answers no call.
+        for attempt in own.filter(|attempt| attempt.used) {
             // What ends in an engine at the very end of a window is in it, other things are not.
             let window = match attempt.backend {
                 sim::ids::Backend::Pool(_) => (attempt.ended.0 - 1) / width,

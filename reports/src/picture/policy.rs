@@ -235,7 +235,7 @@ pub(super) fn prompt_caches(arms: &[Arm<'_>]) -> Option<Picture> {
             lines.push(Line { name: arm.named(&remote.name, arms.len()), values });
         }
     }
-    let y = Axis::new("prompt tokens read from the cache", Measure::Share);
+    let y = Axis::new("prompt tokens cached", Measure::Share);
     let caption = "Of the prompts of attempts that leave a backend, of all replications together.";
     drawn(arms, &timeline, ("How much of prompts providers have cached", caption), y, lines)
 }

@@ -15,6 +15,7 @@ use sim::units::{Money, Span};
 fn acting() -> RunResult {
     let mut result = tasks::everything();
     result.models.push(fixture::model("large"));
+    result.tasks[1].id = TaskId(1);
     let parts = &mut result.series.parts;
     let none = ModelWindow::default();
     let small = ModelWindow { answered: 6_000, retries: 600, hedges: 0, fallbacks: 60 };
