@@ -5,13 +5,59 @@
 //!
 //! Deliberately absent: what is earned (see `money`) and whose cost it is (see `tenants`).
 
-use crate::result::{Items, SpendBy, TokenSpend};
+use crate::result::{Items, SpendBy};
 use sim::backends::{Meter, MeterReading, RemotePrice, RemoteSpec, ToolCost};
 use sim::fleet::PoolSpec;
 use sim::ledger::{GpuAccount, rent};
 use sim::outcome::{PoolOutcome, RemoteOutcome, Taken};
 use sim::units::Money;
 use sim::{Outcome, Scenario};
+use std::ops::AddAssign;
+
+/// What a meter's tokens and calls cost, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TokenSpend {
+    /// Prompt tokens that the provider's cache did not have.
+    pub input: Money,
+    /// Prompt tokens read from it.
+    pub cached_input: Money,
+    /// Prompt tokens written to it.
+    pub cache_write: Money,
+    /// Answer tokens.
+    pub output: Money,
+    /// Fees per call.
+    pub calls: Money,
+}
+
+impl TokenSpend {
+    /// Every kind with its stable name.
+    #[must_use]
+    pub fn parts(self) -> [(&'static str, Money); 5] {
+        [
+            ("input_tokens", self.input),
+            ("cached_input_tokens", self.cached_input),
+            ("cache_write_tokens", self.cache_write),
+            ("output_tokens", self.output),
+            ("call_fees", self.calls),
+        ]
+    }
+
+    /// All kinds together.
+    #[must_use]
+    pub fn total(self) -> Money {
+        Money(self.parts().iter().map(|(_, amount)| amount.0).sum())
+    }
+}
+
+impl AddAssign for TokenSpend {
+    fn add_assign(&mut self, other: TokenSpend) {
+        self.input += other.input;
+        self.cached_input += other.cached_input;
+        self.cache_write += other.cache_write;
+        self.output += other.output;
+        self.calls += other.calls;
+    }
+}
 
 /// The part of the tokens in [`Items`] that paid for context: prompt tokens in front of what is
 /// asked, which are a prefix that prompts share or what was said before.

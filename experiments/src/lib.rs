@@ -65,6 +65,7 @@ pub mod warnings;
 mod work;
 
 pub use arms::Arms;
+pub use bill::TokenSpend;
 pub use calibration::{Uncertain, UncertainPool};
 pub use case::Case;
 pub use drivers::TaskDrivers;
@@ -78,7 +79,7 @@ pub use replicate::{
 };
 pub use result::{
     CostDrivers, CostPart, CostsBeside, Items, LatencyShares, Margin, ModelResult, PoolResult,
-    Revenue, RunResult, SpendBy, SpendResult, TaskCounts, TaskMoney, TaskResult, TokenSpend,
+    Revenue, RunResult, SpendBy, SpendResult, TaskCounts, TaskMoney, TaskResult,
 };
 pub use stability::{Stability, Verdict};
 pub use storm::{Amplification, RetryLoad};

@@ -113,7 +113,7 @@ mod tests {
             let mut counts = [0; BANDS];
             latencies.iter().for_each(|&ms| counts[band(Span::from_millis(ms))] += 1);
             let ended = latencies.len() as u64;
-            TaskWindow { ended, rejected: 0, latency: BandCounts::of(&counts) }
+            TaskWindow { ended, latency: BandCounts::of(&counts), ..TaskWindow::default() }
         };
         Series {
             width: Span::from_secs(1),

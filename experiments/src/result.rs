@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: names of files, hashes, wording and rounding, which belong to reports.
 
+use crate::bill::TokenSpend;
 use crate::drivers::TaskDrivers;
 use crate::estimate::{Distribution, Estimate};
 use crate::objectives::ObjectiveResult;
@@ -22,6 +23,7 @@ use crate::warnings::Warning;
 use crate::work::{BreakerCounts, ModelWork, RemoteResult, TaskWork, ToolResult};
 use sim::ids::TaskId;
 use sim::metrics::{Histogram, Series};
+use sim::price::SpendLimit;
 use sim::units::{Money, Span};
 use std::ops::AddAssign;
 
@@ -55,6 +57,8 @@ pub struct RunResult {
     pub tenants: Vec<TenantGroup>,
     /// What it costs.
     pub spend: SpendResult,
+    /// The limits that its policy sets to metered spend, as `Scenario::spend_limits`.
+    pub spend_limits: Vec<SpendLimit>,
     /// What the cost of a successful task is made of; absent where only GPUs cost anything and
     /// all tasks are one plain call.
     pub cost_drivers: Option<CostDrivers>,
@@ -266,21 +270,6 @@ pub struct SpendBy {
     pub observability: Money,
 }
 
-/// What a meter's tokens and calls cost, by kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct TokenSpend {
-    /// Prompt tokens that the provider's cache did not have.
-    pub input: Money,
-    /// Prompt tokens read from it.
-    pub cached_input: Money,
-    /// Prompt tokens written to it.
-    pub cache_write: Money,
-    /// Answer tokens.
-    pub output: Money,
-    /// Fees per call.
-    pub calls: Money,
-}
-
 /// Spend by item: what each part of the bill bought, and whether anybody used it. One replication
 /// or, in a [`CostDrivers`], all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -440,36 +429,6 @@ impl AddAssign for SpendBy {
         self.formatting += other.formatting;
         self.human_review += other.human_review;
         self.observability += other.observability;
-    }
-}
-
-impl TokenSpend {
-    /// Every kind with its stable name.
-    #[must_use]
-    pub fn parts(self) -> [(&'static str, Money); 5] {
-        [
-            ("input_tokens", self.input),
-            ("cached_input_tokens", self.cached_input),
-            ("cache_write_tokens", self.cache_write),
-            ("output_tokens", self.output),
-            ("call_fees", self.calls),
-        ]
-    }
-
-    /// All kinds together.
-    #[must_use]
-    pub fn total(self) -> Money {
-        sum(self.parts().map(|(_, amount)| amount))
-    }
-}
-
-impl AddAssign for TokenSpend {
-    fn add_assign(&mut self, other: TokenSpend) {
-        self.input += other.input;
-        self.cached_input += other.cached_input;
-        self.cache_write += other.cache_write;
-        self.output += other.output;
-        self.calls += other.calls;
     }
 }
 

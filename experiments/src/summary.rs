@@ -138,6 +138,7 @@ pub(crate) fn summarise_all(
         tools: each(&scenario.tools, |at, spec| work::tool(records, at, spec)),
         tenants: tenants::summarise(records, scenario, withheld.flow),
         spend: spend(records, scenario),
+        spend_limits: scenario.spend_limits.clone(),
         cost_drivers: general.then(|| drivers::cost(records, scenario)),
         margin: margin(records, &scenario.tasks, &earners, withheld.flow),
         stability,

@@ -5,10 +5,10 @@
 //!
 //! Deliberately absent: judging any of it.
 
+use crate::bill::TokenSpend;
 use crate::estimate::{Distribution, Estimate};
 use crate::pooled::{Part, Times, ratio};
 use crate::record::Record;
-use crate::result::TokenSpend;
 use sim::Scenario;
 use sim::backends::{MeterReading, RemoteKind, RemoteSpec, RemoteUsage, ToolCost, ToolSpec};
 use sim::ids::{Backend, RemoteId, TaskId};

@@ -14,6 +14,7 @@ mod windows;
 use crate::backends::{MeterReading, Remote, RemotePrice, Tool};
 use crate::engine::{Ended, Replica};
 use crate::ledger::Ledger;
+use crate::metrics::Parts;
 use crate::outcome::{Outcome, Taken, TaskOutcome};
 use crate::scenario::Scenario;
 use crate::units::{Money, PS_PER_SEC, Time};
@@ -67,6 +68,8 @@ pub struct Remains<'a> {
     pub under_way: usize,
     /// Attempts that admission counts as in flight.
     pub admitted: u64,
+    /// What tools, models and tasks did after the last window of the series.
+    pub rest: &'a Parts,
 }
 
 impl Audit {
@@ -204,7 +207,7 @@ impl Audit {
             }
         }
         found.extend(time_at_work(scenario, outcome));
-        found.extend(windows::findings(scenario, outcome));
+        found.extend(windows::findings(scenario, outcome, remains.rest));
         found
     }
 

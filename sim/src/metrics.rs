@@ -12,6 +12,7 @@ pub use counts::BucketCounts;
 pub use cumulated::{Cumulated, Rest};
 pub use histogram::Histogram;
 pub use parts::{
-    BreakerWindow, LimitSeries, MOST_CELLS, Parts, PoolWindow, RemoteWindow, TaskWindow, ToolWindow,
+    BreakerWindow, LimitSeries, MOST_CELLS, ModelWindow, Parts, PoolWindow, RemoteWindow, TaskActs,
+    TaskWindow, ToolWindow,
 };
 pub use series::{Series, Window};

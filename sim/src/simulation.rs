@@ -23,6 +23,7 @@ mod calls;
 mod hosts;
 mod attempts;
 mod tool_uses;
+mod answers;
 mod budgets;
 mod model_calls;
 mod runs;

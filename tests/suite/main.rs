@@ -18,6 +18,7 @@ mod probe;
 mod samples;
 mod schedulers;
 mod score;
+mod series;
 mod serve;
 mod station;
 mod support;

@@ -44,7 +44,21 @@ pub(crate) fn of_arms(arms: &[Arm<'_>]) -> Vec<Topic> {
                 fleet::preemptions,
             ],
         ),
-        ("Policy", &[policy::routes, policy::endings, policy::refused, policy::breakers]),
+        (
+            "Policy",
+            &[
+                policy::routes,
+                policy::routes_over_time,
+                policy::endings,
+                policy::retries,
+                policy::escalations,
+                policy::rungs,
+                policy::cache_hits,
+                policy::prompt_caches,
+                policy::refused,
+                policy::breakers,
+            ],
+        ),
     ];
     let drawn = topics.into_iter().map(|(title, draws)| Topic {
         title,

@@ -3,8 +3,10 @@
 use super::arms::Arm;
 use super::timeline::Timeline;
 use super::{Axis, Drawing, Line, Mark, Measure, Picture, Stacks};
+use crate::format;
 use crate::names::spend_words;
-use sim::units::{Money, PS_PER_SEC};
+use sim::price::{SpendLimit, SpendScope};
+use sim::units::{Money, PS_PER_SEC, Span};
 
 /// Seconds of a day and of an hour.
 const DAY: f64 = 86_400.0;
@@ -110,20 +112,76 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
     )
 }
 
-/// Dollars so far, beside the target of `spend.per_day`.
+/// What a limit on everybody's spend is called.
+fn limit_name(limit: &SpendLimit) -> String {
+    const NAMED: [(u64, &str); 4] =
+        [(3_600, "h"), (86_400, "day"), (7 * 86_400, "week"), (2_629_800, "month")];
+    let named = NAMED.iter().find(|(seconds, _)| Span::from_secs(*seconds) == limit.period);
+    let period = named.map_or_else(|| format::span(limit.period), |(_, name)| (*name).to_owned());
+    format!("spend limit {}/{period}", format::money(limit.limit))
+}
+
+/// What limits on everybody's spend let be metered from the end of the warm-up on before they act: a
+/// limit is whole again when a period begins, so that it rises in steps. That of a task or a tenant
+/// says nothing of the whole.
+fn allowances(arm: &Arm<'_>, at: &[f64]) -> Vec<Line> {
+    let (warm_up, horizon) = (arm.result.warm_up, arm.result.horizon);
+    let whole = |limit: &&SpendLimit| limit.scope == SpendScope::All && limit.period.0 > 0;
+    let line = |limit: &SpendLimit| {
+        let begun = |at: &f64| {
+            let at = Span::from_secs_f64(*at).min(horizon);
+            let periods = at.0.div_ceil(limit.period.0) - warm_up.0.min(at.0) / limit.period.0;
+            (at > warm_up).then(|| dollars(limit.limit) * periods as f64)
+        };
+        Line { name: limit_name(limit), values: at.iter().map(begun).collect() }
+    };
+    arm.result.spend_limits.iter().filter(whole).map(line).collect()
+}
+
+/// The lines of limits, those that all arms have once.
+fn limits(arms: &[Arm<'_>], at: &[f64]) -> Vec<Line> {
+    let each: Vec<Vec<Line>> = arms.iter().map(|arm| allowances(arm, at)).collect();
+    match each.as_slice() {
+        [first, others @ ..] if others.iter().all(|other| other == first) => first.clone(),
+        _ => {
+            let of_arm = |(arm, lines): (&Arm<'_>, Vec<Line>)| -> Vec<Line> {
+                let named = |line: Line| Line { name: arm.named(&line.name, arms.len()), ..line };
+                lines.into_iter().map(named).collect()
+            };
+            arms.iter().zip(each).flat_map(of_arm).collect()
+        }
+    }
+}
+
+/// Dollars so far, beside the target of `spend.per_day` and what spend limits allow.
 pub(super) fn summed(arms: &[Arm<'_>]) -> Option<Picture> {
     let timeline = Timeline::of(arms);
     let at = timeline.at();
-    let line = |arm: &Arm<'_>| {
-        let (rent, mut sum) = (rent(arm), 0.0);
-        let warm_up = arm.result.warm_up.as_secs_f64();
+    let limits = limits(arms, &at);
+    let so_far = |arm: &Arm<'_>, rent: f64| -> Vec<Option<f64>> {
+        let (mut sum, warm_up) = (0.0, arm.result.warm_up.as_secs_f64());
         let so_far = metered(arm, &timeline).into_iter().zip(&at).map(|(metered, &at)| {
             sum += metered?;
             Some(sum + rent * (at - warm_up).max(0.0))
         });
-        Line { name: arm.named("spend so far", arms.len()), values: so_far.collect() }
+        so_far.collect()
     };
-    let lines: Vec<Line> = arms.iter().map(line).collect();
+    let mut lines = Vec::new();
+    for arm in arms {
+        let (rent, named) = (rent(arm), |what| arm.named(what, arms.len()));
+        lines.push(Line { name: named("spend so far"), values: so_far(arm, rent) });
+        if rent > 0.0 && !limits.is_empty() {
+            lines.push(Line { name: named("metered so far"), values: so_far(arm, 0.0) });
+        }
+    }
+    let mut caption = "From the end of the warm-up on; the mean of all replications.".to_owned();
+    if !limits.is_empty() {
+        caption.push_str(
+            " A spend limit counts what is metered, no rent: its line is what it lets be spent by then \
+             before it acts, and steps up where a period begins.",
+        );
+    }
+    lines.extend(limits);
     let day = arms.first()?.result.measured.as_secs_f64() / DAY;
     let targets = arms.iter().flat_map(|arm| &arm.result.objectives).filter_map(|judged| {
         let objective = &judged.objective;
@@ -137,6 +195,5 @@ pub(super) fn summed(arms: &[Arm<'_>]) -> Option<Picture> {
         }
     }
     let y = Axis::new("spend so far", Measure::Dollars);
-    let caption = "From the end of the warm-up on; the mean of all replications.";
-    timeline.picture(arms, ("spend-so-far", "How spend adds up", caption), y, lines, marks)
+    timeline.picture(arms, ("spend-so-far", "How spend adds up", &caption), y, lines, marks)
 }

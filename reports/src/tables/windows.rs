@@ -7,7 +7,9 @@ use super::TablesError;
 use super::column::{Cell, Column, Kind, column};
 use super::recording::Context;
 use sim::Outcome;
-use sim::metrics::{BreakerWindow, PoolWindow, RemoteWindow, TaskWindow, ToolWindow, Window};
+use sim::metrics::{
+    BreakerWindow, ModelWindow, PoolWindow, RemoteWindow, TaskActs, TaskWindow, ToolWindow, Window,
+};
 use sim::price::SpendScope;
 use sim::units::{PS_PER_SEC, Span};
 use std::borrow::Cow;
@@ -27,6 +29,7 @@ enum What {
     Pool(PoolWindow),
     Remote(RemoteWindow),
     Tool(ToolWindow),
+    Model(ModelWindow),
     Task(TaskWindow),
     Limit(u64),
 }
@@ -55,6 +58,9 @@ pub(super) fn rows<'a>(
     for (spec, windows) in scenario.tools.iter().zip(&parts.tools) {
         each(named(&spec.name), &mut windows.iter().map(|window| What::Tool(*window)))?;
     }
+    for (spec, windows) in scenario.models.iter().zip(&parts.models) {
+        each(named(&spec.name), &mut windows.iter().map(|window| What::Model(*window)))?;
+    }
     for (spec, windows) in scenario.tasks.iter().zip(&parts.tasks) {
         each(named(&spec.name), &mut windows.iter().map(|window| What::Task(window.clone())))?;
     }
@@ -82,6 +88,7 @@ impl WindowRow<'_> {
             What::Pool(_) => "pool",
             What::Remote(_) => "remote",
             What::Tool(_) => "tool",
+            What::Model(_) => "model",
             What::Task(_) => "task",
             What::Limit(_) => "limit",
         }
@@ -107,8 +114,16 @@ impl WindowRow<'_> {
         if let What::Tool(window) = &self.what { Some(of(window)) } else { None }
     }
 
+    fn model(&self, of: fn(&ModelWindow) -> u64) -> Cell<'static> {
+        Cell::Whole(if let What::Model(window) = &self.what { Some(of(window)) } else { None })
+    }
+
     fn task(&self) -> Option<&TaskWindow> {
         if let What::Task(window) = &self.what { Some(window) } else { None }
+    }
+
+    fn acts(&self, of: fn(&TaskActs) -> u64) -> Cell<'static> {
+        Cell::Whole(self.task().map(|window| of(&window.acts)))
     }
 
     fn breakers(&self, of: fn(&BreakerWindow) -> u64) -> Cell<'static> {
@@ -143,6 +158,8 @@ pub(super) fn columns<'a>() -> Vec<Column<'a, WindowRow<'a>>> {
     columns.extend(flow());
     columns.extend(states());
     columns.extend(refusals());
+    columns.extend(acts());
+    columns.extend(rungs());
     columns
 }
 
@@ -161,7 +178,7 @@ fn which<'a>() -> Vec<Column<'a, WindowRow<'a>>> {
             "part_kind",
             Text,
             "",
-            "`system`, `pool`, `remote`, `tool`, `task` or `limit`",
+            "`system`, `pool`, `remote`, `tool`, `model`, `task` or `limit`",
             |row| Cell::text(row.kind()),
         ),
         column("part", Text, "", "Its name; none for the whole system", |r| {
@@ -355,5 +372,85 @@ fn refusals<'a>() -> Vec<Column<'a, WindowRow<'a>>> {
             "`limit`: submissions it refused or sent elsewhere",
             |row| Cell::Whole(if let What::Limit(acted) = row.what { Some(acted) } else { None }),
         ),
+    ]
+}
+
+/// What policies and caches did.
+fn acts<'a>() -> Vec<Column<'a, WindowRow<'a>>> {
+    use Kind::Whole;
+    vec![
+        column(
+            "answered",
+            Whole,
+            "calls",
+            "`model`: calls that it answered",
+            |row: &WindowRow<'a>| row.model(|w| w.answered),
+        ),
+        column("retries", Whole, "", "`model`: further attempts after failures", |row| {
+            row.model(|w| w.retries)
+        }),
+        column("hedges", Whole, "", "`model`: second attempts beside slow ones", |row| {
+            row.model(|w| w.hedges)
+        }),
+        column(
+            "fallbacks",
+            Whole,
+            "calls",
+            "`model`: calls that went on to a fallback from here",
+            |row| row.model(|w| w.fallbacks),
+        ),
+        column(
+            "escalations",
+            Whole,
+            "calls",
+            "`task`: calls made again because of the confidence of an answer",
+            |row| row.acts(|acts| acts.escalations),
+        ),
+        column(
+            "exact_hits",
+            Whole,
+            "calls",
+            "`task`: calls answered from the exact cache",
+            |row| row.acts(|acts| acts.exact_hits),
+        ),
+        column(
+            "semantic_hits",
+            Whole,
+            "calls",
+            "`task`: calls answered from the semantic cache",
+            |row| row.acts(|acts| acts.semantic_hits),
+        ),
+        column("cache_hits", Whole, "", "`tool`: uses answered from its cache", |row| {
+            Cell::Whole(row.tool(|w| w.cache_hits))
+        }),
+        column(
+            "input_tokens",
+            Whole,
+            "tokens",
+            "`remote`: prompt tokens billed to attempts that left in it",
+            |row| Cell::Whole(row.remote(|w| w.input_tokens)),
+        ),
+        column(
+            "cached_tokens",
+            Whole,
+            "tokens",
+            "`remote`: those of them that the provider's cache had",
+            |row| Cell::Whole(row.remote(|w| w.cached_input_tokens)),
+        ),
+    ]
+}
+
+/// Uses of the ladder's rungs, in their order.
+fn rungs<'a>() -> Vec<Column<'a, WindowRow<'a>>> {
+    use Kind::Whole;
+    const USES: &str = "`task`: uses of this rung of its ladder";
+    vec![
+        column("rung_shorter_context", Whole, "", USES, |row: &WindowRow<'a>| {
+            row.acts(|acts| acts.rungs[0])
+        }),
+        column("rung_smaller_model", Whole, "", USES, |row| row.acts(|acts| acts.rungs[1])),
+        column("rung_cached_answer", Whole, "", USES, |row| row.acts(|acts| acts.rungs[2])),
+        column("rung_partial_result", Whole, "", USES, |row| row.acts(|acts| acts.rungs[3])),
+        column("rung_refine", Whole, "", USES, |row| row.acts(|acts| acts.rungs[4])),
     ]
 }

@@ -63,7 +63,7 @@ fn task(name: &str, median: f64) -> TaskResult {
     }
 }
 
-fn model(name: &str) -> ModelResult {
+pub(crate) fn model(name: &str) -> ModelResult {
     ModelResult {
         name: name.into(),
         calls: 60_000,
@@ -141,6 +141,7 @@ pub(crate) fn stable() -> RunResult {
             by: SpendBy { gpu: dollars(287, 40_000), ..SpendBy::default() },
             wasted: Money::ZERO,
         },
+        spend_limits: Vec::new(),
         margin: Margin {
             per_task_usd: around(0.115_216),
             per_month: Some(dollars(214_890, 125_001)),

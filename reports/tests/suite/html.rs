@@ -12,7 +12,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
 }
 
 /// The data of all lines of a page.
-fn data(page: &str) -> Vec<Value> {
+pub(crate) fn data(page: &str) -> Vec<Value> {
     let all = between(page, "<script type=\"application/json\">", "</script>");
     all.into_iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
 }

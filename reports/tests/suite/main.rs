@@ -1,5 +1,6 @@
 //! Documents as their readers see them: a result in, text out.
 
+mod acts;
 mod fixture;
 mod gates;
 mod golden;

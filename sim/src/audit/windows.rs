@@ -2,10 +2,12 @@
 //! window, and sums over windows against the totals of the measured time.
 //!
 //! Where the measured time begins or ends within a window, the total lies between the sum of the
-//! windows inside and that of all that overlap; otherwise it is that sum.
+//! windows inside and that of all that overlap; otherwise it is that sum. What policies did has totals
+//! of the tasks that arrived after the warm-up: without one they are the sums of all windows and of
+//! what came after the last, with one they are at most those from its end on.
 
-use crate::metrics::{PoolWindow, RemoteWindow, Series};
-use crate::outcome::{Outcome, PoolOutcome, RemoteOutcome};
+use crate::metrics::{ModelWindow, Parts, PoolWindow, RemoteWindow, Series, TaskActs, ToolWindow};
+use crate::outcome::{ModelOutcome, Outcome, PoolOutcome, RemoteOutcome, TaskOutcome};
 use crate::scenario::Scenario;
 use std::ops::Range;
 
@@ -19,6 +21,8 @@ struct Measured {
     ending: Range<usize>,
     /// Whether the last of them had ended when the run was over.
     all_there: bool,
+    /// Whether all of the run before it counts, too.
+    from_the_start: bool,
 }
 
 impl Measured {
@@ -31,6 +35,7 @@ impl Measured {
             overlapping: at(from / width)..at(to.div_ceil(width)),
             ending: at(from / width)..at(to / width),
             all_there: to.div_ceil(width) <= series.windows.len() as u64,
+            from_the_start: from == 0,
         }
     }
 
@@ -41,10 +46,29 @@ impl Measured {
         };
         sum(&self.inside) <= total && (!self.all_there || total <= sum(&self.overlapping))
     }
+
+    /// Whether totals of the tasks that count fit what windows and the rest after them have.
+    fn counts<W, const N: usize>(
+        &self,
+        (windows, rest): (&[W], &[W]),
+        totals: [u64; N],
+        of: impl Fn(&W) -> [u64; N],
+    ) -> bool {
+        let since = windows.get(self.overlapping.start..).unwrap_or_default();
+        let mut sums = [0; N];
+        for counts in since.iter().chain(rest).map(of) {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        if self.from_the_start {
+            totals == sums
+        } else {
+            totals.iter().zip(sums).all(|(&total, sum)| total <= sum)
+        }
+    }
 }
 
-/// Everything that does not add up, in words.
-pub(super) fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
+/// Everything that does not add up, in words; `rest` is what happened after the last window.
+pub(super) fn findings(scenario: &Scenario, outcome: &Outcome, rest: &Parts) -> Vec<String> {
     let series = &outcome.series;
     let parts = &series.parts;
     if parts.tasks.is_empty() {
@@ -80,7 +104,46 @@ pub(super) fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
             found.push(format!("{}: windows do not add up to {remote:?}", spec.name));
         }
     }
+    found.extend(acts(scenario, outcome, rest, &measured));
     found
+}
+
+/// What policies did, by model, kind of task and tool.
+fn acts(scenario: &Scenario, outcome: &Outcome, rest: &Parts, measured: &Measured) -> Vec<String> {
+    let parts = &outcome.series.parts;
+    let mut found = Vec::new();
+    for (at, (spec, model)) in scenario.models.iter().zip(&outcome.models).enumerate() {
+        let &ModelOutcome { calls, retries, hedges, fallbacks, .. } = model;
+        let totals = [calls, retries, hedges, fallbacks];
+        let of = |w: &ModelWindow| [w.answered, w.retries, w.hedges, w.fallbacks];
+        if !measured.counts(of_part(at, &parts.models, &rest.models), totals, of) {
+            found.push(format!("{}: windows of calls do not add up to {totals:?}", spec.name));
+        }
+    }
+    for (at, (spec, task)) in scenario.tasks.iter().zip(&outcome.tasks).enumerate() {
+        let &TaskOutcome { escalations, exact_hits, semantic_hits, rungs, .. } = task;
+        let of = |acts: TaskActs| {
+            let [a, b, c, d, e] = acts.rungs;
+            [acts.escalations, acts.exact_hits, acts.semantic_hits, a, b, c, d, e]
+        };
+        let totals = of(TaskActs { escalations, exact_hits, semantic_hits, rungs });
+        if !measured.counts(of_part(at, &parts.tasks, &rest.tasks), totals, |w| of(w.acts)) {
+            found.push(format!("{}: windows of acts do not add up to {totals:?}", spec.name));
+        }
+    }
+    for (at, (spec, tool)) in scenario.tools.iter().zip(&outcome.tools).enumerate() {
+        let of = |w: &ToolWindow| [w.cache_hits];
+        if !measured.counts(of_part(at, &parts.tools, &rest.tools), [tool.cache_hits], of) {
+            found.push(format!("{}: windows do not add up to {tool:?}", spec.name));
+        }
+    }
+    found
+}
+
+/// The windows of one part, and the rest.
+fn of_part<'a, W>(at: usize, windows: &'a [Vec<W>], rest: &'a [Vec<W>]) -> (&'a [W], &'a [W]) {
+    let of = |all: &'a [Vec<W>]| all.get(at).map(Vec::as_slice).unwrap_or_default();
+    (of(windows), of(rest))
 }
 
 fn pool_adds_up(measured: &Measured, windows: &[PoolWindow], pool: &PoolOutcome) -> bool {
@@ -101,5 +164,8 @@ fn remote_adds_up(measured: &Measured, windows: &[RemoteWindow], remote: &Remote
     measured.fits(windows, usage.begun.into(), |w| w.begun.into())
         && measured.fits(windows, usage.failed.into(), |w| w.failed.into())
         && measured.fits(windows, usage.refused.iter().sum::<u64>().into(), |w| refused(w).into())
+        && measured.fits(windows, usage.billed.input.into(), |w| w.input_tokens.into())
+        && measured
+            .fits(windows, usage.billed.cached_input.into(), |w| w.cached_input_tokens.into())
         && opens <= remote.breaker_opens
 }

@@ -1,5 +1,5 @@
-//! What happened in each window by part of the system: by pool, remote, tool, kind of task and
-//! spend limit.
+//! What happened in each window by part of the system: by pool, remote, tool, model, kind of task
+//! and spend limit.
 //!
 //! Every list has one entry per part in the order of the scenario, and each part as many windows as
 //! [`super::Series::windows`]. A field is either a state at the end of a window or a count of what
@@ -12,8 +12,8 @@
 //! A series of very many windows or parts ([`MOST_CELLS`]) is kept of the whole system alone: all
 //! lists but that of the limits are empty then, and no limit has windows.
 //!
-//! Deliberately absent: time-outs and calls shed by admission, which are counted by model; places
-//! taken over time, whose number at the end of a window is here; refusals by a tenant's plan.
+//! Deliberately absent: time-outs and calls shed by admission, of which there are totals by model;
+//! places taken over time, whose number at the end of a window is here; refusals by a tenant's plan.
 
 use super::BandCounts;
 use crate::units::Time;
@@ -33,6 +33,8 @@ pub struct Parts {
     pub remotes: Vec<Vec<RemoteWindow>>,
     /// One per `Scenario::tools`.
     pub tools: Vec<Vec<ToolWindow>>,
+    /// One per `Scenario::models`.
+    pub models: Vec<Vec<ModelWindow>>,
     /// One per `Scenario::tasks`; nothing happens to those that are merely parts of others.
     pub tasks: Vec<Vec<TaskWindow>>,
     /// One per `Scenario::spend_limits`.
@@ -45,6 +47,7 @@ impl Parts {
         add(&mut self.pools, &other.pools);
         add(&mut self.remotes, &other.remotes);
         add(&mut self.tools, &other.tools);
+        add(&mut self.models, &other.models);
         add(&mut self.tasks, &other.tasks);
         self.limits.resize(self.limits.len().max(other.limits.len()), LimitSeries::default());
         self.limits.iter_mut().zip(&other.limits).for_each(|(sum, more)| sum.merge(more));
@@ -163,6 +166,10 @@ pub struct RemoteWindow {
     pub too_long: u64,
     /// Attempts refused in it because their user's device cannot run it.
     pub not_eligible: u64,
+    /// Prompt tokens billed to attempts that left in it.
+    pub input_tokens: u64,
+    /// Those of them that the provider's prompt cache had.
+    pub cached_input_tokens: u64,
     /// The circuit breakers before it.
     pub breakers: BreakerWindow,
 }
@@ -180,6 +187,8 @@ impl RemoteWindow {
             overloaded: self.overloaded - earlier.overloaded,
             too_long: self.too_long - earlier.too_long,
             not_eligible: self.not_eligible - earlier.not_eligible,
+            input_tokens: self.input_tokens - earlier.input_tokens,
+            cached_input_tokens: self.cached_input_tokens - earlier.cached_input_tokens,
             breakers: self.breakers.since(&earlier.breakers),
         }
     }
@@ -195,6 +204,8 @@ impl AddAssign<&RemoteWindow> for RemoteWindow {
         self.overloaded += other.overloaded;
         self.too_long += other.too_long;
         self.not_eligible += other.not_eligible;
+        self.input_tokens += other.input_tokens;
+        self.cached_input_tokens += other.cached_input_tokens;
         self.breakers += &other.breakers;
     }
 }
@@ -208,13 +219,19 @@ pub struct ToolWindow {
     pub running: u64,
     /// Uses refused in it because the queue was full.
     pub overloaded: u64,
+    /// Uses answered in it from its cache, which take no place.
+    pub cache_hits: u64,
 }
 
 impl ToolWindow {
     /// This reading of the whole run so far as a window that began at an earlier one.
     #[must_use]
     pub fn since(&self, earlier: &ToolWindow) -> ToolWindow {
-        ToolWindow { overloaded: self.overloaded - earlier.overloaded, ..*self }
+        ToolWindow {
+            overloaded: self.overloaded - earlier.overloaded,
+            cache_hits: self.cache_hits - earlier.cache_hits,
+            ..*self
+        }
     }
 }
 
@@ -223,11 +240,34 @@ impl AddAssign<&ToolWindow> for ToolWindow {
         self.waiting += other.waiting;
         self.running += other.running;
         self.overloaded += other.overloaded;
+        self.cache_hits += other.cache_hits;
     }
 }
 
-/// One window of one kind of task, by the instants at which tasks ended; those that arrived in the
-/// warm-up count.
+/// One window of the calls to one model; those of tasks that arrived in the warm-up count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ModelWindow {
+    /// Calls that it answered in it, those of escalations, shadows and the background among them.
+    pub answered: u64,
+    /// Further attempts after failures, by the instant at which the failure was known.
+    pub retries: u64,
+    /// Second attempts beside slow ones, sent in it.
+    pub hedges: u64,
+    /// Calls that went on to a fallback from here in it.
+    pub fallbacks: u64,
+}
+
+impl AddAssign<&ModelWindow> for ModelWindow {
+    fn add_assign(&mut self, other: &ModelWindow) {
+        self.answered += other.answered;
+        self.retries += other.retries;
+        self.hedges += other.hedges;
+        self.fallbacks += other.fallbacks;
+    }
+}
+
+/// One window of one kind of task, by the instants at which tasks ended and their policies acted;
+/// those that arrived in the warm-up count.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TaskWindow {
     /// Tasks that succeeded, failed, were refused or were abandoned in it.
@@ -236,6 +276,8 @@ pub struct TaskWindow {
     pub rejected: u64,
     /// From arrival to end, of those that succeeded; `latency.count()` is their number.
     pub latency: BandCounts,
+    /// What policies did for its tasks in it.
+    pub acts: TaskActs,
 }
 
 impl AddAssign<&TaskWindow> for TaskWindow {
@@ -243,6 +285,30 @@ impl AddAssign<&TaskWindow> for TaskWindow {
         self.ended += other.ended;
         self.rejected += other.rejected;
         self.latency.merge(&other.latency);
+        self.acts += &other.acts;
+    }
+}
+
+/// What policies did for the tasks of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TaskActs {
+    /// Calls made again because of the confidence of an answer.
+    pub escalations: u64,
+    /// Calls answered from the exact cache.
+    pub exact_hits: u64,
+    /// Calls answered from the semantic cache, the ladder's rung of cached answers left out.
+    pub semantic_hits: u64,
+    /// Uses of the ladder's rungs: shorter context, smaller model, cached answer, partial result,
+    /// refine.
+    pub rungs: [u64; 5],
+}
+
+impl AddAssign<&TaskActs> for TaskActs {
+    fn add_assign(&mut self, other: &TaskActs) {
+        self.escalations += other.escalations;
+        self.exact_hits += other.exact_hits;
+        self.semantic_hits += other.semantic_hits;
+        self.rungs.iter_mut().zip(other.rungs).for_each(|(sum, more)| *sum += more);
     }
 }
 

@@ -253,8 +253,9 @@ impl<R: Recorder> Simulation<'_, R> {
         };
         let (model, measured) = (call.model, call.account.measured);
         let paid = self.world.guards[model.index()].budget.as_mut().is_none_or(|b| b.withdraw(now));
-        if paid && self.send(handle, now).is_ok() && measured {
-            self.outcome.models[model.index()].hedges += 1;
+        if paid && self.send(handle, now).is_ok() {
+            self.outcome.models[model.index()].hedges += u64::from(measured);
+            self.observer.parts.of_model(model, |window| window.hedges += 1);
         }
     }
 

@@ -224,6 +224,7 @@ impl<R: Recorder> Simulation<'_, R> {
         let born = call.born;
         let number = self.flow.roots.get(call.root).map(|root| root.request.number);
         let source = self.flow.roots.get(call.root).map(|root| root.request.source);
+        self.observer.parts.of_model(attempt.model, |window| window.answered += 1);
         if call.account.measured {
             self.outcome.tasks[attempt.account.task.index()].answered.calls += 1;
             let model = &mut self.outcome.models[attempt.model.index()];

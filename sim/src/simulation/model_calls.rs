@@ -1,17 +1,15 @@
-//! A model call from its question to its answer: caches, routing, budgets, retries, fallbacks,
-//! escalation.
+//! A model call from its question to its answer: routing, budgets, retries, fallbacks, escalation.
 
 use super::Simulation;
 use super::signals::About;
 use super::state::{Attempt, Call, Delivered, Execution, Found, Live, Next, Root};
 use super::timers::Timer;
-use crate::cache::{CachedAnswer, Query};
 use crate::dice::{Dice, Purpose, key, mix};
 use crate::ids::{Handle, ModelId, TaskId};
 use crate::record::Recorder;
 use crate::resilience::retry::{may_retry, pause};
 use crate::tasks::{Answer, CallLengths, Driver, ModelCallSpec, Path, Work, draw_answer};
-use crate::units::{Span, Time, Tokens};
+use crate::units::{Span, Time};
 use crate::workload::{Prompt, tokens_of};
 use smallvec::SmallVec;
 use std::num::NonZeroU32;
@@ -126,65 +124,6 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         }
     }
 
-    /// Asks the caches of answers. Whether the call now waits for them.
-    fn look_up(&mut self, handle: Handle, now: Time) -> bool {
-        let Some(call) = self.flow.calls.get(handle) else { return false };
-        let (Some(query), account) = (call.query, call.account) else { return false };
-        let task = account.task.index();
-        self.outcome.tasks[task].cacheable += u64::from(account.measured);
-        let mut takes = Span::ZERO;
-        let mut found = None;
-        if let (Some(cache), Some(spec)) = (&mut self.world.exact, &self.scenario.exact_cache) {
-            takes += spec.lookup;
-            found = cache.look_up(now, query.exact);
-            self.outcome.tasks[task].exact_hits += u64::from(found.is_some() && account.measured);
-        }
-        if let (None, Some(cache), Some(spec)) =
-            (found, &mut self.world.semantic, &self.scenario.semantic_cache)
-        {
-            takes += spec.lookup;
-            if let Some(hit) = cache.look_up(now, &query, None) {
-                let answer = CachedAnswer { right: hit.answer.right && hit.right, ..hit.answer };
-                found = Some(answer);
-                let task = &mut self.outcome.tasks[task];
-                task.semantic_hits += u64::from(account.measured);
-                task.wrong_hits += u64::from(account.measured && !hit.right);
-            }
-        }
-        let waits = found.is_some() || takes > Span::ZERO;
-        if let (true, Some(call)) = (waits, self.flow.calls.get_mut(handle)) {
-            call.found = found;
-            self.agenda.push(now.after(takes), Timer::LookedUp(handle));
-        }
-        waits
-    }
-
-    /// What the caches have, or have not, is known.
-    pub(super) fn looked_up(&mut self, handle: Handle, now: Time) {
-        let Some(call) = self.flow.calls.get_mut(handle) else { return };
-        let (root, account) = (call.root, call.account);
-        match call.found.take() {
-            Some(answer) => {
-                self.count_answered(root, account);
-                self.cache_hit(handle, answer, now);
-            }
-            None => self.ask(handle, now),
-        }
-    }
-
-    /// A cached answer is there.
-    pub(super) fn cache_hit(&mut self, handle: Handle, found: CachedAnswer, now: Time) {
-        let Some(call) = self.flow.calls.get_mut(handle) else { return };
-        call.path.spend(Driver::Tools, now);
-        let (place, task, root) = (call.place, call.account.task, call.root);
-        if let (true, Some(root)) = (self.is_of_request(place, task), self.flow.roots.get_mut(root))
-        {
-            root.written = found.output.0;
-        }
-        let CachedAnswer { right, harmful, .. } = found;
-        self.deliver(handle, Answer { right, harmful, confidence: 1.0 });
-    }
-
     /// The specification of the step that a call is of.
     pub(super) fn call_spec(&self, (task, step): (TaskId, u32)) -> Option<&'a ModelCallSpec> {
         match &self.scenario.tasks[task.index()].graph.steps[step as usize].work {
@@ -194,7 +133,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
     }
 
     /// Whether a call of a step, made for a task, has the lengths that its request was drawn with.
-    fn is_of_request(&self, place: (TaskId, u32), task: TaskId) -> bool {
+    pub(super) fn is_of_request(&self, place: (TaskId, u32), task: TaskId) -> bool {
         self.call_spec(place).is_some_and(|spec| spec.lengths.are_of_request(place.0 != task))
     }
 
@@ -262,6 +201,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
                 }
                 self.agenda.push(now.after(wait), Timer::Retry(handle, call.turn));
                 self.outcome.models[model.index()].retries += u64::from(measured);
+                self.observer.parts.of_model(model, |window| window.retries += 1);
                 return;
             }
             let fallbacks = scenario.routing.fallbacks.get(model.index());
@@ -279,6 +219,7 @@ impl<'a, R: Recorder> Simulation<'a, R> {
             call.asked.push(fallback.model);
             call.made = 0;
             self.outcome.models[model.index()].fallbacks += u64::from(measured);
+            self.observer.parts.of_model(model, |window| window.fallbacks += 1);
             if let Some(budget) = &mut self.world.guards[fallback.model.index()].budget {
                 budget.deposit(now);
             }
@@ -356,18 +297,6 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         self.deliver(handle, found.answer);
     }
 
-    /// Puts an answer that is used into the caches.
-    fn keep_answer(&mut self, query: &Query, answer: &Answer, outputs: u32, now: Time) {
-        let &Answer { right, harmful, .. } = answer;
-        let kept = CachedAnswer { right, harmful, output: Tokens(outputs) };
-        if let Some(cache) = &mut self.world.exact {
-            cache.insert(now, query.exact, kept);
-        }
-        if let Some(cache) = &mut self.world.semantic {
-            cache.insert(now, query, kept);
-        }
-    }
-
     /// The model a call goes to once more, if its confidence says so and the budget allows.
     fn escalation(&self, handle: Handle, confidence: f64, now: Time) -> Option<ModelId> {
         let call = self.flow.calls.get(handle)?;
@@ -402,12 +331,13 @@ impl<'a, R: Recorder> Simulation<'a, R> {
         let task = &mut self.outcome.tasks[account.task.index()];
         task.escalations += u64::from(account.measured);
         task.calls += u64::from(account.measured);
+        self.observer.parts.of_task(account.task, |acts| acts.escalations += 1);
         self.cut(handle);
         self.drive(handle, now);
     }
 
     /// The call has its answer.
-    fn deliver(&mut self, handle: Handle, answer: Answer) {
+    pub(super) fn deliver(&mut self, handle: Handle, answer: Answer) {
         let Some(call) = self.flow.calls.get(handle) else { return };
         let (execution, path) = (call.execution, call.path);
         self.flow.calls.discard(handle);

@@ -240,12 +240,14 @@ impl<R: Recorder> Simulation<'_, R> {
         for (outcome, remote) in self.outcome.remotes.iter_mut().zip(&self.world.remotes) {
             outcome.whole_run = remote.usage(now);
         }
+        let rest = self.rest_of_parts();
         let remains = Remains {
             replicas: &self.replicas,
             remotes: &self.world.remotes,
             tools: &self.world.tools,
             under_way: self.flow.len() + self.calls.len(),
             admitted: self.world.guards.iter().map(|guards| u64::from(guards.in_flight)).sum(),
+            rest: &rest,
         };
         self.outcome.audit = self.audit.findings(self.scenario, &self.outcome, &remains);
     }

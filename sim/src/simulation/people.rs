@@ -323,6 +323,7 @@ impl<R: Recorder> Simulation<'_, R> {
         };
         let account = root.account;
         self.outcome.tasks[account.task.index()].rungs[kind] += u64::from(account.measured);
+        self.observer.parts.of_task(account.task, |acts| acts.rungs[kind] += 1);
     }
 }
 

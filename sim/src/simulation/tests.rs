@@ -1,6 +1,7 @@
 //! Small tasks whose course is known by hand: one hosted model that answers after 100 ms.
 
 mod accounts;
+mod acts;
 mod at_once;
 mod attempts;
 mod beside;

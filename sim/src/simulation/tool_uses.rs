@@ -50,6 +50,7 @@ impl<R: Recorder> Simulation<'_, R> {
         }
         if hit {
             self.outcome.tools[spec.tool.index()].cache_hits += u64::from(account.measured);
+            self.observer.parts.tool_cache_hit(spec.tool);
             let lookup = spec.cache.map_or(crate::units::Span::ZERO, |cache| cache.lookup);
             self.place_use(own, UsePlace::Cached, now.after(lookup));
             return;

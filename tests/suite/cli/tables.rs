@@ -2,9 +2,12 @@
 //! the same; a sample is a fair one; nothing depends on threads.
 
 use super::{Ended, Folder};
+use experiments::{Case, NoProgress, Plan, Sample};
 use polars::prelude::{DataFrame, ParquetReader, SerReader};
 use reports::tables::{Kind, Table};
 use serde_json::Value;
+use sim::metrics::{ModelWindow, PoolWindow, RemoteWindow, Series, TaskWindow, ToolWindow, Window};
+use sim::{Scenario, Simulation};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -296,6 +299,161 @@ fn totals_of_the_tables_are_those_of_the_report() {
         late += tables[1].flag("late").iter().filter(|&&late| late == Some(true)).count();
     }
     assert!(late > 0, "nothing was left behind, so nothing of that was checked");
+}
+
+/// The series of the result that a scenario comes to, with so many replications of so long.
+fn series(name: &str, replications: u32, horizon: &str) -> (Scenario, Series) {
+    let shipped = scenarios::library::find(name).expect("it is shipped");
+    let overrides = [format!("scenario.horizon={horizon}")];
+    let resolved = scenarios::load_library(shipped, None, &overrides);
+    let case = Case::new(resolved.unwrap_or_else(|problems| panic!("{problems}"))).expect("a case");
+    let plan = Plan { replications: Sample::Fixed(replications), ..case.plan() };
+    let simulate = |scenario: &Scenario, seed: u64, replication: u32| {
+        Ok(Simulation::new(scenario, seed, replication).run())
+    };
+    let result = experiments::run(case.scenario(), &plan, &[], &simulate, &NoProgress);
+    (case.scenario().clone(), result.expect("nobody stops it").series)
+}
+
+/// A column, and what it is of a window.
+type Counted<W> = (&'static str, fn(&W) -> u64);
+
+/// Rows of one part, summed over replications window by window, are the windows of the series.
+fn check_part<W>(
+    read: &Read,
+    (kind, part): (&str, Option<&str>),
+    windows: &[W],
+    columns: &[Counted<W>],
+) {
+    let (kinds, parts, numbers) = (read.text("part_kind"), read.text("part"), read.whole("window"));
+    let is_own = |row: usize| kinds[row].as_deref() == Some(kind) && parts[row].as_deref() == part;
+    let rows: Vec<usize> = (0..read.rows()).filter(|&row| is_own(row)).collect();
+    assert!(!rows.is_empty(), "{kind} {part:?}");
+    for (column, of) in columns {
+        let values = read.whole(column);
+        let mut sums = vec![0; windows.len()];
+        for &row in &rows {
+            let value = values[row].unwrap_or_else(|| panic!("{kind} {part:?} has no {column}"));
+            sums[numbers[row].expect("a number") as usize] += value as u64;
+        }
+        let expected: Vec<u64> = windows.iter().map(of).collect();
+        assert_eq!(sums, expected, "{column} of {kind} {part:?}");
+    }
+}
+
+#[test]
+fn windows_are_those_of_the_result() {
+    for (name, horizon) in [("support-reply", "15m"), ("retry-storm", "10m")] {
+        let folder = Folder::new(&format!("tables-series-{name}"));
+        let set = format!("--set scenario.horizon={horizon}");
+        let (_, [_, _, read, _]) = run(&folder, &format!("{name} --replications 2 {set}"));
+        let (scenario, series) = series(name, 2, horizon);
+        let parts = &series.parts;
+        check_part::<Window>(
+            &read,
+            ("system", None),
+            &series.windows,
+            &[
+                ("arrived", |w| w.arrived),
+                ("ended", |w| w.finished),
+                ("succeeded", |w| w.succeeded),
+                ("attempts", |w| w.attempts),
+                ("waiting", |w| w.waiting),
+                ("running", |w| w.running),
+                ("paused", |w| w.paused),
+                ("kv_blocks_used", |w| w.kv_blocks_used),
+                ("kv_blocks", |w| w.kv_blocks),
+                ("preemptions", |w| w.preemptions),
+            ],
+        );
+        for (spec, windows) in scenario.pools.iter().zip(&parts.pools) {
+            check_part::<PoolWindow>(
+                &read,
+                ("pool", Some(&spec.name)),
+                windows,
+                &[
+                    ("waiting", |w| w.waiting),
+                    ("running", |w| w.running),
+                    ("kv_blocks_used", |w| w.kv_blocks_used),
+                    ("kv_blocks", |w| w.kv_blocks),
+                    ("full_replicas", |w| w.full_replicas),
+                    ("preemptions", |w| w.preemptions),
+                    ("overloaded", |w| w.overloaded),
+                    ("breakers_not_closed", |w| w.breakers.not_closed),
+                    ("breaker_opens", |w| w.breakers.opens),
+                    ("breaker_refused", |w| w.breakers.refused),
+                ],
+            );
+        }
+        for (spec, windows) in scenario.remotes.iter().zip(&parts.remotes) {
+            check_part::<RemoteWindow>(
+                &read,
+                ("remote", Some(&spec.name)),
+                windows,
+                &[
+                    ("waiting", |w| w.waiting),
+                    ("running", |w| w.running),
+                    ("attempts", |w| w.begun),
+                    ("failed", |w| w.failed),
+                    ("overloaded", |w| w.overloaded),
+                    ("rate_limited", |w| w.rate_limited),
+                    ("too_long", |w| w.too_long),
+                    ("not_eligible", |w| w.not_eligible),
+                    ("input_tokens", |w| w.input_tokens),
+                    ("cached_tokens", |w| w.cached_input_tokens),
+                    ("breakers_not_closed", |w| w.breakers.not_closed),
+                    ("breaker_opens", |w| w.breakers.opens),
+                    ("breaker_refused", |w| w.breakers.refused),
+                ],
+            );
+        }
+        for (spec, windows) in scenario.tools.iter().zip(&parts.tools) {
+            check_part::<ToolWindow>(
+                &read,
+                ("tool", Some(&spec.name)),
+                windows,
+                &[
+                    ("waiting", |w| w.waiting),
+                    ("running", |w| w.running),
+                    ("overloaded", |w| w.overloaded),
+                    ("cache_hits", |w| w.cache_hits),
+                ],
+            );
+        }
+        for (spec, windows) in scenario.models.iter().zip(&parts.models) {
+            check_part::<ModelWindow>(
+                &read,
+                ("model", Some(&spec.name)),
+                windows,
+                &[
+                    ("answered", |w| w.answered),
+                    ("retries", |w| w.retries),
+                    ("hedges", |w| w.hedges),
+                    ("fallbacks", |w| w.fallbacks),
+                ],
+            );
+        }
+        for (spec, windows) in scenario.tasks.iter().zip(&parts.tasks) {
+            check_part::<TaskWindow>(
+                &read,
+                ("task", Some(&spec.name)),
+                windows,
+                &[
+                    ("ended", |w| w.ended),
+                    ("succeeded", |w| w.latency.count()),
+                    ("rejected", |w| w.rejected),
+                    ("escalations", |w| w.acts.escalations),
+                    ("exact_hits", |w| w.acts.exact_hits),
+                    ("semantic_hits", |w| w.acts.semantic_hits),
+                    ("rung_shorter_context", |w| w.acts.rungs[0]),
+                    ("rung_smaller_model", |w| w.acts.rungs[1]),
+                    ("rung_cached_answer", |w| w.acts.rungs[2]),
+                    ("rung_partial_result", |w| w.acts.rungs[3]),
+                    ("rung_refine", |w| w.acts.rungs[4]),
+                ],
+            );
+        }
+    }
 }
 
 /// A cell as the other formats must have it.

@@ -127,6 +127,9 @@ fn by_name(scenario: &Scenario, outcome: &Outcome) -> BTreeMap<String, String> {
     for (spec, windows) in scenario.tools.iter().zip(&parts.tools) {
         say("windows of tool", &spec.name, format!("{windows:?}"));
     }
+    for (spec, windows) in scenario.models.iter().zip(&parts.models) {
+        say("windows of model", &spec.name, format!("{windows:?}"));
+    }
     say("windows", "", format!("{:?}", outcome.series.windows));
     say("tenants", "", format!("{:?}", outcome.tenants));
     found

@@ -169,6 +169,7 @@ fn assert_same(scenario: &Scenario, changed: &Scenario, seed: u64) -> Outcome {
     assert_eq!(parts.tasks, other.tasks);
     assert_eq!(parts.pools, other.pools);
     assert_eq!(parts.tools, other.tools);
+    assert_eq!(parts.models, other.models);
     assert_eq!(parts.remotes[..], other.remotes[..parts.remotes.len()]);
     assert_eq!(plain.log_hash, idle.log_hash);
     plain

@@ -23,6 +23,7 @@ fn parts(scenario: &Scenario) -> Parts {
     assert!(parts.pools.iter().all(|part| part.len() == windows));
     assert!(parts.remotes.iter().all(|part| part.len() == windows));
     assert!(parts.tools.iter().all(|part| part.len() == windows));
+    assert!(parts.models.iter().all(|part| part.len() == windows));
     assert!(parts.tasks.iter().all(|part| part.len() == windows));
     assert!(parts.limits.iter().all(|limit| limit.acted.len() == windows));
     parts
@@ -111,8 +112,8 @@ fn a_remote_says_why_it_refused_what_in_which_window() {
     let none = RemoteWindow::default();
     let expected = [
         RemoteWindow { waiting: 1, running: 1, begun: 1, overloaded: 1, ..none },
-        RemoteWindow { running: 1, begun: 1, ..none },
-        RemoteWindow { rate_limited: 1, ..none },
+        RemoteWindow { running: 1, begun: 1, input_tokens: 10, ..none },
+        RemoteWindow { rate_limited: 1, input_tokens: 10, ..none },
     ];
     let parts = parts(&scenario);
     assert_eq!(parts.remotes, [expected]);
@@ -142,7 +143,7 @@ fn a_breaker_is_open_then_half_open_then_closed() {
     let expected = [
         RemoteWindow { begun: 1, failed: 1, breakers: breakers(1, 1, 1), ..none },
         RemoteWindow { running: 1, begun: 1, breakers: breakers(1, 0, 0), ..none },
-        none,
+        RemoteWindow { input_tokens: 10, ..none },
     ];
     assert_eq!(parts(&scenario).remotes, [expected]);
     at_engines(&mut scenario, 1, 1);
@@ -163,7 +164,8 @@ fn a_tool_has_its_queue_in_the_series() {
     scenario.tools = vec![ToolSpec { station, ..tool() }];
     scenario.sources[0].arrivals = arriving(&[10, 20, 30]);
     in_windows(&mut scenario, 5, 500);
-    let window = |waiting, running, overloaded| ToolWindow { waiting, running, overloaded };
+    let none = ToolWindow::default();
+    let window = |waiting, running, overloaded| ToolWindow { waiting, running, overloaded, ..none };
     let expected =
         [window(1, 1, 1), window(1, 1, 0), window(0, 1, 0), window(0, 1, 0), window(0, 0, 0)];
     assert_eq!(parts(&scenario).tools, [expected]);
@@ -199,14 +201,14 @@ fn very_many_windows_are_kept_of_the_whole_system_alone() {
     let (scope, then) = (SpendScope::All, LimitReached::Refuse);
     scenario.spend_limits =
         vec![SpendLimit { scope, limit: Money(7), period: Span::from_secs(1), then }];
-    // Three parts: the remote, the task and the limit.
-    let most = crate::metrics::MOST_CELLS / 3;
+    // Four parts: the remote, the model, the task and the limit.
+    let most = crate::metrics::MOST_CELLS / 4;
     for (windows, kept) in [(most, 1), (most + 1, 0)] {
         in_windows(&mut scenario, windows, 1);
         let outcome = run(&scenario);
         assert_eq!(outcome.series.windows.len() as u64, windows);
         let parts = &outcome.series.parts;
-        assert_eq!((parts.remotes.len(), parts.tasks.len()), (kept, kept));
+        assert_eq!([parts.remotes.len(), parts.models.len(), parts.tasks.len()], [kept; 3]);
         assert_eq!(parts.limits[0].acted.len() as u64, windows * kept as u64);
         assert_eq!(parts.limits[0].used_up, [Some(Time::ZERO.after(MS(100)))]);
     }
@@ -238,8 +240,9 @@ fn the_audit_finds_a_series_that_does_not_add_up() {
         |parts| parts.remotes[0][1].begun += 1,
     ];
     let found = |scenario: &Scenario, outcome: &Outcome| {
+        let rest = &Parts::default();
         let remains =
-            Remains { replicas: &[], remotes: &[], tools: &[], under_way: 0, admitted: 0 };
+            Remains { replicas: &[], remotes: &[], tools: &[], under_way: 0, admitted: 0, rest };
         let found = crate::audit::Audit::default().findings(scenario, outcome, &remains);
         found.into_iter().any(|finding| finding.contains("window"))
     };
