@@ -260,7 +260,7 @@ proptest! {
     ) {
         let (outcome, recorded) = record(&scenario, seed, replication);
         prop_assert_eq!(&outcome.audit, &Vec::<String>::new());
-        crate::series::check_answers(&outcome, &recorded);
+        crate::series::check_answers(&scenario, &outcome, &recorded);
         let run = Run { scenario: &scenario, outcome, calls: recorded.calls };
         run.check_calls();
         run.check_tasks();

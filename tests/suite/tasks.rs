@@ -100,7 +100,7 @@ proptest! {
         let (outcome, recorded) = record(&scenario, seed, 0);
         check(&scenario, &outcome, &recorded.tasks);
         recorded::check_attempts(&scenario, &outcome, &recorded);
-        crate::series::check_answers(&outcome, &recorded);
+        crate::series::check_answers(&scenario, &outcome, &recorded);
         check_bill(&scenario, &outcome);
     }
 }
