@@ -49,6 +49,9 @@ pub(super) struct Bar<'a> {
     pub(super) limit_text: String,
 }
 
+/// A cell of a grid: the step of its colour, if it has one, and its text.
+pub(super) type HeatCell = (Option<usize>, String);
+
 /// Lines as the script reads them.
 #[derive(Serialize)]
 struct Data {
@@ -159,8 +162,8 @@ impl<'a> Figure<'a> {
         }
     }
 
-    /// The rows of a grid: name, and of each cell the step of its colour, if it has one, and its text.
-    pub(super) fn cells(&self) -> Vec<(&'a str, Vec<(Option<usize>, String)>)> {
+    /// The rows of a grid: name and cells.
+    pub(super) fn cells(&self) -> Vec<(&'a str, Vec<HeatCell>)> {
         let Some(heat) = self.heat() else { return Vec::new() };
         let cell = |value: &Result<f64, String>| match value {
             Ok(value) => (Some(heat.step(*value)), text(*value, heat.measure)),

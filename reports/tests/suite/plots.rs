@@ -112,7 +112,12 @@ fn crowded_lines_can_be_read() {
     for (count, is_scattered) in [(1, false), (8, false), (24, false), (8, true)] {
         let line = |n: usize| Line {
             name: format!("p95 of a task with the long name number {n} of the candidate, tomorrow"),
-            values: vec![Some(1.0), None, Some(3.0 + n as f64 * 0.01), (n % 3 == 0).then_some(3.0)],
+            values: vec![
+                Some(1.0),
+                None,
+                Some(3.0 + n as f64 * 0.01),
+                n.is_multiple_of(3).then_some(3.0),
+            ],
         };
         let mark =
             |on_x, at: f64| Mark { on_x, at, name: format!("what must hold at {at} seconds") };
@@ -151,7 +156,7 @@ fn other_crowds_can_be_read() {
         name: format!("task_number_{n}_with_a_long_name.success_rate_of_the_first_attempt"),
         value: f64::from(n) / 7.0,
         ends: (f64::from(n) / 9.0 - 0.2, f64::from(n) / 5.0 + 0.1),
-        limit: (n % 2 == 0).then_some(0.05),
+        limit: n.is_multiple_of(2).then_some(0.05),
         verdict: "inconclusive".to_owned(),
     };
     let axis = Axis { label: "change".into(), measure: Measure::Share, is_logarithmic: false };
