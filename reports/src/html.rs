@@ -13,7 +13,7 @@ mod drawn;
 use crate::format::steers;
 use crate::picture::{Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, Report};
-use crate::sections::Sections;
+use crate::sections::{Sections, few_headlines};
 use askama::Template;
 use drawn::Figure;
 use experiments::ObjectiveResult;
@@ -133,6 +133,7 @@ fn slug(title: &str) -> String {
 pub fn render(report: &Report<'_>, command: &str) -> String {
     let sections = Sections {
         commands: vec![("To repeat it".to_owned(), command.to_owned())],
+        headlines: few_headlines(report.result),
         ..Sections::of(report)
     };
     page(&Page {

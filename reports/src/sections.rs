@@ -14,7 +14,10 @@ use crate::format;
 use crate::format::{Unit, count, number, span};
 use crate::policy;
 use crate::report::Report;
-use experiments::{Amplification, ObjectiveResult, RunResult, StopReason, Verdict};
+use experiments::{Amplification, ObjectiveResult, RunResult, StopReason, TaskResult, Verdict};
+
+/// Kinds of task that each have a number on top of a page.
+const MOST_CARDS: usize = 3;
 
 pub use crate::table::{Cell, Row, Table};
 pub use crate::warnings::Advice;
@@ -134,7 +137,7 @@ pub(crate) fn headlines_beside(
     (there_name, there): (&str, &RunResult),
     (here_name, here): (&str, &RunResult),
 ) -> Vec<Headline> {
-    let theirs = headlines(there);
+    let (theirs, ours) = (headlines(there), few_headlines(here));
     let beside = |headline: Headline| {
         let same = |one: &&Headline| one.label == headline.label && one.of == headline.of;
         let other = theirs.iter().find(same).map(|one| format!("{there_name} {}", one.cell.value));
@@ -142,7 +145,18 @@ pub(crate) fn headlines_beside(
         let notes = notes.into_iter().flatten().collect::<Vec<_>>().join("; ");
         Headline { note: Some(notes), ..headline }
     };
-    headlines(here).into_iter().map(beside).collect()
+    ours.into_iter().map(beside).collect()
+}
+
+/// Those of a page: of many kinds of task the slowest alone.
+pub(crate) fn few_headlines(result: &RunResult) -> Vec<Headline> {
+    let mut all = headlines(result);
+    if let (Some((_, task, of)), true) = (slowest(result), result.tasks.len() > MOST_CARDS) {
+        all.retain(|one| one.of.as_ref().is_none_or(|name| *name == task.name));
+        let note = format!("the slowest of {of} kinds; the others stand under Tables");
+        all.iter_mut().filter(|one| one.of.is_some()).for_each(|one| one.note = Some(note.clone()));
+    }
+    all
 }
 
 fn headlines(result: &RunResult) -> Vec<Headline> {
@@ -164,6 +178,13 @@ fn headlines(result: &RunResult) -> Vec<Headline> {
 }
 
 /// The answer in a sentence: cost, the slowest task's p95, and the objectives.
+/// The kind of task with the longest p95, and how many have one.
+fn slowest(result: &RunResult) -> Option<(f64, &TaskResult, usize)> {
+    let known = || result.tasks.iter().filter_map(|task| Some((task.latency.p95.value?, task)));
+    let (p95, task) = known().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some((p95, task, known().count()))
+}
+
 fn sentence(report: &Report<'_>, objectives: &[Judgement]) -> String {
     let result = report.result;
     let mut parts = Vec::new();
@@ -173,20 +194,16 @@ fn sentence(report: &Report<'_>, objectives: &[Judgement]) -> String {
         }
         None => parts.push("no task succeeded".into()),
     }
-    let slowest = result
-        .tasks
-        .iter()
-        .filter_map(|task| Some((task.latency.p95.value?, &task.name)))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match slowest {
+    match slowest(result) {
         _ if result.stability.verdict == Some(Verdict::Unstable) => {
             parts.push("the system is unstable, so it has no p95".into());
         }
         _ if result.stability.verdict == Some(Verdict::Metastable) => {
             parts.push("the system is metastable, so it has no p95".into());
         }
-        Some((p95, name)) => {
-            parts.push(format!("p95 of {name} is {}", number(p95, Unit::Seconds)));
+        Some((p95, task, all)) => {
+            let of = if all > 1 { format!(", the slowest of {all} kinds,") } else { String::new() };
+            parts.push(format!("p95 of {}{of} is {}", task.name, number(p95, Unit::Seconds)));
         }
         None => {}
     }

@@ -24,6 +24,17 @@ fn tasks<'a>(arm: &Arm<'a>) -> Vec<&'a TaskResult> {
     tasks
 }
 
+/// What is said where not all kinds of task are drawn.
+fn left_out(arms: &[Arm<'_>]) -> String {
+    let of = |arm: &Arm<'_>| arm.result.tasks.iter().filter(|t| t.histogram.count() > 0).count();
+    match arms.iter().map(of).max() {
+        Some(all) if all > MOST_TASKS => {
+            format!("; the {MOST_TASKS} of {all} kinds of task that arrive most often")
+        }
+        _ => String::new(),
+    }
+}
+
 /// The SLO of each kind of task, each once.
 fn slos(arms: &[Arm<'_>], on_x: bool) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
@@ -66,13 +77,13 @@ pub(super) fn distribution(arms: &[Arm<'_>]) -> Option<Picture> {
         marks,
         is_scattered: false,
     };
-    Picture::of(
-        "latency-cdf",
-        "How many tasks are done after how long",
+    let caption = format!(
         "The higher and the further left, the better; where a line crosses 95 % is its p95. Succeeded \
-         tasks of all replications.",
-        Drawing::Lines(lines),
-    )
+         tasks of all replications{}.",
+        left_out(arms)
+    );
+    let title = "How many tasks are done after how long";
+    Picture::of("latency-cdf", title, caption, Drawing::Lines(lines))
 }
 
 /// The median and the p95 of the tasks that end in a place.
@@ -104,8 +115,9 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
     }
     let caption = format!(
         "Of the succeeded tasks that end within {}, of all replications together; to 6 %, and no p95 of \
-         fewer than {LEAST_TASKS} tasks.",
-        timeline.width_text()
+         fewer than {LEAST_TASKS} tasks{}.",
+        timeline.width_text(),
+        left_out(arms)
     );
     let y = Axis::new("latency of a succeeded task", Measure::Seconds);
     let title = "How long tasks take over time";
@@ -129,7 +141,7 @@ pub(super) fn parts(arms: &[Arm<'_>]) -> Option<Picture> {
     Picture::of(
         "p95-parts",
         "What the p95 is made of",
-        "As the tasks with latencies next to the p95 spent their time.",
+        format!("As the tasks with latencies next to the p95 spent their time{}.", left_out(arms)),
         Drawing::Stacks(stacks),
     )
 }

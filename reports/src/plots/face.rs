@@ -60,19 +60,18 @@ pub(super) fn wrapped(text: &str, size: i32, room: i32) -> Vec<String> {
     lines
 }
 
-/// As much of a text as there is room for.
+/// As much of a text as there is room for; its middle is left out, because names differ at their ends.
 pub(super) fn shortened(text: &str, size: i32, room: i32) -> String {
     if width(text, size) <= room {
         return text.to_owned();
     }
-    let mut kept: Vec<char> = text.chars().collect();
-    loop {
-        kept.pop();
-        let shown: String = kept.iter().chain(['…'].iter()).collect();
-        if kept.is_empty() || width(&shown, size) <= room {
-            return shown;
-        }
-    }
+    let all: Vec<char> = text.chars().collect();
+    let elided = |kept: usize| -> String {
+        let (head, tail) = (kept.div_ceil(2), kept / 2);
+        all[..head].iter().chain(['…'].iter()).chain(&all[all.len() - tail..]).collect()
+    };
+    let fits = |kept: &usize| width(&elided(*kept), size) <= room;
+    elided((1..all.len()).rev().find(fits).unwrap_or_default())
 }
 
 /// The picture as PNG, with a pixel for each unit of the drawing.
