@@ -279,6 +279,11 @@ fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// Text without what turns the direction of writing or cannot be seen.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
+}
+
 /// Whether a character acts on what shows it instead of being shown: a control character, a separator
 /// of lines, or one that turns the direction of writing (Unicode, UAX #9, section 2), with which a
 /// name could make a line read as another.

@@ -10,7 +10,6 @@
 
 mod drawn;
 
-use crate::format::steers;
 use crate::picture::{Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, Report};
 use crate::sections::{Sections, few_headlines};
@@ -108,18 +107,13 @@ pub(crate) fn page(page: &Page<'_>) -> String {
     layout.render().unwrap_or_default()
 }
 
-/// Text without what turns the direction of writing or cannot be seen.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
-}
-
 /// Filters of the template.
 #[expect(unreachable_pub, reason = "the macro makes a public type of a filter")]
 mod filters {
     /// Text of a file, which may hold what steers a page.
     #[askama::filter_fn]
     pub(super) fn plain<T: AsRef<str>>(text: T, _: &dyn askama::Values) -> askama::Result<String> {
-        Ok(super::plain(text.as_ref()))
+        Ok(crate::format::plain(text.as_ref()))
     }
 }
 

@@ -3,9 +3,8 @@
 //! Invariant: whatever is drawn stands beside the drawing as a table, or is put there by the script
 //! from the same data when somebody asks for it.
 
-use super::plain;
 use crate::contrast::signed;
-use crate::format::number;
+use crate::format::{number, plain};
 use crate::picture::{
     Axis, Drawing, Heat, Line, Lines, Mark, Measure, Picture, Range, Ranges, Stacks,
 };

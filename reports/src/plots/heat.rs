@@ -1,9 +1,9 @@
 //! Numbers in a grid: the darker, the more, and each with its number.
 
-use super::sheet::{self, Area, Room, Stand, plain, write};
+use super::sheet::{self, Area, Room, Stand, write};
 use super::stacks::on;
 use super::{DrawError, Drawn, GRID, INK, LEADING, SMALL, SOFT, face};
-use crate::format::number;
+use crate::format::{number, plain};
 use crate::picture::{Heat, Picture};
 use plotters::prelude::Rectangle;
 use plotters::style::{Color, RGBColor};

@@ -7,8 +7,9 @@ mod beside;
 mod layout;
 
 use super::scale::Scale;
-use super::sheet::{self, Area, Stand, plain, write};
+use super::sheet::{self, Area, Stand, write};
 use super::{DrawError, Drawn, GRID, INK, LEADING, SERIES, SMALL, SOFT, TARGET, face};
+use crate::format::plain;
 use crate::picture::{Lines, Picture};
 use layout::Layout;
 use plotters::prelude::{Circle, EmptyElement, PathElement, Polygon, Rectangle};

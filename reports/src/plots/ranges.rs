@@ -1,10 +1,10 @@
 //! Numbers with their intervals, one below the other on one axis.
 
 use super::scale::Scale;
-use super::sheet::{self, Area, Room, Stand, plain, write};
+use super::sheet::{self, Area, Room, Stand, write};
 use super::{DrawError, Drawn, GRID, INK, LEADING, SERIES, SMALL, SOFT, TARGET, face};
 use crate::contrast::signed;
-use crate::format::number;
+use crate::format::{number, plain};
 use crate::picture::{Measure, Picture, Range, Ranges};
 use plotters::prelude::{Circle, PathElement};
 use plotters::style::Color;

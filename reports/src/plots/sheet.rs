@@ -1,7 +1,7 @@
 //! What every picture has: a title on top, a caption at the bottom, and room between.
 
 use super::{DENSITY, DrawError, Drawn, INK, LEADING, SMALL, SOFT, TITLE, face};
-use crate::format::steers;
+use crate::format::plain;
 use crate::picture::Picture;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend};
@@ -109,11 +109,6 @@ pub(super) fn write(
     let style = face::style(size, color, Pos::new(h_pos, VPos::Bottom));
     area.draw_text(text, &style, (x, foot))?;
     Ok(())
-}
-
-/// Text without what steers a viewer.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
 /// In pixels instead of units, and with words for those who do not see it.

@@ -1,8 +1,8 @@
 //! Wholes as bars, each cut into its parts.
 
-use super::sheet::{self, Area, Room, Stand, plain, write};
+use super::sheet::{self, Area, Room, Stand, write};
 use super::{DrawError, Drawn, INK, LEADING, SERIES, SMALL, SOFT, face};
-use crate::format::number;
+use crate::format::{number, plain};
 use crate::picture::{Picture, Stacks};
 use plotters::prelude::Rectangle;
 use plotters::style::{Color, RGBColor, WHITE};

@@ -3,9 +3,10 @@
 //! Invariants: names of marks do not touch, nor do names of points; the plot is as high as the names of
 //! its lines need.
 
+use crate::format::plain;
 use crate::picture::Lines;
 use crate::plots::scale::Scale;
-use crate::plots::sheet::{Room, plain};
+use crate::plots::sheet::Room;
 use crate::plots::{LEADING, SMALL, face};
 
 /// Height of the plot, if its names need no more.
