@@ -2,8 +2,11 @@
 //!
 //! Invariant: what cannot be written keeps nothing else from being written, and is an error.
 
+mod places;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use places::Places;
 
 use crate::args::{Format, Writing};
 use crate::disk::{Disk, OsDisk, place};
@@ -73,26 +76,6 @@ impl Documents<'_> {
     }
 }
 
-/// Refuses places that cannot be written to, before any work is done for them.
-pub(crate) fn check(to: &Writing, further: Option<&Path>) -> Result<(), Error> {
-    for (option, folder) in [("--out", &to.out), ("--plots", &to.plots)] {
-        folder.as_ref().map_or(Ok(()), |folder| check_folder(option, folder))?;
-    }
-    if to.out.is_some() && to.out == to.plots {
-        return Err(Error::Usage("--out and --plots need a folder each".to_owned()));
-    }
-    let files = [to.json.as_deref(), to.md.as_deref(), to.html.as_deref(), further];
-    let files: Vec<&Path> = files.into_iter().flatten().collect();
-    for (at, file) in files.iter().enumerate() {
-        check_file(file)?;
-        if files[..at].contains(file) {
-            let message = format!("{}: two results cannot go into one file", file.display());
-            return Err(Error::Usage(message));
-        }
-    }
-    Ok(())
-}
-
 /// Writes a file beside its place and renames it there, so that nobody ever sees half of it.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     write_bytes(path, text.as_bytes())
@@ -110,18 +93,6 @@ fn write_on<D: Disk>(disk: &D, path: &Path, content: &[u8]) -> Result<(), Error>
         return written.map_err(|source| Error::Write { path: path.to_path_buf(), source });
     }
     place(disk, path, &beside(path), &mut |out| out.write_all(content))
-}
-
-/// Refuses a file whose folder does not exist, before any work is done for it.
-pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match folder {
-        Some(folder) if !folder.is_dir() => {
-            Err(Error::Usage(format!("{}: there is no such folder", folder.display())))
-        }
-        _ if path.is_dir() => Err(Error::Usage(format!("{} is a folder", path.display()))),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses an output folder that holds something already: nothing of the user's is overwritten.

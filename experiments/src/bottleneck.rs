@@ -23,6 +23,7 @@
 use crate::metric::{Metric, Quantile};
 use crate::objectives::Objective;
 use crate::result::RunResult;
+use crate::warm_up::whole_windows;
 use sim::Scenario;
 use sim::backends::{Bucket, RemoteSpec, Station, ToolSpec};
 use sim::fleet::PoolSpec;
@@ -96,16 +97,16 @@ pub fn bottlenecks(scenario: &Scenario, result: &RunResult) -> Vec<Bottleneck> {
     let parts = &result.series.parts;
     let mut all = Vec::new();
     for (spec, windows) in scenario.pools.iter().zip(&parts.pools) {
-        let short = windows.iter().map(|window| view.pool(spec, window));
+        let short = view.whole(windows).iter().map(|window| view.pool(spec, window));
         all.extend(view.first(&spec.name, short.collect()));
     }
     for (at, (spec, windows)) in scenario.remotes.iter().zip(&parts.remotes).enumerate() {
         let rate = view.rate(result, at, spec);
-        let short = windows.iter().map(|window| view.remote(spec, window, rate));
+        let short = view.whole(windows).iter().map(|window| view.remote(spec, window, rate));
         all.extend(view.first(&spec.name, short.collect()));
     }
     for (spec, windows) in scenario.tools.iter().zip(&parts.tools) {
-        let short = windows.iter().map(|window| view.tool(spec, window));
+        let short = view.whole(windows).iter().map(|window| view.tool(spec, window));
         all.extend(view.first(&spec.name, short.collect()));
     }
     for (at, limit) in parts.limits.iter().enumerate() {
@@ -132,6 +133,7 @@ pub fn nearest(scenario: &Scenario, result: &RunResult) -> Option<Nearest> {
         }));
     };
     for (spec, windows) in scenario.pools.iter().zip(&parts.pools) {
+        let windows = view.whole(windows);
         let each = |of: &dyn Fn(&PoolWindow) -> f64| windows.iter().map(of).collect();
         most(&spec.name, Shortage::KvCache, each(&cache_use));
         let places = f64::from(spec.replicas) * f64::from(spec.engine.max_num_seqs) * view.runs;
@@ -140,8 +142,8 @@ pub fn nearest(scenario: &Scenario, result: &RunResult) -> Option<Nearest> {
     for (at, (spec, windows)) in scenario.remotes.iter().zip(&parts.remotes).enumerate() {
         for (shortage, per_minute, units) in view.buckets(result, at, spec) {
             let minutes = view.width * view.runs / 60.0;
-            let uses =
-                windows.iter().map(|window| window.begun as f64 * units / minutes / per_minute);
+            let windows = view.whole(windows).iter();
+            let uses = windows.map(|window| window.begun as f64 * units / minutes / per_minute);
             most(&spec.name, shortage, uses.collect());
         }
     }
@@ -175,6 +177,8 @@ struct View {
     /// Seconds of a window.
     width: f64,
     width_span: Span,
+    /// Windows of this width within the horizon: what the rest of it does is not comparable.
+    whole: usize,
     /// Replications.
     runs: f64,
 }
@@ -185,8 +189,13 @@ impl View {
         View {
             width: width_span.as_secs_f64(),
             width_span,
+            whole: whole_windows(&result.series, result.horizon).len(),
             runs: f64::from(result.replications.max(1)),
         }
+    }
+
+    fn whole<'w, W>(&self, windows: &'w [W]) -> &'w [W] {
+        &windows[..windows.len().min(self.whole)]
     }
 
     fn start(&self, window: usize) -> Span {
@@ -293,8 +302,8 @@ impl View {
 
     fn limit(&self, scenario: &Scenario, at: usize, limit: &LimitSeries) -> Option<Bottleneck> {
         let spec = scenario.spend_limits.get(at)?;
-        let acted: Vec<_> =
-            limit.acted.iter().map(|&acted| (acted > 0).then_some(Shortage::Budget)).collect();
+        let acted = self.whole(&limit.acted).iter();
+        let acted = acted.map(|&acted| (acted > 0).then_some(Shortage::Budget)).collect();
         let name = match spec.scope {
             sim::price::SpendScope::All => "the spend limit".to_owned(),
             sim::price::SpendScope::Task(task) => {

@@ -6,7 +6,8 @@
 //! be a straight line, which that of the tightest one is not where another takes over. The smallest
 //! factor at which an estimate crosses its target is the answer. Its interval ends where the worse end
 //! of an objective's interval first crosses, and where the better end of one does: with less traffic
-//! every objective is surely kept, with more one is surely broken.
+//! every objective that has a number is surely kept, with more one is surely broken. One without a
+//! number has no distance; it is named.
 //!
 //! Invariants: every factor that the answer rests on was simulated, with more than the few replications
 //! of the first look where the search may afford it; an end that was not reached is open, and a factor
@@ -16,7 +17,7 @@
 
 use crate::estimate::Estimate;
 use crate::trial::{Of, Slack, Trial, Trials, Untried};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Replications of the first look at a factor.
@@ -287,12 +288,18 @@ impl Search<'_, '_> {
         };
         let (value, objective) = self.first(VALUE);
         let (worse, better) = (self.first(WORSE).0, self.first(BETTER).0);
-        // Beyond the factors tried an end is not known, but that it lies there is.
-        let low = if worse == Crossing::Beyond { Some(last) } else { worse.found() };
+        let unknown = self.unknown();
+        // Beyond the factors tried an end is not known, but that it lies there is; what has no number
+        // may have broken before.
+        let low = match worse {
+            Crossing::Beyond => Some(last).filter(|_| unknown.is_empty()),
+            _ => worse.found(),
+        };
         let high = if better == Crossing::Before { Some(first) } else { better.found() };
         let runs = self.runs();
         let whether = match worse {
-            Crossing::Beyond => "every objective is surely kept at",
+            Crossing::Beyond if unknown.is_empty() => "every objective is surely kept at",
+            Crossing::Beyond => "every objective that has a number is surely kept at",
             _ => "no objective is surely broken up to",
         };
         let reason = match value {
@@ -310,9 +317,22 @@ impl Search<'_, '_> {
                 Some(format!("{missed} is missed already at {first}×, the smallest factor tried"))
             }
         };
+        let silent = (!unknown.is_empty())
+            .then(|| format!("nothing is known of {}: no number there", unknown.join(", ")));
+        let reason = match (reason, silent) {
+            (Some(reason), Some(silent)) => Some(format!("{reason}; {silent}")),
+            (reason, silent) => reason.or(silent),
+        };
         let objective = objective.filter(|_| value != Crossing::Beyond);
         let factor = Estimate { value: value.found(), low, high, reason, ..Estimate::default() };
         self.answer(factor, objective)
+    }
+
+    /// Objectives that have no number at one of the factors of the closer look.
+    fn unknown(&self) -> Vec<String> {
+        let unknown: BTreeSet<String> =
+            self.full.values().flat_map(|trial| trial.unknown()).collect();
+        unknown.into_iter().collect()
     }
 
     /// Replications of the closer look.

@@ -20,8 +20,11 @@ mod standing;
 use crate::estimate::Estimate;
 use crate::paired::combined;
 use crate::repair::Lever;
-use crate::replicate::{Halt, Plan, Progress, ReplicateError, Runner, Sample};
+use crate::replicate::{Halt, Plan, Progress, ReplicateError, Runner, Sample, StopReason};
+use crate::result::RunResult;
+use crate::summary::run_calibrated;
 use crate::trial::{Resolve, Trial, Trials, Untried};
+use crate::warnings::Warning;
 use rents::Unknown;
 use search::Search;
 use space::Space;
@@ -41,6 +44,8 @@ pub struct Question<'a> {
     pub levers: &'a [Lever],
     /// Whether the work has to end, and why; asked while rents are reckoned.
     pub halted: &'a dyn Fn() -> Option<Halt>,
+    /// Whether the error of the best one's calibration is looked for, too.
+    pub with_calibration: bool,
 }
 
 /// A candidate that kept all objectives under both seeds.
@@ -109,6 +114,8 @@ pub struct Counts {
 pub struct Planned {
     /// The cheapest found, if any keeps all objectives.
     pub best: Option<Choice>,
+    /// What the error of the calibration may do to it, where it was looked for.
+    pub doubts: Vec<Warning>,
     /// The next cheapest.
     pub second: Option<Choice>,
     /// Of the candidates that spend less than the best and were simulated, the one that comes closest
@@ -169,7 +176,7 @@ pub fn plan(
     plan: &Plan,
     (runner, progress): (&Runner<'_>, &dyn Progress),
 ) -> Result<Planned, PlanError> {
-    let Question { base, levers, halted } = *question;
+    let Question { base, levers, halted, .. } = *question;
     if levers.is_empty() {
         return Err(PlanError::Refused("there is no lever to move".to_owned()));
     }
@@ -225,7 +232,35 @@ pub fn plan(
     planned.exhaustive_runs = (space.len() as u64).saturating_mul(full.into());
     planned.replications = full;
     planned.seed = plan.seed;
+    if question.with_calibration {
+        let found = calibrated(&planned, question, resolve, plan, (runner, progress))?;
+        planned.take_calibrated(found);
+    }
     Ok(planned)
+}
+
+/// The best once more, with what the error of its calibration may do; `None` where nothing errs, or
+/// where it was stopped.
+fn calibrated(
+    planned: &Planned,
+    question: &Question<'_>,
+    resolve: &Resolve<'_>,
+    plan: &Plan,
+    (runner, progress): (&Runner<'_>, &dyn Progress),
+) -> Result<Option<RunResult>, PlanError> {
+    let (Some(best), None) = (&planned.best, &planned.stopped) else { return Ok(None) };
+    let case = resolve(&[question.base, &best.changes].concat()).map_err(PlanError::Refused)?;
+    if case.uncertain.is_empty() {
+        return Ok(None);
+    }
+    let plan = Plan { replications: Sample::Fixed(best.trial.replications), ..*plan };
+    let (scenario, judged) = (case.scenario(), &case.objectives);
+    match run_calibrated(scenario, &case.uncertain, &plan, judged, runner, progress) {
+        Ok(result) if matches!(result.stopped, StopReason::Halted(_)) => Ok(None),
+        Ok(result) => Ok(Some(result)),
+        Err(ReplicateError::NothingFinished(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What the scenario has against the first candidate, where it takes none.
@@ -241,6 +276,17 @@ fn refused_all(space: &Space<'_>, base: &[String], resolve: &Resolve<'_>) -> Str
 }
 
 impl Planned {
+    /// Gives the best what the error of its calibration may do: the same numbers, with their intervals.
+    fn take_calibrated(&mut self, found: Option<RunResult>) {
+        let (Some(best), Some(found)) = (&mut self.best, found) else { return };
+        let RunResult { objectives, spend, tasks, mut warnings, .. } = found;
+        let p95 = tasks.into_iter().map(|task| (task.name, task.latency.p95)).collect();
+        let spend_per_month = spend.per_month_usd;
+        best.trial = Rc::new(Trial { objectives, p95, spend_per_month, ..(*best.trial).clone() });
+        warnings.retain(Warning::is_of_calibration);
+        self.doubts = warnings;
+    }
+
     /// How it ended.
     #[must_use]
     pub fn ending(&self) -> Ending {
@@ -289,6 +335,7 @@ fn answer(search: &Search<'_, '_>, stopped: Option<Halt>) -> Planned {
         seed: 0,
         rents_failed: search.rents_failed,
         best,
+        doubts: Vec::new(),
         second,
         task,
         stopped,

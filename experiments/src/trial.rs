@@ -266,6 +266,14 @@ impl Trial {
         missed.map(|judged| judged.objective.name.clone()).collect()
     }
 
+    /// Objectives that have no number though the system is not overloaded, by their paths: whether
+    /// they are kept is not known.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<String> {
+        let unknown = self.objectives.iter().filter(|judged| Slack::of(judged).is_none());
+        unknown.map(|judged| judged.objective.name.clone()).collect()
+    }
+
     fn judged(&self, of: Of) -> impl Iterator<Item = &ObjectiveResult> {
         let counts = move |judged: &&ObjectiveResult| of.counts(judged.objective.metric);
         self.objectives.iter().filter(counts)

@@ -87,6 +87,18 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Whether it is about what the error of the calibration may do.
+    #[must_use]
+    pub fn is_of_calibration(&self) -> bool {
+        matches!(
+            self,
+            Warning::CalibrationDecides { .. }
+                | Warning::OverloadedWithinCalibration
+                | Warning::CarriedWithinCalibration
+                | Warning::CalibrationInterrupted
+        )
+    }
+
     /// Stable name for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {

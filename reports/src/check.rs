@@ -13,7 +13,7 @@ use crate::format::{Unit, number};
 use crate::html::{self, Page, Standing};
 use crate::picture::{self, Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
-use crate::sections::{Advice, Sections, headlines_beside};
+use crate::sections::{Advice, Sections, hashes, headlines_beside};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::check::CheckResult;
@@ -37,6 +37,8 @@ pub struct CheckReport<'a> {
     pub candidate: ArmInfo,
     /// What an inconclusive check does.
     pub inconclusive: Level,
+    /// The command that repeats it.
+    pub command: String,
     /// What was noticed while loading the input, each a sentence or two.
     pub notes: Vec<String>,
     /// Where each input of the candidate comes from.
@@ -81,7 +83,10 @@ pub fn html(report: &CheckReport<'_>) -> String {
     let topics = topics(report);
     let (before, after) = (&report.result.baseline, &report.result.candidate);
     let headlines = headlines_beside(("baseline", before), ("candidate", after));
-    let sections = Sections { headlines, ..sections(report) };
+    let commands = vec![("the check".to_owned(), report.command.clone())];
+    let mut sections = Sections { headlines, commands, ..sections(report) };
+    let arms = [("baseline", &*report.baseline.sha256), ("candidate", &*report.candidate.sha256)];
+    sections.origin.insert(0, hashes(&arms));
     html::page(&Page { standing, sections: &sections, topics: &topics, inputs })
 }
 
@@ -414,7 +419,7 @@ fn advice(report: &CheckReport<'_>) -> Vec<Advice> {
             advice: Some("Raise the limit (`time` of [check]), or shorten the horizon.".into()),
         });
     }
-    all.extend(report.notes.iter().map(|note| Advice { message: note.clone(), advice: None }));
+    all.extend(report.notes.iter().map(|note| Advice::note(note)));
     all
 }
 

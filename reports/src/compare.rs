@@ -9,7 +9,7 @@ use crate::format::span;
 use crate::html::{self, Page, Standing};
 use crate::picture::{Arm, Topic, of_arms};
 use crate::report::ScenarioInfo;
-use crate::sections::{Advice, Sections, headlines_beside};
+use crate::sections::{Advice, Sections, hashes, headlines_beside};
 use crate::{markdown, text};
 use experiments::compare::Compared;
 use experiments::examples::Example;
@@ -27,6 +27,8 @@ pub struct CompareReport<'a> {
     pub scenarios: [ScenarioInfo; 2],
     /// What the arms are called: the scenario's name, and what is different about it here.
     pub names: [String; 2],
+    /// The command that repeats it, where one does.
+    pub command: Option<String>,
     /// What was noticed while loading the inputs, each a sentence or two.
     pub notes: Vec<String>,
     /// Version of surgeline.
@@ -51,7 +53,13 @@ pub fn html(report: &CompareReport<'_>) -> String {
     let compared = report.result;
     let headlines =
         headlines_beside((&report.names[0], &compared.before), (&report.names[1], &compared.after));
-    let sections = Sections { headlines, ..sections(report) };
+    let mut sections = Sections { headlines, ..sections(report) };
+    sections
+        .commands
+        .extend(report.command.iter().map(|it| ("the comparison".to_owned(), it.clone())));
+    let [first, second] = &report.scenarios;
+    let arms = [(&*report.names[0], &*first.sha256), (&*report.names[1], &*second.sha256)];
+    sections.origin.insert(0, hashes(&arms));
     let standing = Standing::Unjudged;
     html::page(&Page { standing, sections: &sections, topics: &topics(report), inputs: &[] })
 }
@@ -105,7 +113,7 @@ fn advice(report: &CompareReport<'_>) -> Vec<Advice> {
         ));
     }
     all.extend(report.notes.iter().cloned());
-    all.into_iter().map(|message| Advice { message, advice: None }).collect()
+    all.iter().map(|message| Advice::note(message)).collect()
 }
 
 /// Why an arm's numbers mean less than they seem.

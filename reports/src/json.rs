@@ -382,7 +382,6 @@ struct Objective<'a> {
 impl<'a> Objective<'a> {
     fn of(judged: &'a ObjectiveResult) -> Objective<'a> {
         let (objective, estimate) = (&judged.objective, &judged.estimate);
-        let undecided = judged.met.is_none().then_some("the interval straddles the target");
         Objective {
             name: &objective.name,
             target: &objective.text,
@@ -392,7 +391,7 @@ impl<'a> Objective<'a> {
             low: estimate.low,
             high: estimate.high,
             met: judged.met,
-            reason: estimate.reason.as_deref().or(undecided),
+            reason: crate::sections::reason(judged),
             calibration: estimate.calibration.as_ref().map(Calibration::of),
         }
     }

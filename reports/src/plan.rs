@@ -10,7 +10,7 @@ use crate::format::{Unit, count, estimate, span};
 use crate::html::{self, Page, Standing};
 use crate::picture::{self, Topic};
 use crate::report::{ProvenanceRow, ScenarioInfo};
-use crate::sections::{Advice, Headline, Judgement, Sections, judgement};
+use crate::sections::{Advice, Headline, Judgement, Sections, hashes, judgement};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::planner::{Choice, Counts, Ending, Planned, Point};
@@ -63,7 +63,9 @@ pub fn html(report: &PlanReport<'_>) -> String {
         _ => Standing::Open,
     };
     let topics = topics(report);
-    let sections = Sections { headlines: headlines(report.result), ..sections(report) };
+    let mut sections = Sections { headlines: headlines(report.result), ..sections(report) };
+    let what = if report.result.best.is_some() { "the plan" } else { "as it is" };
+    sections.origin.insert(0, hashes(&[(what, &report.scenario.sha256)]));
     html::page(&Page { standing, sections: &sections, topics: &topics, inputs })
 }
 
@@ -72,7 +74,7 @@ fn headlines(result: &Planned) -> Vec<Headline> {
     let line = |label, of, estimate: &Estimate, unit| Headline {
         label,
         of,
-        cell: Cell::of(estimate, unit),
+        cell: Cell::with_calibration(estimate, unit),
         note: estimate.reason.clone(),
     };
     let Some(best) = &result.best else { return Vec::new() };
@@ -113,8 +115,8 @@ pub fn headline(report: &PlanReport<'_>) -> String {
     }
     all += &match &result.second {
         Some(second)
-            if second.trial.p95 == best.trial.p95
-                && second.trial.spend_per_month == best.trial.spend_per_month =>
+            if second.confirmed.p95 == best.confirmed.p95
+                && second.confirmed.spend_per_month == best.confirmed.spend_per_month =>
         {
             format!("; {} comes to the same: what differs has no effect", own(&second.changes))
         }
@@ -145,6 +147,11 @@ fn no_plan(result: &Planned) -> String {
             1 => "its only replication so far".to_owned(),
             n => format!("{n} replications"),
         };
+        let unknown = trial.unknown();
+        if !unknown.is_empty() {
+            let unknown = unknown.join(", ");
+            return format!("{what}; closest comes {own}, but nothing is known of {unknown}.");
+        }
         return format!("{what}; closest comes {own}, which keeps every objective in {times}.");
     }
     let (binds, comes_to) = missed(trial);
@@ -182,15 +189,17 @@ fn sections(report: &PlanReport<'_>) -> Sections {
         banners: banners(result),
         objectives,
         open: open.into_iter().filter(|table| !table.rows.is_empty()).collect(),
-        advice: report
-            .notes
-            .iter()
-            .map(|note| Advice { message: note.clone(), advice: None })
-            .collect(),
+        advice: advice(report),
         commands: commands(report),
         origin: origin(report),
         ..Sections::default()
     }
+}
+
+/// What to know of the plan, what the error of its calibration may do first.
+fn advice(report: &PlanReport<'_>) -> Vec<Advice> {
+    let doubts = report.result.doubts.iter().map(Advice::of);
+    doubts.chain(report.notes.iter().map(|note| Advice::note(note))).collect()
 }
 
 fn banners(result: &Planned) -> Vec<String> {

@@ -246,13 +246,18 @@ fn calibration(report: &Report<'_>) -> Vec<String> {
 pub(crate) fn judgement(judged: &ObjectiveResult) -> Judgement {
     let (objective, estimate) = (&judged.objective, &judged.estimate);
     let unit = Unit::of(objective.metric);
-    let straddles = || judged.met.is_none().then(|| "the interval straddles the target".into());
     Judgement {
         met: judged.met,
         promise: format!("{} {}", objective.name, objective.text),
         found: Cell::with_calibration(estimate, unit).inline(),
-        note: estimate.reason.clone().or_else(straddles),
+        note: reason(judged).map(str::to_owned),
     }
+}
+
+/// Why an objective has no number, no interval or no verdict.
+pub(crate) fn reason(judged: &ObjectiveResult) -> Option<&str> {
+    let undecided = judged.met.is_none().then_some("the interval straddles the target");
+    judged.estimate.reason.as_deref().or(undecided)
 }
 
 fn stability(report: &Report<'_>) -> String {
@@ -448,6 +453,15 @@ fn kv_cache(report: &Report<'_>) -> Table {
         table.row(&pool.name, cells);
     }
     table
+}
+
+/// What inputs are known by, given what each is called and its SHA-256.
+pub(crate) fn hashes(inputs: &[(&str, &str)]) -> String {
+    let short = |(name, sha256): &(&str, &str)| {
+        format!("{name} {}", sha256.get(..DIGEST_DIGITS).unwrap_or(sha256))
+    };
+    let all: Vec<String> = inputs.iter().map(short).collect();
+    format!("SHA-256 of scenario, policy and overrides: {}", all.join("; "))
 }
 
 fn origin(report: &Report<'_>) -> Vec<String> {

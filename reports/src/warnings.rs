@@ -3,6 +3,7 @@
 //! Invariant: the order is the one the reader needs: what voids the result comes first, as the
 //! result has it, and notes from loading follow.
 
+use crate::format::count;
 use crate::report::Report;
 use experiments::Warning;
 
@@ -15,14 +16,44 @@ pub struct Advice {
     pub advice: Option<String>,
 }
 
+impl Advice {
+    /// What a warning says.
+    pub(crate) fn of(warning: &Warning) -> Advice {
+        Advice { message: warning.message(), advice: Some(warning.advice().into()) }
+    }
+
+    /// What says itself what to do.
+    pub(crate) fn note(text: &str) -> Advice {
+        Advice { message: text.to_owned(), advice: None }
+    }
+}
+
 /// Everything a reader should know.
 pub(crate) fn list(report: &Report<'_>) -> Vec<Advice> {
-    let found = report.result.warnings.iter().map(|warning| Advice {
-        message: warning.message(),
-        advice: Some(warning.advice().into()),
+    let is_scarce = |warning: &&Warning| matches!(warning, Warning::QuantileNotSupported { .. });
+    let warnings = &report.result.warnings;
+    let scarce: Vec<&Warning> = warnings.iter().filter(is_scarce).collect();
+    // What many kinds of task lack is said once, where the first of them would say it.
+    let is_said = |warning: &&Warning| is_scarce(warning) && !std::ptr::eq(*warning, scarce[0]);
+    let found = warnings.iter().filter(|warning| !is_said(warning)).map(|warning| {
+        match (is_scarce(&warning), scarce.len()) {
+            (true, 2..) => Advice { message: scarcity(&scarce), ..Advice::of(warning) },
+            _ => Advice::of(warning),
+        }
     });
-    let noted = report.notes.iter().map(|note| Advice { message: note.clone(), advice: None });
-    found.chain(noted).collect()
+    found.chain(report.notes.iter().map(|note| Advice::note(note))).collect()
+}
+
+/// Quantiles that need more values than there are, in a sentence.
+fn scarcity(scarce: &[&Warning]) -> String {
+    let each = scarce.iter().filter_map(|warning| match warning {
+        Warning::QuantileNotSupported { metric, values, needed } => {
+            Some(format!("{metric} ({} of {})", count(*values), count(*needed)))
+        }
+        _ => None,
+    });
+    let each: Vec<String> = each.collect();
+    format!("These quantiles have fewer values than they need: {}.", each.join(", "))
 }
 
 /// What has to stand above every number, because it changes what all of them mean.

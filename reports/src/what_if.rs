@@ -14,7 +14,7 @@ use crate::format::{Unit, estimate, number, span};
 use crate::html::{self, Page, Standing};
 use crate::picture::{self, Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, ScenarioInfo};
-use crate::sections::{Advice, Sections, headlines_beside};
+use crate::sections::{Advice, Sections, hashes, headlines_beside};
 use crate::table::{Cell, Table};
 use crate::{markdown, text};
 use experiments::bottleneck::{Bottleneck, Shortage};
@@ -68,7 +68,8 @@ pub fn html(report: &WhatIfReport<'_>) -> String {
     let topics = topics(report);
     let compared = &report.result.compared;
     let headlines = headlines_beside(("today", &compared.before), ("tomorrow", &compared.after));
-    let sections = Sections { headlines, ..sections(report) };
+    let mut sections = Sections { headlines, ..sections(report) };
+    sections.origin.insert(0, hashes(&[("today", &report.scenario.sha256)]));
     html::page(&Page { standing, sections: &sections, topics: &topics, inputs })
 }
 
@@ -352,6 +353,11 @@ fn not_found(closest: Option<&(Vec<String>, Rc<Trial>)>, tried: usize, is_cut: b
     let Some((change, trial)) = closest else { return note };
     let (change, runs) = (set_text(change), trial.replications);
     let Some((worst, slack)) = trial.tightest(Of::All) else { return note };
+    let unknown = trial.unknown();
+    if slack.value >= 0.0 && !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        return note + &format!("; closest comes {change}, but nothing is known of {unknown}");
+    }
     if slack.value >= 0.0 {
         return note
             + &format!(

@@ -49,13 +49,16 @@ impl Blueprint {
     pub fn read(path: &Path, policy: Option<&Path>) -> Result<Blueprint, Problems> {
         let name = path.display().to_string();
         let text = read_text(path, &document::start_of(&name))?;
+        let given = policy;
         let policy = policy.map(given_policy).transpose()?;
         // A bare file name has the empty path as its parent, which means the working folder.
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => ".".into(),
         };
-        let files = SourceFiles { folder: Some(folder) };
+        let files = SourceFiles::within(folder);
+        files.note(path);
+        given.into_iter().for_each(|policy| files.note(policy));
         Ok(Blueprint { name, text, policy, gates: None, files })
     }
 
@@ -64,8 +67,9 @@ impl Blueprint {
     /// # Errors
     /// A policy that cannot be read.
     pub fn shipped(shipped: &Shipped, policy: Option<&Path>) -> Result<Blueprint, Problems> {
-        let policy = policy.map(given_policy).transpose()?;
         let files = SourceFiles::default();
+        policy.into_iter().for_each(|policy| files.note(policy));
+        let policy = policy.map(given_policy).transpose()?;
         let (name, text) = (shipped.file_name(), shipped.text.to_owned());
         Ok(Blueprint { name, text, policy, gates: None, files })
     }
@@ -82,6 +86,7 @@ impl Blueprint {
     /// # Errors
     /// A policy that cannot be read.
     pub fn with_policy(&self, policy: &Path) -> Result<Blueprint, Problems> {
+        self.files.note(policy);
         Ok(Blueprint { policy: Some(given_policy(policy)?), ..self.clone() })
     }
 
@@ -93,6 +98,7 @@ impl Blueprint {
     pub fn with_gates(&self, gates: &Path) -> Result<Blueprint, Problems> {
         let name = gates.display().to_string();
         let text = read_text(gates, &document::start_of(&name))?;
+        self.files.note(gates);
         Ok(Blueprint { gates: Some((name, text)), ..self.clone() })
     }
 

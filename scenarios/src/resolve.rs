@@ -175,10 +175,7 @@ pub(crate) fn resolve(
         // A backstop for our own mistakes: nothing incomplete may reach the simulator.
         resolver.refuse(ProblemKind::Conflict, &file.site, "the scenario could not be resolved");
     }
-    if !context.sink.is_empty() {
-        return None;
-    }
-    let (warm_up, window) = times?;
+    let (warm_up, window) = times.filter(|_| context.sink.is_empty())?;
     let (default_levers, traffic) = (resolver.default_levers(), resolver.traffic_factors());
     let intents = resolver.intent_specs();
     let pools: Vec<fleet::Pool> = resolver.pools.into_iter().flatten().collect();
@@ -212,6 +209,7 @@ pub(crate) fn resolve(
         warnings: resolver.warnings.into_inner(),
         offered_load,
         sha256,
+        files: files.noted(),
     })
 }
 

@@ -8,6 +8,7 @@ use sim::Scenario;
 use sim::ids::{ModelId, PoolId, SourceId, TaskId};
 use sim::units::{Money, Span};
 use sim::workload::ScaleHow;
+use std::path::PathBuf;
 
 /// A scenario with every number filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Resolved {
     pub calibration: Vec<PoolCalibration>,
     /// SHA-256 of the scenario, its policy and its overrides, in hexadecimal.
     pub sha256: String,
+    /// The files (and folders of files) that it was read from; none of what is shipped.
+    pub files: Vec<PathBuf>,
 }
 
 /// How far the times of a pool can be trusted.

@@ -12,8 +12,9 @@ use crate::trace::servegen::{self, Client};
 use crate::trace::{self, ReadResult as TraceResult, TraceFormat};
 use sim::units::Span;
 use sim::workload::Trace;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Formats by name.
 pub(crate) const FORMATS: &[(&str, TraceFormat)] = &[
@@ -30,6 +31,8 @@ pub(crate) const FORMATS: &[(&str, TraceFormat)] = &[
 pub(crate) struct SourceFiles {
     /// The scenario's folder; `None`: only shipped data.
     pub(crate) folder: Option<PathBuf>,
+    /// What was read so far, for all variants of a scenario together.
+    read: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 /// A trace, a sentence about it, and what to know before relying on it.
@@ -49,6 +52,23 @@ type ReadResult = Result<Loaded, Vec<String>>;
 static PARSED: [OnceLock<ReadResult>; DATA.len()] = [const { OnceLock::new() }; DATA.len()];
 
 impl SourceFiles {
+    /// With the scenario's folder.
+    pub(crate) fn within(folder: PathBuf) -> SourceFiles {
+        SourceFiles { folder: Some(folder), ..SourceFiles::default() }
+    }
+
+    /// Remembers a file, or a folder of files, as read.
+    pub(crate) fn note(&self, path: &Path) {
+        if let Ok(mut read) = self.read.lock() {
+            read.insert(path.to_owned());
+        }
+    }
+
+    /// Everything that was read.
+    pub(crate) fn noted(&self) -> Vec<PathBuf> {
+        self.read.lock().map(|read| read.iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// Reads a trace from the scenario's folder or, as `library:NAME`, from the shipped data.
     pub(crate) fn trace(&self, format: TraceFormat, file: &str) -> ReadResult {
         if let Some(name) = file.strip_prefix("library:") {
@@ -97,6 +117,7 @@ impl SourceFiles {
         if !path.starts_with(&root) {
             return Err("a symbolic link leads outside the scenario's folder".to_owned());
         }
+        self.note(&path);
         Ok(path)
     }
 }
@@ -142,7 +163,7 @@ mod tests {
         std::fs::create_dir_all(folder.join("inner")).expect("a scratch folder");
         std::fs::write(folder.join("inner/a.csv"), "x").expect("a file");
         std::fs::write(folder.join("secret.csv"), "x").expect("a file");
-        let files = SourceFiles { folder: Some(folder.join("inner")) };
+        let files = SourceFiles::within(folder.join("inner"));
         assert!(files.inside("a.csv").is_ok());
         assert!(files.inside("./a.csv").is_ok());
         for outside in ["../secret.csv", "/etc/hostname", "a/../../secret.csv", "missing.csv", "\0"]

@@ -5,12 +5,13 @@ use super::{blueprint, simulate};
 use crate::args::{Format, Simulating, Source, Writing};
 use crate::error::{Error, halt_code};
 use crate::limits::{Limits, Watch};
-use crate::output::{self, Documents};
+use crate::output::{self, Documents, Places};
 use crate::progress::Bar;
 use experiments::check::{CheckPlan, CheckResult, check};
 use experiments::gate::{Level, Verdict};
 use experiments::{Case, Halt, ReplicateError, StopReason, examples};
 use reports::check::{ArmInfo, CheckReport};
+use reports::command::Named;
 use scenarios::resolved::CheckSettings;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -56,10 +57,9 @@ pub(crate) struct Check {
 
 pub(super) fn run(args: &Check) -> Result<u8, Error> {
     let (baseline, candidate) = arms(args)?;
-    output::check(&args.writing, None)?;
-    for file in [&args.markdown, &args.junit].into_iter().flatten() {
-        output::check_file(file)?;
-    }
+    let read = baseline.resolved.files.iter().chain(&candidate.resolved.files);
+    let places = Places::of(&args.writing).files([&args.markdown, &args.junit]);
+    places.inputs(read).check()?;
     if candidate.gates.is_empty() {
         return Err(Error::Usage(
             "nothing to check: [gates] is empty and there is no objective; without [gates] the usual \
@@ -102,6 +102,7 @@ pub(super) fn run(args: &Check) -> Result<u8, Error> {
         baseline: arm(&baseline, args.baseline.as_deref()),
         candidate: arm(&candidate, Some(&args.candidate)),
         inconclusive: experiments::case::level(settings.inconclusive),
+        command: command(args),
         notes: notes(&candidate.resolved).collect(),
         provenance: provenance(&candidate.resolved),
         version: env!("CARGO_PKG_VERSION"),
@@ -161,6 +162,20 @@ fn renamed(halt: Halt, args: &Check, settings: &CheckSettings) -> Halt {
         }
         other => other,
     }
+}
+
+/// The command that repeats it.
+fn command(args: &Check) -> String {
+    let path = |option, path: &Option<PathBuf>| {
+        path.as_ref().map(|path| (option, path.display().to_string()))
+    };
+    let candidate = ("--candidate", args.candidate.display().to_string());
+    let options = path("--baseline", &args.baseline).into_iter();
+    let options = options.chain([candidate]).chain(path("--gates", &args.gates));
+    let Simulating { seed, replications, .. } = args.simulating;
+    let scenario = args.scenario.display().to_string();
+    let named = Named { scenario, seed, replications, ..Named::default() };
+    named.command("check", &args.set, &options.collect::<Vec<_>>())
 }
 
 /// What an arm is called.

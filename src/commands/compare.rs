@@ -5,11 +5,12 @@ use super::simulate;
 use crate::args::{Simulating, Source, Writing};
 use crate::error::Error;
 use crate::limits::Watch;
-use crate::output::{self, Documents};
+use crate::output::{Documents, Places};
 use crate::progress::Bar;
 use experiments::Case;
 use experiments::compare::{Compared, compare};
 use experiments::examples::{self, Example};
+use reports::command::{Named, quoted};
 use reports::compare::CompareReport;
 use std::path::PathBuf;
 
@@ -81,7 +82,8 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     super::levers::common(&args.set_second)?;
     let before = simulate::case(&first)?;
     let after = simulate::case(&second).map_err(|error| args.of_second(error))?;
-    output::check(&args.writing, None)?;
+    let read = before.resolved.files.iter().chain(&after.resolved.files);
+    Places::of(&args.writing).inputs(read).check()?;
     let plan = simulate::plan(&args.simulating, &before);
     let watch = Watch::begin(&args.simulating.limits);
     simulate::lockstep(&args.simulating, before.scenario(), plan.seed, &watch)?;
@@ -91,7 +93,9 @@ pub(super) fn run(args: &Compare) -> Result<u8, Error> {
     watch.audited()?;
     let result = result.map_err(simulate::failed)?;
     let examples = self::examples((&before, &after), plan.seed, &watch);
-    let report = report(&result, &examples, (&before, &first), (&after, &second));
+    let Simulating { seed, replications, .. } = args.simulating;
+    let named = Named { seed, replications, ..first.named() };
+    let report = report(&result, &examples, (&before, &first), (&after, &second), named);
     Documents {
         name: "compare",
         text: &|color| reports::compare::text(&report, color, WIDTH),
@@ -116,15 +120,36 @@ pub(crate) fn report<'a>(
     examples: &'a [Example],
     (before, first): (&Case, &Source),
     (after, second): (&Case, &Source),
+    named: Named,
 ) -> CompareReport<'a> {
     CompareReport {
         result,
         examples,
         scenarios: [info(&before.resolved), info(&after.resolved)],
         names: names((before, first), (after, second)),
+        command: command(named, first, second),
         notes: both_notes(before, after),
         version: env!("CARGO_PKG_VERSION"),
     }
+}
+
+/// The command that repeats it, where there is one: where the second adds overrides to the first's.
+fn command(named: Named, first: &Source, second: &Source) -> Option<String> {
+    let added = second.set.strip_prefix(first.set.as_slice())?;
+    let is_one = first.scenario == second.scenario;
+    if is_one && second.policy.is_none() && first.policy.is_some() {
+        return None;
+    }
+    let verb = match is_one {
+        true => "compare".to_owned(),
+        false => format!("compare {}", quoted(&named.scenario)),
+    };
+    let named = Named { scenario: second.scenario.display().to_string(), ..named };
+    let policy =
+        second.policy.as_ref().filter(|policy| !is_one || first.policy.as_ref() != Some(*policy));
+    let policy = policy.map(|policy| ("--second-policy", policy.display().to_string()));
+    let added = added.iter().map(|set| ("--set-second", set.clone()));
+    Some(named.command(&verb, &first.set, &policy.into_iter().chain(added).collect::<Vec<_>>()))
 }
 
 /// What was noticed of either, once.

@@ -5,7 +5,7 @@ use super::{blueprint, levers, simulate};
 use crate::args::{Simulating, Source, Writing};
 use crate::error::{Error, halt_code};
 use crate::limits::Watch;
-use crate::output::{self, Documents};
+use crate::output::{Documents, Places};
 use crate::progress::Bar;
 use experiments::Case;
 use experiments::planner::{Ending, PlanError, Planned, Question, plan};
@@ -35,6 +35,9 @@ pub(crate) struct Plan {
     pub(crate) simulating: Simulating,
     #[command(flatten)]
     pub(crate) writing: Writing,
+    /// Leave out what the error of calibrated times may do to the plan.
+    #[arg(long)]
+    pub(crate) no_calibration: bool,
 }
 
 pub(super) fn run(args: &Plan) -> Result<u8, Error> {
@@ -42,9 +45,10 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
     let base = &args.source.set;
     let today = simulate::prepared(blueprint.resolve(base)?)?;
     let declared = declared(args, &today.resolved)?;
-    let refused = levers::usable(&declared, &blueprint, base)?;
+    let mut known = levers::usable(&declared, &blueprint, base)?;
+    known.extend(rented_anyway(&declared));
     let levers = levers::for_search(declared);
-    output::check(&args.writing, None)?;
+    Places::of(&args.writing).inputs(&today.resolved.files).check()?;
     let settings = simulate::plan(&args.simulating, &today);
     let watch = Watch::begin(&args.simulating.limits);
     simulate::lockstep(&args.simulating, today.scenario(), settings.seed, &watch)?;
@@ -54,7 +58,8 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
         Case::new(resolved)
     };
     let halted = || watch.must_stop().then(|| watch.halt());
-    let question = Question { base, levers: &levers, halted: &halted };
+    let with_calibration = !args.no_calibration;
+    let question = Question { base, levers: &levers, halted: &halted, with_calibration };
     let result = plan(&question, &resolve, &settings, (&watch.runner(), &bar));
     bar.clear();
     watch.audited()?;
@@ -67,14 +72,14 @@ pub(super) fn run(args: &Plan) -> Result<u8, Error> {
         Some(best) => blueprint.resolve(&[&base[..], &best.changes].concat())?,
         None => today.resolved,
     };
-    write(args, &shown, (&levers, refused), &result)?;
+    write(args, &shown, (&levers, known), &result)?;
     Ok(code(&result))
 }
 
 fn write(
     args: &Plan,
     shown: &Resolved,
-    (levers, refused): (&[Lever], Vec<String>),
+    (levers, known): (&[Lever], Vec<String>),
     result: &Planned,
 ) -> Result<(), Error> {
     let named = |lever: &Lever| {
@@ -91,7 +96,7 @@ fn write(
         base: args.source.set.clone(),
         levers: levers.iter().map(named).collect(),
         horizon: shown.scenario.horizon,
-        notes: refused.into_iter().chain(notes(shown)).collect(),
+        notes: known.into_iter().chain(notes(shown)).collect(),
         provenance: provenance(shown),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -131,6 +136,17 @@ fn declared(args: &Plan, today: &Resolved) -> Result<Vec<Declared>, Error> {
     Ok(declared)
 }
 
+/// What to know of levers that may leave a pool without traffic.
+fn rented_anyway(declared: &[Declared]) -> Option<String> {
+    let moved = declared.iter().find(|lever| lever.key.ends_with(".served_by"))?;
+    Some(format!(
+        "{}: a pool that a value leaves without traffic is rented all the same, so its rent is in the \
+         spend of every candidate; to do without it, `surgeline compare` a file with it and one \
+         without",
+        moved.key
+    ))
+}
+
 /// How to say what may be chosen, with a key that this scenario has.
 fn advice(today: &Resolved) -> String {
     let value = |change: &Vec<String>| match change.as_slice() {
@@ -147,7 +163,8 @@ fn advice(today: &Resolved) -> String {
     let (key, line, file) = match (counted, other) {
         (Some(lever), _) => {
             let last = lever.candidates.last().and_then(value).unwrap_or_default();
-            let range = format!("{}..{last}", lever.present);
+            // From one on: today's number may be more than it takes.
+            let range = format!("1..{last}");
             (lever.key.clone(), range.clone(), format!("{range:?}"))
         }
         (None, Some((lever, values))) => {

@@ -7,7 +7,7 @@ use crate::args::{Format, Run};
 use crate::disk::OsDisk;
 use crate::error::Error;
 use crate::limits::Watch;
-use crate::output::{self, Documents};
+use crate::output::{self, Documents, Places};
 use crate::progress::Bar;
 use experiments::{Case, Plan, RunResult};
 use reports::command::Named;
@@ -26,16 +26,15 @@ pub(super) const WIDTH: usize = 80;
 
 pub(super) fn run(args: &Run) -> Result<u8, Error> {
     let case = simulate::case(&args.source)?;
-    output::check(&args.writing, args.calls.as_deref())?;
+    let places = Places::of(&args.writing).file(args.calls.as_deref());
+    let places = places.folder("--tables", args.tabling.tables.as_deref());
+    places.inputs(&case.resolved.files).check()?;
     // A report for people ends with them.
     let quiet = args.simulating.quiet;
     if !quiet && args.writing.format == Format::Json {
         simulate::warn(&case.resolved);
     }
     let plan = simulate::plan(&args.simulating, &case);
-    if args.tabling.tables.is_some() && args.tabling.tables == args.writing.out {
-        return Err(Error::Usage("--tables and --out need a folder each".to_owned()));
-    }
     let tables = Tables::begin(&OsDisk, &args.tabling)?;
     let watch = Watch::begin(&args.simulating.limits);
     simulate::lockstep(&args.simulating, case.scenario(), plan.seed, &watch)?;

@@ -5,7 +5,7 @@
 mod stats;
 
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Places};
 use calibrate::imports::File;
 use calibrate::imports::steps::steps;
 use clap::{Args as Arguments, Subcommand, ValueEnum};
@@ -102,7 +102,7 @@ fn convert(args: &Convert) -> Result<(), Error> {
         let path = args.to.display();
         return Err(Error::Usage(format!("{path}: the name should end in .parquet or .csv")));
     }
-    output::check_file(&args.to)?;
+    Places::default().file(Some(&args.to)).inputs([&args.from]).check()?;
     let table = table(&args.from, args.layout)?;
     let bytes = match to.as_str() {
         "parquet" => table.parquet().map_err(|error| Error::Bug(error.to_string()))?,

@@ -5,7 +5,7 @@ use super::{blueprint, levers, simulate};
 use crate::args::{Simulating, Source, Writing};
 use crate::error::{Error, halt_code};
 use crate::limits::Watch;
-use crate::output::{self, Documents};
+use crate::output::{Documents, Places};
 use crate::progress::Bar;
 use experiments::repair::Lever;
 use experiments::what_if::{Question, WhatIfError, what_if};
@@ -107,7 +107,7 @@ pub(super) fn run(args: &WhatIf) -> Result<u8, Error> {
     };
     let tomorrow = blueprint.resolve(&changes)?;
     let (levers, refused) = levers_of(args, &blueprint, &changes, &tomorrow)?;
-    output::check(&args.writing, None)?;
+    Places::of(&args.writing).inputs(&tomorrow.files).check()?;
     let plan = simulate::plan(&args.simulating, &today);
     let watch = Watch::begin(&args.simulating.limits);
     simulate::lockstep(&args.simulating, today.scenario(), plan.seed, &watch)?;

@@ -14,6 +14,7 @@ use crate::limits::Watch;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use experiments::{Case, NoProgress, Plan, Runner, compare::compare as compared, run_calibrated};
+use reports::command::Named;
 use sim::Scenario;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -59,7 +60,10 @@ pub(super) fn report(
         Some(pinned) => {
             let before = pinned.case()?;
             let plan = answer::plan(question, &desk.settings, &before);
-            beside((pinned, &before), (&question.variant, &case), &plan, &watch, &runner)
+            let (seed, replications) = (question.seed, question.replications);
+            let named = Named { seed, replications, ..pinned.source().named() };
+            let arms = ((pinned, &before), (&question.variant, &case));
+            beside(arms, named, &plan, &watch, &runner)
         }
     }
 }
@@ -79,8 +83,8 @@ fn alone(
 }
 
 fn beside(
-    (pinned, before): (&Variant, &Case),
-    (variant, after): (&Variant, &Case),
+    ((pinned, before), (variant, after)): ((&Variant, &Case), (&Variant, &Case)),
+    named: Named,
     plan: &Plan,
     watch: &Watch,
     runner: &Runner<'_>,
@@ -90,7 +94,8 @@ fn beside(
     let result = result.map_err(answer::failed)?;
     let examples = compare::examples((before, after), plan.seed, watch);
     let sources = (&pinned.source(), &variant.source());
-    let report = compare::report(&result, &examples, (before, sources.0), (after, sources.1));
+    let report =
+        compare::report(&result, &examples, (before, sources.0), (after, sources.1), named);
     let html = reports::compare::html(&report);
     Ok(Page { file: file_name(&after.resolved.name, "-compared"), html })
 }

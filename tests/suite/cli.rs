@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod levers;
 mod limits;
+mod places;
 mod plan;
 mod run_json;
 mod sweep;

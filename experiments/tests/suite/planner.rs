@@ -46,7 +46,7 @@ fn planned(text: &str, levers: &[Lever], threads: Option<usize>) -> Planned {
     let seed = resolve(&[]).expect("it resolves").plan().seed;
     let settings =
         Plan { seed, replications: Sample::Fixed(REPLICATIONS), threads, ..Plan::default() };
-    let question = Question { base: &[], levers, halted: &|| None };
+    let question = Question { base: &[], levers, halted: &|| None, with_calibration: false };
     plan(&question, &resolve, &settings, (&simulate, &NoProgress)).expect("a plan")
 }
 
@@ -197,7 +197,8 @@ fn an_interruption_keeps_what_is_confirmed_and_recommends_nothing_else() {
             }
             simulate(scenario, seed, replication)
         };
-        let question = Question { base: &[], levers: &levers, halted: &|| None };
+        let question =
+            Question { base: &[], levers: &levers, halted: &|| None, with_calibration: false };
         plan(&question, &resolve, &settings, (&runner, &NoProgress))
     };
     let whole = after(u32::MAX).expect("a plan");
@@ -223,7 +224,7 @@ fn what_cannot_be_planned_is_said() {
     let resolve = resolver(POOL);
     let settings = Plan::default();
     let refused = |levers: &[Lever], resolve: &Resolve<'_>| {
-        let question = Question { base: &[], levers, halted: &|| None };
+        let question = Question { base: &[], levers, halted: &|| None, with_calibration: false };
         match plan(&question, resolve, &settings, (&simulate, &NoProgress)) {
             Err(PlanError::Refused(text)) => text,
             other => panic!("{other:?}"),

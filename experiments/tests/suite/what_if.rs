@@ -133,6 +133,22 @@ fn a_system_far_from_its_edge_has_an_open_headroom() {
     assert!(found.factor.reason.is_some());
 }
 
+/// An objective without a number is not one that is kept: here of a task that hardly comes.
+#[test]
+fn nothing_is_claimed_of_an_objective_without_a_number() {
+    let set = [
+        "traffic.jobs.arrivals.rate=0.01/s",
+        "scenario.horizon=1h",
+        "traffic.rare={ task = \"rare\", arrivals = { kind = \"poisson\", rate = \"0.0001/s\" } }",
+        "tasks.rare={ value = \"$1\", steps = [{ id = \"work\", model_call = { input = { kind = \"fixed\", tokens = 1 }, output = { kind = \"fixed\", tokens = 1 } } }] }",
+        "objectives.rare.p95_latency=<= 1us",
+    ];
+    let factor = asked(&set, 2.0, &[]).headroom.expect("an objective").factor;
+    assert_eq!((factor.value, factor.low), (None, None));
+    let reason = factor.reason.expect("why");
+    assert!(reason.contains("nothing is known of rare.p95_latency"), "{reason}");
+}
+
 #[test]
 fn the_repair_is_the_smallest_and_is_confirmed() {
     let found = asked(&[], 3.0, &units(&[1, 2, 3, 4, 5, 6]));

@@ -15,12 +15,12 @@ fn pools(
     let mut lines = Vec::new();
     for arm in arms {
         for (pool, windows) in arm.result.pools.iter().zip(&arm.result.series.parts.pools) {
-            let values = timeline.values(|place| {
+            let values = timeline.values(arm, |place| {
                 let windows = place.of(windows);
                 if windows.is_empty() {
                     None
                 } else {
-                    value(arm, pool.replicas, windows, place.seconds)
+                    value(arm, pool.replicas, windows, place.seconds())
                 }
             });
             lines.push(Line { name: arm.named(&pool.name, arms.len()), values });
@@ -41,9 +41,9 @@ pub(super) fn requests(arms: &[Arm<'_>]) -> Option<Picture> {
     for arm in arms {
         let windows = &arm.result.series.windows;
         let rate = |of: fn(&sim::metrics::Window) -> u64| {
-            timeline.values(|place| {
+            timeline.values(arm, |place| {
                 let sum = place.sum(windows, |window| arm.mean(of(window)))?;
-                Some(sum / place.seconds)
+                Some(sum / place.seconds())
             })
         };
         let (arrived, ended) = (rate(|window| window.arrived), rate(|window| window.finished));
@@ -51,7 +51,8 @@ pub(super) fn requests(arms: &[Arm<'_>]) -> Option<Picture> {
         lines.push(Line { name: arm.named("end", arms.len()), values: ended });
     }
     let caption = format!(
-        "Within {}; the mean of all replications. Where fewer end than arrive, a backlog grows.",
+        "Within {}; the mean of all replications. Where fewer end than arrive, a backlog grows or \
+         requests are refused: those do not count as ended.",
         timeline.width_text()
     );
     let y = Axis::new("requests per second", Measure::PerSecond);
@@ -70,8 +71,7 @@ pub(super) fn utilisation(arms: &[Arm<'_>]) -> Option<Picture> {
     let lines = pools(arms, &timeline, |arm, replicas, windows, seconds| {
         let busy: u128 = windows.iter().map(|window| window.busy).sum();
         let runs = f64::from(arm.result.replications.max(1));
-        let part = windows.len() as f64 / (seconds / arm.result.series.width.as_secs_f64());
-        let whole = replicas as f64 * runs * seconds * part;
+        let whole = replicas as f64 * runs * seconds;
         (whole > 0.0).then(|| (busy as f64 / PS_PER_SEC as f64 / whole).min(1.0))
     });
     let y = Axis::new("time in which iterations run", Measure::Share);
@@ -108,7 +108,7 @@ pub(super) fn waiting(arms: &[Arm<'_>]) -> Option<Picture> {
     });
     for arm in arms {
         for (remote, windows) in arm.result.remotes.iter().zip(&arm.result.series.parts.remotes) {
-            let values = timeline.values(|place| {
+            let values = timeline.values(arm, |place| {
                 let windows = place.of(windows);
                 let waiting = windows.iter().map(|window| window.waiting).sum();
                 (!windows.is_empty()).then(|| arm.mean(waiting) / windows.len() as f64)
@@ -140,7 +140,7 @@ pub(super) fn running(arms: &[Arm<'_>]) -> Option<Picture> {
     });
     for arm in arms {
         for (remote, windows) in arm.result.remotes.iter().zip(&arm.result.series.parts.remotes) {
-            let values = timeline.values(|place| {
+            let values = timeline.values(arm, |place| {
                 let windows = place.of(windows);
                 let running = windows.iter().map(|window| window.running).sum();
                 (!windows.is_empty()).then(|| arm.mean(running) / windows.len() as f64)

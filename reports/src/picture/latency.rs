@@ -5,6 +5,7 @@ use super::timeline::{Place, Timeline};
 use super::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Stacks};
 use crate::names::DRIVER_WORDS;
 use experiments::TaskResult;
+use experiments::stability::Verdict;
 use sim::metrics::BandCounts;
 use sim::units::Span;
 
@@ -22,6 +23,11 @@ fn tasks<'a>(arm: &Arm<'a>) -> Vec<&'a TaskResult> {
     tasks.sort_by_key(|task| std::cmp::Reverse(task.counts.arrived));
     tasks.truncate(MOST_TASKS);
     tasks
+}
+
+/// Whether the latencies of an arm say how long the run was, and nothing else.
+fn is_void(arm: &Arm<'_>) -> bool {
+    arm.result.stability.verdict.is_some_and(Verdict::voids_latency)
 }
 
 /// What is said where not all kinds of task are drawn.
@@ -68,7 +74,10 @@ pub(super) fn distribution(arms: &[Arm<'_>]) -> Option<Picture> {
         Line { name: arm.named(&task.name, arms.len()), values: at.iter().map(share).collect() }
     };
     let mut marks = slos(arms, true);
-    marks.push(Mark { on_x: false, at: 0.95, name: "95 %".to_owned() });
+    let void: Vec<&Arm<'_>> = arms.iter().filter(|arm| is_void(arm)).collect();
+    if void.len() < arms.len() {
+        marks.push(Mark { on_x: false, at: 0.95, name: "95 %".to_owned() });
+    }
     let lines = Lines {
         x: Axis::new("latency of a succeeded task", Measure::Seconds).logarithmic(),
         y: Axis::new("tasks that take at most this long", Measure::Share),
@@ -77,11 +86,19 @@ pub(super) fn distribution(arms: &[Arm<'_>]) -> Option<Picture> {
         marks,
         is_scattered: false,
     };
-    let caption = format!(
-        "The higher and the further left, the better; where a line crosses 95 % is its p95. Succeeded \
-         tasks of all replications{}.",
+    let p95 = if void.len() < arms.len() { "; where a line crosses 95 % is its p95" } else { "" };
+    let mut caption = format!(
+        "The higher and the further left, the better{p95}. Succeeded tasks of all replications{}.",
         left_out(arms)
     );
+    if !void.is_empty() {
+        let named: Vec<&str> = void.iter().map(|arm| arm.name).collect();
+        let who = if arms.len() == 1 { "the run".to_owned() } else { named.join(" and ") };
+        caption += &format!(
+            " Of {who} only those that came to an end are here: the system is overloaded or stuck, and \
+             has no p95."
+        );
+    }
     let title = "How many tasks are done after how long";
     Picture::of("latency-cdf", title, caption, Drawing::Lines(lines))
 }
@@ -95,10 +112,10 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
             let Some(windows) = arm.result.series.parts.tasks.get(task.id.index()) else {
                 continue;
             };
-            let quantile = |place: &Place, p: f64, least: u64| {
+            let quantile = |place: &Place, p: f64| {
                 let mut all = BandCounts::default();
                 place.of(windows).iter().for_each(|window| all.merge(&window.latency));
-                (all.count() >= least).then(|| all.quantile_secs(p))?
+                (all.count() >= LEAST_TASKS).then(|| all.quantile_secs(p))?
             };
             let named = |quantile: &str| {
                 let what = match arm.result.tasks.len() {
@@ -107,15 +124,15 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
                 };
                 arm.named(&what, arms.len())
             };
-            let p95 = timeline.values(|place| quantile(place, 0.95, LEAST_TASKS));
-            let p50 = timeline.values(|place| quantile(place, 0.5, 2));
+            let p95 = timeline.values(arm, |place| quantile(place, 0.95));
+            let p50 = timeline.values(arm, |place| quantile(place, 0.5));
             lines.push(Line { name: named("p95"), values: p95 });
             lines.push(Line { name: named("median"), values: p50 });
         }
     }
     let caption = format!(
-        "Of the succeeded tasks that end within {}, of all replications together; to 6 %, and no p95 of \
-         fewer than {LEAST_TASKS} tasks{}.",
+        "Of the succeeded tasks that end within {}, of all replications together; to 6 %, and where \
+         they are at least {LEAST_TASKS}{}.",
         timeline.width_text(),
         left_out(arms)
     );

@@ -77,7 +77,7 @@ fn rate<W>(
     windows: &[W],
     of: impl Fn(&W) -> u64,
 ) -> Vec<Option<f64>> {
-    timeline.values(|place| Some(place.sum(windows, |w| arm.mean(of(w)))? / place.seconds))
+    timeline.values(arm, |place| Some(place.sum(windows, |w| arm.mean(of(w)))? / place.seconds()))
 }
 
 /// The largest lines that have anything.
@@ -233,7 +233,7 @@ pub(super) fn prompt_caches(arms: &[Arm<'_>]) -> Option<Picture> {
     let mut lines = Vec::new();
     for arm in arms {
         for (remote, windows) in arm.result.remotes.iter().zip(&arm.result.series.parts.remotes) {
-            let values = timeline.values(|place| {
+            let values = timeline.values(arm, |place| {
                 let input = place.sum(windows, |window| window.input_tokens as f64)?;
                 let cached = place.sum(windows, |window| window.cached_input_tokens as f64)?;
                 (input > 0.0).then(|| cached / input)
@@ -287,7 +287,7 @@ pub(super) fn breakers(arms: &[Arm<'_>]) -> Option<Picture> {
         });
         let all: Vec<(&String, Vec<u64>)> = pools.chain(remotes).collect();
         for (name, not_closed) in all {
-            let values = timeline.values(|place| {
+            let values = timeline.values(arm, |place| {
                 let sum = place.sum(&not_closed, |&count| arm.mean(count))?;
                 Some(sum / place.of(&not_closed).len() as f64)
             });

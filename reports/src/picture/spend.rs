@@ -78,7 +78,7 @@ pub(super) fn of_success(arms: &[Arm<'_>]) -> Option<Picture> {
 fn metered(arm: &Arm<'_>, timeline: &Timeline) -> Vec<Option<f64>> {
     let windows = &arm.result.series.windows;
     let runs = f64::from(arm.result.replications.max(1));
-    timeline.values(|place| place.sum(windows, |window| dollars(window.metered) / runs))
+    timeline.values(arm, |place| place.sum(windows, |window| dollars(window.metered) / runs))
 }
 
 /// Dollars per hour.
@@ -86,8 +86,11 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
     let timeline = Timeline::of(arms);
     let mut lines = Vec::new();
     for arm in arms {
-        let seconds = timeline.values(|place| Some(place.seconds));
         let rent = rent(arm) * HOUR;
+        // Nothing is booked before the measured time.
+        let seconds = timeline.values(arm, |place| {
+            Some(place.seconds_after(arm.result.warm_up)).filter(|&seconds| seconds > 0.0)
+        });
         let metered = metered(arm, &timeline);
         let metered: Vec<Option<f64>> =
             metered.iter().zip(seconds).map(|(sum, secs)| Some((*sum)? / secs? * HOUR)).collect();
@@ -98,8 +101,8 @@ pub(super) fn over_time(arms: &[Arm<'_>]) -> Option<Picture> {
         }
     }
     let caption = format!(
-        "Rent by the hour and what was metered within {}, booked when it ends; the mean of all \
-         replications.",
+        "Rent by the hour and what was metered within {}, booked when it ends, from the end of the \
+         warm-up on; the mean of all replications.",
         timeline.width_text()
     );
     let y = Axis::new("spend per hour", Measure::Dollars);
@@ -159,10 +162,12 @@ pub(super) fn summed(arms: &[Arm<'_>]) -> Option<Picture> {
     let at = timeline.at();
     let limits = limits(arms, &at);
     let so_far = |arm: &Arm<'_>, rent: f64| -> Vec<Option<f64>> {
-        let (mut sum, warm_up) = (0.0, arm.result.warm_up.as_secs_f64());
+        let (warm_up, horizon) =
+            (arm.result.warm_up.as_secs_f64(), arm.result.horizon.as_secs_f64());
+        let mut sum = 0.0;
         let so_far = metered(arm, &timeline).into_iter().zip(&at).map(|(metered, &at)| {
             sum += metered?;
-            Some(sum + rent * (at - warm_up).max(0.0))
+            Some(sum + rent * (at.min(horizon) - warm_up).max(0.0))
         });
         so_far.collect()
     };
@@ -182,10 +187,12 @@ pub(super) fn summed(arms: &[Arm<'_>]) -> Option<Picture> {
         );
     }
     lines.extend(limits);
-    let day = arms.first()?.result.measured.as_secs_f64() / DAY;
+    let measured = arms.first()?.result.measured;
+    let day = measured.as_secs_f64() / DAY;
     let targets = arms.iter().flat_map(|arm| &arm.result.objectives).filter_map(|judged| {
         let objective = &judged.objective;
-        let name = format!("{} {}", objective.name, objective.text);
+        // A day's money, for as much of a day as is measured.
+        let name = format!("{} {}, for {}", objective.name, objective.text, format::span(measured));
         (objective.name == "spend.per_day").then_some((objective.target * day, name))
     });
     let mut marks: Vec<Mark> = Vec::new();

@@ -1,6 +1,7 @@
 //! A score for a browser: errors by configuration, and predicted over measured times of every row.
 
 use super::{brief, errors, groups};
+use crate::format::count;
 use crate::html::{self, Page, Standing};
 use crate::picture::{Axis, Drawing, Line, Lines, Mark, Measure, Picture, Topic};
 use crate::sections::{Cell, Sections, Table};
@@ -53,11 +54,18 @@ pub fn score_topics(score: &Score) -> Vec<Topic> {
 
 fn sentence(score: &Score) -> String {
     let all: Vec<&ScoredRow> = score.rows.iter().collect();
-    let [tpot, ttft, _] = errors(&all);
+    let [tpot, ttft, waiting] = errors(&all);
     let error = |what: &str, errors: Option<Errors>| {
-        errors.map(|errors| format!("{what} is off by {:.1} %", 100.0 * errors.median))
+        errors.map(|Errors { median, rows, .. }| {
+            let rows = count(rows as u64);
+            format!("{what} is off by {:.1} % ({rows} rows)", 100.0 * median)
+        })
     };
-    let parts = [error("a time per token", tpot), error("a first token", ttft)];
+    let parts = [
+        error("a time per token", tpot),
+        error("a first token", ttft),
+        error("one that waits for a place", waiting),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     let rows = format!(
         "{} of {} rows are predicted",
@@ -66,7 +74,7 @@ fn sentence(score: &Score) -> String {
     );
     match parts.as_slice() {
         [] => format!("{rows}."),
-        parts => format!("{rows}; in the median {}.", parts.join(" and ")),
+        parts => format!("{rows}; in the median {}.", parts.join(", ")),
     }
 }
 

@@ -248,8 +248,6 @@ impl Counts {
 impl Objective {
     fn of(judged: &ObjectiveResult) -> Objective {
         let (objective, estimate) = (&judged.objective, &judged.estimate);
-        let straddles = "the interval straddles the target";
-        let undecided = judged.met.is_none().then(|| straddles.to_owned());
         Objective {
             name: objective.name.clone(),
             target: objective.text.clone(),
@@ -257,7 +255,7 @@ impl Objective {
             low: finite(estimate.low),
             high: finite(estimate.high),
             met: judged.met,
-            reason: estimate.reason.clone().or(undecided),
+            reason: crate::sections::reason(judged).map(str::to_owned),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Rows on their way out: gathered in batches, column by column, and written in each format.
 //!
-//! Invariants: each format gets the same values in the same order; a batch has so many rows whatever
+//! Invariants: each format gets the same rows in the same order; a batch has so many rows whatever
 //! the machine, so the bytes are the same everywhere; text is quoted where its format needs it.
 //!
 //! Deliberately absent: files.
@@ -79,7 +79,7 @@ impl From<csv::Error> for TablesError {
     }
 }
 
-/// The values of a column in a batch.
+/// The values of a column in a batch, as Parquet takes them.
 enum Values<'a> {
     Whole(Vec<Option<i64>>),
     Number(Vec<Option<f64>>),
@@ -88,12 +88,12 @@ enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn of(kind: Kind) -> Values<'a> {
+    fn with_capacity(kind: Kind, rows: usize) -> Values<'a> {
         match kind {
-            Kind::Whole | Kind::Money => Values::Whole(Vec::new()),
-            Kind::Number => Values::Number(Vec::new()),
-            Kind::Flag => Values::Flag(Vec::new()),
-            Kind::Text => Values::Text(Vec::new()),
+            Kind::Whole | Kind::Money => Values::Whole(Vec::with_capacity(rows)),
+            Kind::Number => Values::Number(Vec::with_capacity(rows)),
+            Kind::Flag => Values::Flag(Vec::with_capacity(rows)),
+            Kind::Text => Values::Text(Vec::with_capacity(rows)),
         }
     }
 
@@ -102,9 +102,7 @@ impl<'a> Values<'a> {
         match (self, cell) {
             // Counts of a run are far below 2⁶³.
             (Values::Whole(all), Cell::Whole(value)) => all.push(value.map(|value| value as i64)),
-            (Values::Whole(all), Cell::Money(money)) => {
-                all.push(Some(i64::try_from(money.0).map_err(|_| money)?));
-            }
+            (Values::Whole(all), Cell::Money(money)) => all.push(Some(pico_dollars(money)?)),
             (Values::Number(all), Cell::Number(value)) => all.push(value),
             (Values::Flag(all), Cell::Flag(value)) => all.push(value),
             (Values::Text(all), Cell::Text(value)) => all.push(value),
@@ -125,15 +123,6 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn clear(&mut self) {
-        match self {
-            Values::Whole(all) => all.clear(),
-            Values::Number(all) => all.clear(),
-            Values::Flag(all) => all.clear(),
-            Values::Text(all) => all.clear(),
-        }
-    }
-
     fn series(&self, name: &'static str) -> Series {
         let name = name.into();
         match self {
@@ -145,20 +134,31 @@ impl<'a> Values<'a> {
             }
         }
     }
+}
 
-    /// A value as CSV has it before quoting, and JSON if it is no text; `None`: there is none.
-    fn written(&self, row: usize, into: &mut String) -> Option<()> {
-        use std::fmt::Write;
-        into.clear();
-        match self {
-            Values::Whole(all) => write!(into, "{}", all[row]?),
-            // As many digits as tell it from every other float, and a point or an exponent.
-            Values::Number(all) => write!(into, "{:?}", all[row]?),
-            Values::Flag(all) => write!(into, "{}", all[row]?),
-            Values::Text(all) => into.write_str(all[row].as_deref()?),
+/// What a column of money holds; `Err`: it is too much.
+fn pico_dollars(money: Money) -> Result<i64, Money> {
+    i64::try_from(money.0).map_err(|_| money)
+}
+
+/// A value as CSV has it before quoting, and JSON if it is no text, in place of what was in `into`;
+/// whether there is one.
+fn write_cell(cell: &Cell<'_>, into: &mut String) -> Result<bool, Money> {
+    use std::fmt::Write;
+    into.clear();
+    let written = match cell {
+        Cell::Whole(Some(value)) => write!(into, "{value}"),
+        // As many digits as tell it from every other float, and a point or an exponent.
+        Cell::Number(Some(value)) => write!(into, "{value:?}"),
+        Cell::Flag(Some(value)) => write!(into, "{value}"),
+        Cell::Text(Some(value)) => into.write_str(value),
+        Cell::Money(money) => write!(into, "{}", pico_dollars(*money)?),
+        Cell::Whole(None) | Cell::Number(None) | Cell::Flag(None) | Cell::Text(None) => {
+            return Ok(false);
         }
-        .ok()
-    }
+    };
+    debug_assert!(written.is_ok(), "text takes everything");
+    Ok(true)
 }
 
 /// One format of one table under way.
@@ -169,11 +169,13 @@ enum Writer<'a> {
 }
 
 /// A table under way.
+///
+/// Rows wait as they came and are taken apart column by column: a column's values then lie together,
+/// where a row at a time would touch each column's far end.
 pub(super) struct Sheet<'a, R> {
     table: Table,
     columns: Vec<Column<'a, R>>,
-    values: Vec<Values<'a>>,
-    rows: usize,
+    rows: Vec<R>,
     writers: Vec<Writer<'a>>,
 }
 
@@ -185,8 +187,7 @@ impl<'a, R> Sheet<'a, R> {
         sample: Sample,
         sinks: Vec<(Format, Sink<'a>)>,
     ) -> Result<Sheet<'a, R>, TablesError> {
-        let values = columns.iter().map(|column| Values::of(column.field.kind)).collect();
-        let mut sheet = Sheet { table, columns, values, rows: 0, writers: Vec::new() };
+        let mut sheet = Sheet { table, columns, rows: Vec::new(), writers: Vec::new() };
         for (format, sink) in sinks {
             let writer = match format {
                 Format::Parquet => {
@@ -212,26 +213,29 @@ impl<'a, R> Sheet<'a, R> {
     }
 
     /// Adds a row.
-    pub(super) fn add(&mut self, row: &R) -> Result<(), TablesError> {
-        for (column, values) in self.columns.iter().zip(&mut self.values) {
-            values.push((column.cell)(row)).map_err(|amount| TablesError::Amount {
-                table: self.table.name(),
-                column: column.field.name,
-                amount,
-            })?;
-        }
-        self.rows += 1;
-        if self.rows == BATCH { self.flush() } else { Ok(()) }
+    pub(super) fn add(&mut self, row: R) -> Result<(), TablesError> {
+        self.rows.push(row);
+        if self.rows.len() == BATCH { self.flush() } else { Ok(()) }
     }
 
-    fn frame(&self) -> Result<DataFrame, PolarsError> {
-        let columns = self.columns.iter().zip(&self.values);
-        let columns = columns.map(|(column, values)| values.series(column.field.name)).collect();
-        DataFrame::new(self.rows, columns)
+    fn frame(&self) -> Result<DataFrame, TablesError> {
+        let columns = self.columns.iter().map(|column| {
+            let mut values = Values::with_capacity(column.field.kind, self.rows.len());
+            for row in &self.rows {
+                values.push((column.cell)(row)).map_err(|amount| self.too_much(column, amount))?;
+            }
+            Ok(values.series(column.field.name))
+        });
+        let columns = columns.collect::<Result<Vec<_>, TablesError>>()?;
+        Ok(DataFrame::new(self.rows.len(), columns)?)
+    }
+
+    fn too_much(&self, column: &Column<'a, R>, amount: Money) -> TablesError {
+        TablesError::Amount { table: self.table.name(), column: column.field.name, amount }
     }
 
     fn flush(&mut self) -> Result<(), TablesError> {
-        if self.rows == 0 {
+        if self.rows.is_empty() {
             return Ok(());
         }
         let mut writers = std::mem::take(&mut self.writers);
@@ -243,19 +247,18 @@ impl<'a, R> Sheet<'a, R> {
             }
         }
         self.writers = writers;
-        self.values.iter_mut().for_each(Values::clear);
-        self.rows = 0;
+        self.rows.clear();
         Ok(())
     }
 
     fn csv(&self, out: &mut csv::Writer<Sink<'a>>) -> Result<(), TablesError> {
         let mut text = String::new();
-        for row in 0..self.rows {
-            for values in &self.values {
-                match values.written(row, &mut text) {
-                    Some(()) => out.write_field(&text)?,
-                    None => out.write_field("")?,
-                }
+        for row in &self.rows {
+            for column in &self.columns {
+                // Of nothing nothing is written: an empty field.
+                write_cell(&(column.cell)(row), &mut text)
+                    .map_err(|amount| self.too_much(column, amount))?;
+                out.write_field(&text)?;
             }
             out.write_record(None::<&[u8]>)?;
         }
@@ -264,15 +267,17 @@ impl<'a, R> Sheet<'a, R> {
 
     fn json_lines(&self, out: &mut Sink<'a>) -> Result<(), TablesError> {
         let mut text = String::new();
-        for row in 0..self.rows {
-            for (at, (column, values)) in self.columns.iter().zip(&self.values).enumerate() {
+        for row in &self.rows {
+            for (at, column) in self.columns.iter().enumerate() {
                 write!(out, "{}\"{}\":", if at == 0 { '{' } else { ',' }, column.field.name)?;
-                match (values.written(row, &mut text), column.field.kind) {
-                    (None, _) => out.write_all(b"null")?,
-                    (Some(()), Kind::Text) => {
+                let there = write_cell(&(column.cell)(row), &mut text)
+                    .map_err(|amount| self.too_much(column, amount))?;
+                match (there, column.field.kind) {
+                    (false, _) => out.write_all(b"null")?,
+                    (true, Kind::Text) => {
                         serde_json::to_writer(&mut *out, &text).map_err(io::Error::from)?;
                     }
-                    (Some(()), _) => out.write_all(text.as_bytes())?,
+                    (true, _) => out.write_all(text.as_bytes())?,
                 }
             }
             out.write_all(b"}\n")?;

@@ -82,7 +82,7 @@ impl<'a> Recording<'a> {
         windows::rows(context, outcome, &mut |row| self.windows.add(row))?;
         let groups = experiments::ledger::tenant_groups(context.scenario);
         for line in experiments::ledger::lines(outcome, context.scenario) {
-            self.ledger.add(&LedgerRow::of(context, line, &groups))?;
+            self.ledger.add(LedgerRow::of(context, line, &groups))?;
         }
         self.tasks.finish()?;
         self.calls.finish()?;
@@ -101,7 +101,7 @@ impl Recorder for Recording<'_> {
             self.sums.entry(identity).or_default().add(record);
         }
         let row = CallRow { context: self.context, record: *record };
-        self.failed = self.calls.add(&row).err();
+        self.failed = self.calls.add(row).err();
     }
 
     fn task(&mut self, record: &TaskRecord) {
@@ -111,7 +111,7 @@ impl Recorder for Recording<'_> {
         }
         let sums = self.sums.remove(&identity).unwrap_or_default();
         let row = TaskRow { context: self.context, record: *record, sums };
-        self.failed = self.tasks.add(&row).err();
+        self.failed = self.tasks.add(row).err();
     }
 }
 
@@ -149,7 +149,7 @@ impl Recorder for CallRows<'_> {
     fn attempt(&mut self, record: &AttemptRecord) {
         if self.failed.is_none() && self.context.has(record.source, record.number) {
             let row = CallRow { context: self.context, record: *record };
-            self.failed = self.calls.add(&row).err();
+            self.failed = self.calls.add(row).err();
         }
     }
 }

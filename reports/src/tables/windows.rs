@@ -19,6 +19,8 @@ pub(super) struct WindowRow<'a> {
     replication: u32,
     number: usize,
     width: Span,
+    /// Where the last window ends.
+    horizon: Span,
     part: Option<Cow<'a, str>>,
     what: What,
 }
@@ -38,14 +40,15 @@ enum What {
 pub(super) fn rows<'a>(
     context: Context<'a>,
     outcome: &Outcome,
-    add: &mut dyn FnMut(&WindowRow<'a>) -> Result<(), TablesError>,
+    add: &mut dyn FnMut(WindowRow<'a>) -> Result<(), TablesError>,
 ) -> Result<(), TablesError> {
     let (series, scenario) = (&outcome.series, context.scenario);
     let parts = &series.parts;
     let mut each = |part: Option<Cow<'a, str>>, windows: &mut dyn Iterator<Item = What>| {
         windows.enumerate().try_for_each(|(number, what)| {
             let (replication, width) = (context.replication, series.width);
-            add(&WindowRow { replication, number, width, part: part.clone(), what })
+            let horizon = scenario.horizon;
+            add(WindowRow { replication, number, width, horizon, part: part.clone(), what })
         })
     };
     each(None, &mut series.windows.iter().map(|window| What::System(*window)))?;
@@ -95,7 +98,8 @@ impl WindowRow<'_> {
     }
 
     fn at(&self, number: usize) -> f64 {
-        (number as u128 * u128::from(self.width.0)) as f64 / PS_PER_SEC as f64
+        let ps = (number as u128 * u128::from(self.width.0)).min(self.horizon.0.into());
+        seconds(ps)
     }
 
     fn system(&self, of: fn(&Window) -> u64) -> Option<u64> {

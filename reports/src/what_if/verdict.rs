@@ -3,6 +3,7 @@
 use super::{WhatIfReport, why};
 use crate::contrast;
 use crate::format::{Unit, number, span};
+use crate::sections::reason;
 use experiments::bottleneck::Bottleneck;
 use experiments::what_if::WhatIf;
 use experiments::{ObjectiveResult, RunResult};
@@ -57,7 +58,11 @@ fn keeps(after: &RunResult, result: &WhatIf) -> String {
     match (after.objectives.len(), open.first()) {
         (0, _) => "has no objective to keep".to_owned(),
         (_, Some(judged)) => {
-            format!("leaves {} undecided: its interval straddles the target", judged.objective.name)
+            format!(
+                "leaves {} undecided: {}",
+                judged.objective.name,
+                reason(judged).unwrap_or_default()
+            )
         }
         (n, None) => {
             format!("stays within {}", if n == 1 { "its objective" } else { "all objectives" })

@@ -16,6 +16,7 @@ fn acting() -> RunResult {
     let mut result = tasks::everything();
     result.models.push(fixture::model("large"));
     result.tasks[1].id = TaskId(1);
+    result.horizon = Span::from_secs(1_800);
     let parts = &mut result.series.parts;
     let none = ModelWindow::default();
     let small = ModelWindow { answered: 6_000, retries: 600, hedges: 0, fallbacks: 60 };

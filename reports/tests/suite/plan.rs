@@ -79,6 +79,7 @@ fn planned() -> Planned {
     let [two, three, four] = [trial(2, 11.2, 3), trial(3, 6.1, 10), trial(4, 4.8, 10)];
     Planned {
         best: Some(choice(&three, 0.0)),
+        doubts: Vec::new(),
         second: Some(choice(&four, 2_184.195)),
         binds: Some(point(&two)),
         closest: None,

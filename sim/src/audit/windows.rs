@@ -17,10 +17,8 @@ struct Measured {
     inside: Range<usize>,
     /// Those that overlap with it.
     overlapping: Range<usize>,
-    /// Those that end in it.
+    /// Whole ones that end in it.
     ending: Range<usize>,
-    /// Whether the last of them had ended when the run was over.
-    all_there: bool,
     /// Whether all of the run before it counts, too.
     from_the_start: bool,
 }
@@ -31,10 +29,9 @@ impl Measured {
         let (from, to) = (scenario.warm_up.0, scenario.horizon.0);
         let at = |window: u64| window.min(series.windows.len() as u64) as usize;
         Measured {
-            inside: at(from.div_ceil(width))..at(to / width),
+            inside: at(from.div_ceil(width))..at(to.div_ceil(width)),
             overlapping: at(from / width)..at(to.div_ceil(width)),
             ending: at(from / width)..at(to / width),
-            all_there: to.div_ceil(width) <= series.windows.len() as u64,
             from_the_start: from == 0,
         }
     }
@@ -44,7 +41,7 @@ impl Measured {
         let sum = |range: &Range<usize>| {
             windows.get(range.clone()).unwrap_or_default().iter().map(&of).sum::<u128>()
         };
-        sum(&self.inside) <= total && (!self.all_there || total <= sum(&self.overlapping))
+        sum(&self.inside) <= total && total <= sum(&self.overlapping)
     }
 
     /// Whether totals of the tasks that count fit what windows and the rest after them have.
@@ -75,6 +72,10 @@ pub(super) fn findings(scenario: &Scenario, outcome: &Outcome, rest: &Parts) -> 
         return Vec::new();
     }
     let mut found = Vec::new();
+    let expected = scenario.horizon.0.div_ceil(series.width.0.max(1));
+    if series.windows.len() as u64 != expected {
+        found.push(format!("{} windows, where there are {expected}", series.windows.len()));
+    }
     for (number, window) in series.windows.iter().enumerate() {
         let tasks = || parts.tasks.iter().filter_map(|windows| windows.get(number));
         let ended: u64 = tasks().map(|task| task.ended - task.rejected).sum();

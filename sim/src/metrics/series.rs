@@ -7,9 +7,9 @@ use std::ops::AddAssign;
 /// Counts of consecutive windows of equal width, from the start of the run.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Series {
-    /// Width of a window.
+    /// Width of a window; the last one is shorter where they do not fill the horizon.
     pub width: Span,
-    /// The windows, without gaps; one that had not ended when the run was over is left out.
+    /// The windows, without gaps, up to the horizon.
     pub windows: Vec<Window>,
     /// The same by part of the system, unless there are very many windows.
     pub parts: Parts,

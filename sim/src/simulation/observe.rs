@@ -125,7 +125,8 @@ pub(super) fn empty_outcome(scenario: &Scenario) -> Outcome {
 
 impl<R: Recorder> Simulation<'_, R> {
     pub(super) fn open_observers(&mut self) {
-        self.agenda.set(self.slots.window, Time(self.scenario.window.0), RANK_OBSERVE);
+        let first = Time(self.scenario.window.0).min(self.observer.horizon);
+        self.agenda.set(self.slots.window, first, RANK_OBSERVE);
         self.agenda.set(self.slots.mark, self.observer.warm_up, RANK_OBSERVE);
         for pool in 0..self.routers.len() as u32 {
             self.plan_refresh(PoolId(pool), Time::ZERO);
@@ -150,9 +151,11 @@ impl<R: Recorder> Simulation<'_, R> {
         self.plan_refresh(pool, now);
     }
 
-    /// A window of the series ends; the samples of the measured time are taken here too.
+    /// A window of the series ends; the samples of the measured time are taken here too, at equal
+    /// distances, so not at the end of a shorter last window.
     pub(super) fn end_window(&mut self, now: Time) {
-        let measured = now > self.observer.warm_up && now <= self.observer.horizon;
+        let is_whole = now.0.is_multiple_of(self.scenario.window.0);
+        let measured = is_whole && now > self.observer.warm_up;
         let mut window = std::mem::take(&mut self.observer.window);
         let pools = self.read_pools(now);
         for (number, pool) in pools.iter().enumerate() {
@@ -182,9 +185,11 @@ impl<R: Recorder> Simulation<'_, R> {
         window.paused = (calls.count() + users.count()) as u64;
         self.outcome.series.windows.push(window);
         self.end_window_of_parts(pools, now);
-        // Nobody looks at the drain window by window, and it may last long.
+        // Nobody looks at the drain window by window, and it may last long: the last window ends with
+        // the horizon, in every replication alike.
         let over = now >= self.observer.horizon;
-        let next = if over { Time::NEVER } else { now.after(self.scenario.window) };
+        let next = now.after(self.scenario.window).min(self.observer.horizon);
+        let next = if over { Time::NEVER } else { next };
         self.agenda.set(self.slots.window, next, RANK_OBSERVE);
     }
 

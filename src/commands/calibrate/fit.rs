@@ -3,7 +3,7 @@
 
 use super::score::{note, read, read_run, read_text, run_files};
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Places};
 use calibrate::fit::run::{Origin, fit_run};
 use calibrate::fit::steps::rows::{SCHEMA, Served, StepFile, fit_rows};
 use calibrate::fitted;
@@ -71,8 +71,9 @@ fn date(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn fit(args: &Fit) -> Result<u8, Error> {
-    output::check_file(&args.out)?;
-    args.plots.as_deref().map_or(Ok(()), |folder| output::check_folder("--plots", folder))?;
+    let inputs = args.points.iter().chain(&args.steps).chain(&args.requests);
+    let places = Places::default().file(Some(&args.out)).folder("--plots", args.plots.as_deref());
+    places.inputs(inputs.chain(&args.engine_config)).check()?;
     let text = match (&args.points, &args.steps) {
         (Some(points), _) => fit_points(args, points)?,
         (None, Some(steps)) => fit_steps(args, steps)?,

@@ -3,7 +3,7 @@
 //! Deliberately absent: KV capacity, which a probe does not see, and captured graph sizes.
 
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Places};
 use calibrate::EngineOverrides;
 use calibrate::probe::fit::{CellFit, Found, ProbeFit, fit_probe};
 use calibrate::probe::{Record, read_probe};
@@ -54,7 +54,7 @@ fn bare_key(text: &str) -> Result<String, String> {
 
 pub(super) fn fit_probe_command(args: &FitProbe) -> Result<u8, Error> {
     if let Some(file) = &args.out {
-        output::check_file(file)?;
+        Places::default().file(Some(file)).inputs([&args.folder]).check()?;
     }
     let usage = |error: String| Error::Usage(format!("{}: {error}", args.folder.display()));
     let (record, cells, requests) =

@@ -1,7 +1,7 @@
 //! `surgeline calibrate nvml`: sample a GPU, write the samples, say what they come to.
 
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Places};
 use crate::progress::stop_flag;
 use calibrate::nvml::{
     DeviceFacts, Ended, Gpm, GpuChoice, OpenError, Options, Profile, Reason, Sample, Sampler,
@@ -108,7 +108,7 @@ pub(super) fn nvml(args: &Nvml) -> Result<u8, Error> {
     let out = match &args.out {
         None => None,
         Some(path) => {
-            output::check_file(path)?;
+            Places::default().file(Some(path)).check()?;
             Some((path, kind(path)?))
         }
     };

@@ -1,7 +1,7 @@
 //! `surgeline calibrate score` and `accuracy`: predicted beside measured.
 
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Places};
 use calibrate::fit::serving::{self, Measured, Points};
 use calibrate::fitted::{self, Fitted};
 use calibrate::imports::File;
@@ -74,10 +74,10 @@ pub(crate) struct Accuracy {
 }
 
 pub(super) fn score(args: &Score) -> Result<u8, Error> {
-    args.plots.as_deref().map_or(Ok(()), |folder| output::check_folder("--plots", folder))?;
-    for file in [&args.json, &args.html].into_iter().flatten() {
-        output::check_file(file)?;
-    }
+    let inputs = args.points.iter().chain(&args.calibration).chain(&args.requests);
+    let places = Places::default().files([&args.json, &args.html]);
+    let places = places.folder("--plots", args.plots.as_deref());
+    places.inputs(inputs.chain(&args.engine_config)).check()?;
     let Some(points) = &args.points else { return score_recorded(args) };
     let (points, _) = read(points)?;
     let scored = if args.held_out {

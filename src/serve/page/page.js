@@ -404,6 +404,9 @@ byId("share").addEventListener("click", async () => {
       return;
     }
     byId("command").value = answer.command;
+    byId("command-label").textContent = pinned
+      ? "The command for the sliders as they are, without the baseline"
+      : "The command that says the same";
     keep(new Blob([answer.text], { type: "application/toml" }), answer.file, byId("download"));
     byId("shared").hidden = false;
     byId("command").focus();

@@ -72,11 +72,3 @@ fn what_both_arms_share_cannot_differ() {
         assert!(err.contains("write it like 2x") || err.contains("above 0"), "{traffic}: {err}");
     }
 }
-
-#[test]
-fn two_results_do_not_go_into_one_file() {
-    let folder = Folder::new("one-file");
-    let err = folder.run("run chat.toml --json a --html a").expect(2).err;
-    assert!(err.contains("a: two results cannot go into one file"), "{err}");
-    assert!(!folder.list().contains("a"));
-}

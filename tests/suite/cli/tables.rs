@@ -640,13 +640,31 @@ fn what_cannot_be_done_is_refused_before_the_run() {
         ("--sample 5%", "--tables"),
         ("--table-format csv", "--tables"),
         ("--tables chat.toml", "chat.toml"),
-        ("--tables t --out t", "--tables and --out need a folder each"),
+        ("--tables t --out t", "--out and --tables need a folder each"),
     ] {
         let Ended { err, .. } = folder.run(&format!("run chat.toml {args}")).expect(2);
         assert!(err.contains(says), "{args}: {err}");
     }
     assert_eq!(folder.read("full/mine.txt"), "mine");
     assert_eq!(folder.list().len(), 2, "{:?}", folder.list());
+}
+
+/// However long each replication's drain is: the last window ends with the horizon, in all of them.
+#[test]
+fn windows_reach_to_the_horizon_in_every_replication() {
+    let folder = Folder::new("tables-horizon");
+    let args =
+        "run chat.toml --set scenario.horizon=130s --set scenario.window=60s --tables tables -q";
+    folder.run(args).expect(0);
+    let windows = Read::of(&folder.0.join("tables"), Table::Windows);
+    let kinds = windows.text("part_kind");
+    let is_system = |row: usize| kinds[row].as_deref() == Some("system");
+    let ends: Vec<Option<f64>> = windows.number("to_s");
+    let ends: Vec<f64> =
+        (0..windows.rows()).filter(|&row| is_system(row)).filter_map(|row| ends[row]).collect();
+    assert_eq!(ends, [60.0, 120.0, 130.0].repeat(4));
+    let arrived = windows.sums("part_kind", "arrived", is_system)["system"];
+    assert_eq!(arrived, Read::of(&folder.0.join("tables"), Table::Tasks).rows() as i128);
 }
 
 /// The code of docs/outputs.md, where Python has what it needs.

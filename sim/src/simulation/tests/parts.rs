@@ -228,6 +228,20 @@ fn windows_sum_to_the_totals() {
     assert_eq!(running, outcome.pools[0].running_samples);
 }
 
+/// A last window that is shorter ends with the horizon, however long the drain is.
+#[test]
+fn the_last_window_ends_with_the_horizon() {
+    let mut scenario = one_place();
+    scenario.horizon = MS(100);
+    let mut of = |width: u64| {
+        scenario.window = MS(width);
+        parts(&scenario)
+    };
+    let (wide, narrow, longer) = (of(40), of(20), of(250));
+    assert_eq!((wide.pools[0].len(), wide.pools[0][2]), (3, narrow.pools[0][4]));
+    assert_eq!((longer.pools[0].len(), longer.pools[0][0].busy), (1, millis(80)));
+}
+
 /// Whatever is changed in a series, the audit sees it where the measured time is whole windows. Where
 /// it is not, windows that are right are still found right.
 #[test]
