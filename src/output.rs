@@ -113,6 +113,9 @@ pub(crate) fn check_folder(option: &str, folder: &Path) -> Result<(), Error> {
 /// Draws pictures into a folder, each as SVG and as PNG.
 pub(crate) fn write_plots(folder: &Path, topics: &[Topic]) -> Result<(), Error> {
     let plots = plots(topics).map_err(|error| Error::Bug(error.to_string()))?;
+    if plots.is_empty() {
+        tell!("note: {} is empty: nothing in this answer can be drawn", folder.display());
+    }
     let files = plots.into_iter().flat_map(|plot| {
         [(format!("{}.svg", plot.name), plot.svg.into()), (format!("{}.png", plot.name), plot.png)]
     });

@@ -15,6 +15,7 @@ use reports::format::{Unit, count, number};
 use reports::tables::{CallRows, Context, Sample, TablesError};
 use reports::{ProvenanceRow, Report, ScenarioInfo};
 use scenarios::Resolved;
+use scenarios::resolved::{Origin, Provenance};
 use sim::workload::{Arrivals, SourceSpec};
 use sim::{Scenario, Simulation};
 use std::io::IsTerminal;
@@ -129,7 +130,30 @@ pub(super) fn info(resolved: &Resolved) -> ScenarioInfo {
 
 /// What loading noticed.
 pub(super) fn notes(resolved: &Resolved) -> impl Iterator<Item = String> {
-    resolved.warnings.iter().map(|note| format!("{}: {}", note.site.place, note.message))
+    let found = resolved.warnings.iter();
+    let found = found.map(|note| format!("{}: {}", note.site.place, note.message));
+    found.chain(others_measured(resolved))
+}
+
+/// Which hosted models answer as others measured it, which no interval knows of.
+fn others_measured(resolved: &Resolved) -> Option<String> {
+    let catalogued = |row: &&Provenance| matches!(row.origin, Origin::Catalogue(_));
+    let of = |row: &Provenance| {
+        let (of, law) = row.key.rsplit_once('.')?;
+        let name = of.strip_prefix("providers.")?;
+        matches!(law, "ttft" | "tpot").then(|| name.to_owned())
+    };
+    let mut names: Vec<String> =
+        resolved.provenance.iter().filter(catalogued).filter_map(of).collect();
+    names.dedup();
+    (!names.is_empty()).then(|| {
+        format!(
+            "How fast {} answers is the catalogue's: measured by others, at other times (`surgeline \
+             validate --resolved` says by whom), and its error is in no interval. Measure yours with \
+             `surgeline calibrate probe`, and write `ttft` and `tpot`.",
+            names.join(" and ")
+        )
+    })
 }
 
 /// What the replications of a recording are, and so what their intervals cover.

@@ -96,11 +96,13 @@ pub(crate) fn check_answers(scenario: &Scenario, outcome: &Outcome, kept: &KeepA
         let own = kept.attempts.iter().filter(|a| a.model.index() == number);
         for attempt in own.filter(|a| a.ending == AttemptEnding::Answered) {
             // What ends in an engine at the very end of a window is in it, other things are not.
-            let window = match attempt.backend {
-                sim::ids::Backend::Pool(_) => (attempt.ended.0 - 1) / width,
-                sim::ids::Backend::Remote(_) => attempt.ended.0 / width,
-            } as usize;
-            if window < windows {
+            let instant = match attempt.backend {
+                sim::ids::Backend::Pool(_) => attempt.ended.0 - 1,
+                sim::ids::Backend::Remote(_) => attempt.ended.0,
+            };
+            // The last window ends with the horizon, shorter or not.
+            if instant < scenario.horizon.0 {
+                let window = (instant / width) as usize;
                 all[window] += 1;
                 used[window] += u64::from(attempt.used);
             }

@@ -12,7 +12,7 @@ fn what_was_read_is_not_written_over() {
     folder.write("day.csv", "at,input,output\n0,10,10\n1,10,10\n2,10,10\n");
     let replayed = super::CHAT.replace(
         "arrivals = { kind = \"poisson\", rate = \"5/s\" }",
-        "arrivals = { kind = \"replay\", format = \"generic-csv\", file = \"day.csv\" }",
+        "trace = { file = \"day.csv\", format = \"generic-csv\" }",
     );
     folder.write("replay.toml", &replayed);
     folder.write("points.csv", "system,backend\n");
@@ -31,11 +31,11 @@ fn what_was_read_is_not_written_over() {
         ("run chat.toml --policy policy.toml --html policy.toml", "policy.toml"),
         ("run replay.toml --calls day.csv", "day.csv"),
         ("compare chat.toml second.toml --json second.toml", "second.toml"),
-        ("what-if chat.toml --html chat.toml", "chat.toml"),
+        ("what-if chat.toml --traffic 2x --html chat.toml", "chat.toml"),
         ("plan chat.toml --vary pools.h100.replicas=1,2 --html chat.toml", "chat.toml"),
         ("check chat.toml --candidate policy.toml --junit policy.toml", "policy.toml"),
         ("sweep chat.toml --vary pools.h100.replicas=1,2 --out s --html chat.toml", "chat.toml"),
-        ("trace convert day.csv day.csv --layout generic", "day.csv"),
+        ("trace convert day.csv day.csv --layout generic-csv", "day.csv"),
         ("calibrate score --points points.csv --html points.csv", "points.csv"),
         (
             "calibrate fit --points points.csv --source a --as-of 2026-11-26 --out points.csv",
