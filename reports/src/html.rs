@@ -9,6 +9,7 @@
 //! Deliberately absent: numbers that no other document shows, but for the points of the lines.
 
 mod drawn;
+mod words;
 
 use crate::picture::{Arm, Topic, of_arms};
 use crate::report::{ProvenanceRow, Report};
@@ -16,6 +17,7 @@ use crate::sections::{Sections, few_headlines};
 use askama::Template;
 use drawn::Figure;
 use experiments::ObjectiveResult;
+use words::labelled;
 
 /// The library that draws lines: uPlot 1.6.32, MIT (`assets/uplot/LICENSE`).
 const UPLOT_SCRIPT: &str = include_str!("../assets/uplot/uPlot.iife.min.js");
@@ -114,6 +116,15 @@ mod filters {
     #[askama::filter_fn]
     pub(super) fn plain<T: AsRef<str>>(text: T, _: &dyn askama::Values) -> askama::Result<String> {
         Ok(crate::format::plain(text.as_ref()))
+    }
+
+    /// The same of names, which may be broken where their parts meet.
+    #[askama::filter_fn]
+    pub(super) fn named<T: AsRef<str>>(
+        text: T,
+        _: &dyn askama::Values,
+    ) -> askama::Result<askama::filters::Safe<String>> {
+        Ok(askama::filters::Safe(super::words::breakable(text.as_ref())))
     }
 }
 

@@ -18,13 +18,15 @@ mod policy;
 mod spend;
 mod timeline;
 
-use crate::format::Unit;
+use crate::format::{Unit, number};
 
 pub(crate) use arms::{Arm, of_arms};
 pub(crate) use edge::edge;
 pub(crate) use frontier::frontier;
 pub(crate) use gates::gates;
 
+/// What is drawn of a change, in multiples of what is tolerated: further off it is only said.
+const FURTHEST: f64 = 3.0;
 /// From this ratio on colours stand for ratios instead of differences.
 const MANY_TIMES: f64 = 10.0;
 
@@ -103,6 +105,12 @@ impl Measure {
             Measure::PerSecond => Unit::PerSecond,
             Measure::Count => Unit::Plain,
         }
+    }
+
+    /// A number as tables write it: a count that is not small is whole, halves rounded up.
+    pub(crate) fn written(self, value: f64) -> String {
+        let is_whole = self == Measure::Count && value.abs() >= 999.5;
+        number(if is_whole { value.round() } else { value }, self.unit())
     }
 }
 
@@ -253,6 +261,29 @@ impl Heat {
             return libm::log(value / least) / libm::log(most / least);
         }
         (value - least) / (most - least)
+    }
+}
+
+impl Ranges {
+    /// What is drawn of each row, from its least to its greatest number. Ranges with limits have a scale
+    /// each, on which the limits are equally far from zero; others have one that holds all of them and
+    /// zero.
+    pub(crate) fn spans(&self) -> Vec<(f64, f64)> {
+        let around = |rows: &[Range], of: fn(&Range) -> f64| {
+            let numbers = rows.iter().flat_map(|row| {
+                let all = [row.ends.0, row.ends.1, row.value, row.limit.unwrap_or(0.0)];
+                all.map(|number| number / of(row))
+            });
+            let numbers = numbers.filter(|number| number.is_finite());
+            numbers.fold((0.0, 0.0), |(least, most): (f64, f64), n| (least.min(n), most.max(n)))
+        };
+        let size = |row: &Range| row.limit.map(f64::abs).filter(|&size| size > 0.0);
+        if self.rows.iter().any(|row| size(row).is_none()) {
+            return vec![around(&self.rows, |_| 1.0); self.rows.len()];
+        }
+        let (least, most) = around(&self.rows, |row| row.limit.unwrap_or(1.0).abs());
+        let (least, most) = (least.max(-FURTHEST), most.min(FURTHEST));
+        self.rows.iter().filter_map(size).map(|size| (least * size, most * size)).collect()
     }
 }
 

@@ -27,7 +27,7 @@ const DENSITY: u32 = 2;
 
 /// Series in order, as the page has them: those of Okabe and Ito but for yellow, which is too faint on
 /// white, and two darker ones.
-const SERIES: [RGBColor; 8] = [
+pub(crate) const SERIES: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -37,6 +37,8 @@ const SERIES: [RGBColor; 8] = [
     RGBColor(181, 159, 0),
     RGBColor(138, 79, 158),
 ];
+/// Ways to hatch a colour that comes a second time.
+pub(crate) const HATCHES: usize = 3;
 const INK: RGBColor = RGBColor(28, 30, 33);
 const SOFT: RGBColor = RGBColor(87, 92, 99);
 const GRID: RGBColor = RGBColor(228, 229, 231);

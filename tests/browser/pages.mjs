@@ -1,5 +1,6 @@
 // Opens every page of a folder and looks at it: each picture has marks, nothing is said on the console,
-// nothing is asked for, nothing is wider than the screen, and axe-core finds nothing serious.
+// nothing is asked for, nothing is wider than the screen or the paper, no number or verdict is out of sight,
+// and axe-core finds nothing serious.
 //
 //   node pages.mjs PAGES PICTURES
 import { readdirSync, writeFileSync, mkdirSync } from "node:fs";
@@ -29,6 +30,33 @@ const drawn = `[...document.querySelectorAll("figure")].map((figure) => {
   return { title, marks, text: figure.querySelector("figcaption").textContent.length };
 })`;
 
+// Cells that are out of sight: on a phone verdicts, and numbers of anything but a grid, which says that it
+// goes on; on a wide screen all.
+const hidden = (width) => `[...document.querySelectorAll(${JSON.stringify(width < 600 ? ".rows td" : ".scroll td")})].filter((cell) => {
+  if (!cell.checkVisibility() || !cell.textContent) return false;
+  const box = cell.closest(".scroll").getBoundingClientRect(), { left, right } = cell.getBoundingClientRect();
+  return right > Math.min(box.right, innerWidth) + 1 || left < box.left - 1;
+}).map((cell) => cell.closest(".scroll").ariaLabel + ": " + cell.textContent)`;
+
+// What hangs over the right edge of a sheet of paper, of which the page is told that it is printed on.
+const PAPER = { A4: 688, Letter: 710 };
+const overPaper = `[...document.querySelectorAll("figure, canvas, table, pre, .stack")].filter((one) => {
+  const holder = one.closest("figure") ?? document.body;
+  return one.getBoundingClientRect().right > holder.getBoundingClientRect().right + 1;
+}).map((one) => one.tagName.toLowerCase() + " of " + (one.closest("section")?.textContent.trim().slice(0, 60) ?? ""))`;
+
+const print = async (page, fault) => {
+  await page.call("Emulation.setEmulatedMedia", { media: "print" });
+  await page.evaluate("dispatchEvent(new Event('beforeprint'))");
+  for (const [paper, width] of Object.entries(PAPER)) {
+    await page.call("Emulation.setDeviceMetricsOverride", { width, height: 900, deviceScaleFactor: 1, mobile: false });
+    (await page.evaluate(overPaper)).forEach((what) => fault(`printed on ${paper}, too wide: ${what}`));
+  }
+  // Where a browser prints without telling the page.
+  await page.evaluate("dispatchEvent(new Event('afterprint'))");
+  (await page.evaluate(overPaper)).forEach((what) => fault(`printed without notice, too wide: ${what}`));
+};
+
 const look = async (chromium, name, width, dark) => {
   const page = await chromium.open(width, 900, dark);
   const url = pathToFileURL(resolve(pages, `${name}.html`)).href;
@@ -40,6 +68,9 @@ const look = async (chromium, name, width, dark) => {
   }
   const over = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
   if (over > 0) fault(`the page is ${over} px wider than the screen`);
+  await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })");
+  (await page.evaluate(hidden(width))).slice(0, 5).forEach((text) => fault(`out of sight: ${text}`));
+  await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })");
   // A table and its file from each picture, as somebody would ask for them.
   const tables = await page.evaluate(`[...document.querySelectorAll(".tools button:first-child")].map((button) => { button.click(); const rows = button.closest("figure").querySelectorAll(".points tbody tr").length; button.click(); return rows; })`);
   if (tables.some((rows) => rows < 2)) fault(`a table of a picture is empty: ${tables}`);
@@ -47,6 +78,7 @@ const look = async (chromium, name, width, dark) => {
   page.errors.forEach((text) => fault(`said: ${text}`));
   page.requests.filter((asked) => asked !== url && !asked.startsWith("data:")).forEach((asked) => fault(`asked for ${asked}`));
   writeFileSync(join(pictures, `${name}-${width}-${dark ? "dark" : "light"}.png`), await page.picture());
+  if (width > 600 && !dark) await print(page, fault);
   await page.close();
 };
 

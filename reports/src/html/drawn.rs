@@ -4,10 +4,11 @@
 //! from the same data when somebody asks for it.
 
 use crate::contrast::signed;
-use crate::format::{number, plain};
+use crate::format::plain;
 use crate::picture::{
     Axis, Drawing, Heat, Line, Lines, Mark, Measure, Picture, Range, Ranges, Stacks,
 };
+use crate::plots::{HATCHES, SERIES};
 use serde::Serialize;
 
 /// Room that a range leaves on either side, as a part of the whole axis.
@@ -21,7 +22,8 @@ pub(super) struct Figure<'a> {
 
 /// A part of a stack, ready to be shown.
 pub(super) struct Piece {
-    pub(super) color: usize,
+    /// Classes of its colour.
+    pub(super) look: String,
     pub(super) name: String,
     /// Per cent of the longest whole.
     pub(super) width: f64,
@@ -40,8 +42,11 @@ pub(super) struct Bar<'a> {
     pub(super) range: &'a Range,
     pub(super) from: f64,
     pub(super) width: f64,
-    pub(super) value: f64,
+    /// `None`: beyond the end.
+    pub(super) value: Option<f64>,
     pub(super) limit: Option<f64>,
+    /// Whether it goes on beyond the left or the right end.
+    pub(super) is_beyond: (bool, bool),
     pub(super) zero: f64,
     pub(super) text: String,
     pub(super) ends_text: String,
@@ -110,14 +115,19 @@ impl<'a> Figure<'a> {
         self.stacks().is_some()
     }
 
-    /// Colour, name and sizes of each part of a stack.
-    pub(super) fn legend(&self) -> Vec<(usize, &'a str, Vec<String>)> {
+    /// Colour and name of each part of a stack, and its size in each whole.
+    pub(super) fn legend(&self) -> Vec<(String, &'a str, Vec<(&'a str, String)>)> {
         let Some(stacks) = self.stacks() else { return Vec::new() };
         let sizes = |at: usize| {
-            let sizes = stacks.rows.iter().filter_map(|row| row.1.get(at));
-            sizes.map(|&size| text(size, stacks.measure)).collect()
+            let sizes = stacks.rows.iter().filter_map(|row| Some((&row.0, row.1.get(at)?)));
+            sizes.map(|(whole, &size)| (whole.as_str(), text(size, stacks.measure))).collect()
         };
-        stacks.parts.iter().enumerate().map(|(at, name)| (at, name.as_str(), sizes(at))).collect()
+        stacks
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (look(at), name.as_str(), sizes(at)))
+            .collect()
     }
 
     fn stacks(&self) -> Option<&'a Stacks> {
@@ -132,8 +142,8 @@ impl<'a> Figure<'a> {
         let Some(stacks) = self.stacks() else { return Vec::new() };
         let total = |sizes: &[f64]| sizes.iter().sum::<f64>();
         let longest = stacks.rows.iter().map(|row| total(&row.1)).fold(f64::MIN_POSITIVE, f64::max);
-        let piece = |(color, (name, &size)): (usize, (&String, &f64))| Piece {
-            color,
+        let piece = |(at, (name, &size)): (usize, (&String, &f64))| Piece {
+            look: look(at),
             name: name.clone(),
             width: rounded(size / longest * 100.0),
             value: text(size, stacks.measure),
@@ -177,35 +187,43 @@ impl<'a> Figure<'a> {
         self.ranges().is_some_and(|ranges| ranges.rows.iter().any(|row| row.limit.is_some()))
     }
 
-    /// The rows of ranges on one axis that holds all of them and zero.
+    /// The rows of ranges, each on its part of the axis.
     pub(super) fn bars(&self) -> Vec<Bar<'a>> {
         let Some(ranges) = self.ranges() else { return Vec::new() };
-        let all = ranges.rows.iter();
-        let numbers =
-            all.flat_map(|row| [Some(row.ends.0), Some(row.ends.1), row.limit, Some(0.0)]);
-        let numbers: Vec<f64> = numbers.flatten().filter(|number| number.is_finite()).collect();
-        let least = numbers.iter().copied().fold(0.0, f64::min);
-        let most = numbers.iter().copied().fold(0.0, f64::max);
-        let width = (most - least).max(f64::MIN_POSITIVE) * (1.0 + 2.0 * MARGIN);
-        let from = least - width * MARGIN / (1.0 + 2.0 * MARGIN);
-        let place = |value: f64| rounded(((value - from) / width * 100.0).clamp(0.0, 100.0));
         let measure = ranges.axis.measure;
         let shown = |value: f64| match self.is_limited() {
             true => signed(value, measure.unit()),
             false => text(value, measure),
         };
-        let bar = |range: &'a Range| Bar {
-            from: place(range.ends.0),
-            width: rounded(place(range.ends.1) - place(range.ends.0)),
-            value: place(range.value),
-            limit: range.limit.map(place),
-            zero: place(0.0),
-            text: shown(range.value),
-            ends_text: format!("{} to {}", shown(range.ends.0), shown(range.ends.1)),
-            limit_text: range.limit.map_or_else(String::new, shown),
-            range,
+        let bar = |(range, (least, most)): (&'a Range, (f64, f64))| {
+            let width = (most - least).max(f64::MIN_POSITIVE) * (1.0 + 2.0 * MARGIN);
+            let from = least - width * MARGIN / (1.0 + 2.0 * MARGIN);
+            let place = |value: f64| rounded(((value - from) / width * 100.0).clamp(0.0, 100.0));
+            Bar {
+                from: place(range.ends.0),
+                width: rounded(place(range.ends.1) - place(range.ends.0)),
+                value: (from..=from + width).contains(&range.value).then(|| place(range.value)),
+                limit: range.limit.map(place),
+                is_beyond: (range.ends.0 < from, range.ends.1 > from + width),
+                zero: place(0.0),
+                text: shown(range.value),
+                ends_text: format!("{} to {}", shown(range.ends.0), shown(range.ends.1)),
+                limit_text: range.limit.map_or_else(String::new, shown),
+                range,
+            }
         };
-        ranges.rows.iter().map(bar).collect()
+        ranges.rows.iter().zip(ranges.spans()).map(bar).collect()
+    }
+}
+
+impl Bar<'_> {
+    /// The class of the verdict.
+    pub(super) fn standing(&self) -> &'static str {
+        match self.range.verdict.as_str() {
+            "pass" => "met",
+            "fail" => "missed",
+            _ => "open",
+        }
     }
 }
 
@@ -254,5 +272,13 @@ fn key(measure: Measure) -> &'static str {
 
 /// A number as tables write it.
 fn text(value: f64, measure: Measure) -> String {
-    number(value, measure.unit())
+    measure.written(value)
+}
+
+/// The classes of a part: its colour, and from the first that comes twice on how it is hatched.
+fn look(part: usize) -> String {
+    match (part % SERIES.len(), part / SERIES.len()) {
+        (color, 0) => format!("c{color}"),
+        (color, round) => format!("c{color} hatch{}", (round - 1) % HATCHES + 1),
+    }
 }

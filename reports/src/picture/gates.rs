@@ -24,7 +24,9 @@ pub(crate) fn gates(result: &CheckResult, word: impl Fn(&Judged) -> &'static str
         "gates",
         "How far each number moves, and how far it may",
         "The line is the interval of the change at the confidence of the gate, the tick what is \
-         tolerated. Gates that are not judged in per cent stand in the table alone.",
+         tolerated. Each gate has a scale of its own, on which that is equally far from no change; an \
+         arrow says that the interval goes on. Gates that are not judged in per cent stand in the table \
+         alone.",
         Drawing::Ranges(ranges),
     );
     let pictures: Vec<Picture> = picture.into_iter().collect();

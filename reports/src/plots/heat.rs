@@ -3,7 +3,7 @@
 use super::sheet::{self, Area, Room, Stand, write};
 use super::stacks::on;
 use super::{DrawError, Drawn, GRID, INK, LEADING, SMALL, SOFT, face};
-use crate::format::{number, plain};
+use crate::format::plain;
 use crate::picture::{Heat, Picture};
 use plotters::prelude::Rectangle;
 use plotters::style::{Color, RGBColor};
@@ -57,7 +57,7 @@ fn draw(area: &Area<'_>, room: Room, heat: &Heat) -> Drawn {
             let (text, ink, fill) = match value {
                 Ok(value) => {
                     let fill = STEPS[heat.step(*value)];
-                    (number(*value, heat.measure.unit()), on(fill), Some(fill))
+                    (heat.measure.written(*value), on(fill), Some(fill))
                 }
                 Err(why) => (plain(why), SOFT, None),
             };
@@ -71,4 +71,27 @@ fn draw(area: &Area<'_>, room: Room, heat: &Heat) -> Drawn {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    /// The page has the same colours, and the same letters on them.
+    #[test]
+    fn the_style_of_the_page_has_these_steps() {
+        let style = include_str!("../../assets/page.css");
+        let hex = |RGBColor(r, g, b): RGBColor| {
+            [r, g, b].iter().fold("#".to_owned(), |mut text, part| {
+                let _ = write!(text, "{part:02x}");
+                text
+            })
+        };
+        for (at, step) in STEPS.into_iter().enumerate() {
+            let rule =
+                format!(".heat .h{at} {{ background: {}; color: {}; }}", hex(step), hex(on(step)));
+            assert!(style.contains(&rule), "{rule}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::format::plain;
 use crate::picture::{Lines, Picture};
 use layout::Layout;
 use plotters::prelude::{Circle, EmptyElement, PathElement, Polygon, Rectangle};
-use plotters::style::{Color, RGBColor};
+use plotters::style::{Color, RGBColor, WHITE};
 
 /// Width of a line, and half the size of a point, in units.
 const STROKE: u32 = 4;
@@ -57,15 +57,16 @@ fn draw_axes(area: &Area<'_>, layout: &Layout, lines: &Lines) -> Drawn {
         (layout.room.left, layout.room.top + LEADING / 2),
         (SMALL, SOFT, Stand::From),
     )?;
-    for tick in layout.y.ticks(6) {
+    let ticks = layout.y.ticks(6);
+    for (&tick, text) in ticks.iter().zip(layout.y.texts(&ticks)) {
         let y = layout.y.place(tick, (plot.bottom, plot.top));
         area.draw(&PathElement::new(vec![(plot.left, y), (plot.right, y)], GRID.stroke_width(2)))?;
-        write(area, &layout.y.text(tick), (plot.left - 12, y), (SMALL, SOFT, Stand::To))?;
+        write(area, &text, (plot.left - 12, y), (SMALL, SOFT, Stand::To))?;
     }
     let mut free = i32::MIN;
-    for tick in x_ticks(&layout.x, plot.right - plot.left) {
+    let ticks = x_ticks(&layout.x, plot.right - plot.left);
+    for (&tick, text) in ticks.iter().zip(layout.x.texts(&ticks)) {
         let x = layout.x.place(tick, (plot.left, plot.right));
-        let text = layout.x.text(tick);
         let half = face::width(&text, SMALL) / 2;
         // Nor may it hang over the end of the picture.
         if x - half <= free || x + half > layout.room.right {
@@ -85,7 +86,7 @@ fn draw_axes(area: &Area<'_>, layout: &Layout, lines: &Lines) -> Drawn {
 /// As many ticks as there is room for.
 fn x_ticks(scale: &Scale, room: i32) -> Vec<f64> {
     let fits = |ticks: &Vec<f64>| {
-        let widest = ticks.iter().map(|&tick| face::width(&scale.text(tick), SMALL)).max();
+        let widest = scale.texts(ticks).iter().map(|text| face::width(text, SMALL)).max();
         ticks.len() as i32 * (widest.unwrap_or(0) + 30) <= room
     };
     let few = || scale.ticks(2);
@@ -110,10 +111,15 @@ fn draw_marks(area: &Area<'_>, layout: &Layout, lines: &Lines) -> Drawn {
         draw_dashes(area, from, to)?;
     }
     for name in &layout.above {
-        let y = name.y + LEADING / 2;
-        write(area, &name.text, (name.left, y), (SMALL, TARGET, Stand::From))?;
         let foot = vec![(name.x, name.y + LEADING), (name.x, plot.top)];
         area.draw(&PathElement::new(foot, TARGET.stroke_width(2)))?;
+    }
+    // Over all that leads down from others, which no name may be struck through by.
+    for name in &layout.above {
+        let (y, right) = (name.y + LEADING / 2, name.left + face::width(&name.text, SMALL));
+        let behind = [(name.left - 6, name.y), (right + 6, name.y + LEADING)];
+        area.draw(&Rectangle::new(behind, WHITE.filled()))?;
+        write(area, &name.text, (name.left, y), (SMALL, TARGET, Stand::From))?;
     }
     Ok(())
 }

@@ -4,13 +4,24 @@
 //!
 //! Deliberately absent: room. Which ticks have room for their text is for the drawing.
 
-use crate::format::number;
+use crate::format::{Unit, number};
 use crate::picture::{Axis, Lines, Measure};
 
-/// Seconds that people count in.
-const CLOCK: [f64; 20] = [
+/// Seconds that people count in, up to a day; from there on days.
+const CLOCK: [f64; 17] = [
     1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 7_200.0,
-    10_800.0, 21_600.0, 43_200.0, 86_400.0, 172_800.0, 604_800.0,
+    10_800.0, 21_600.0, 43_200.0,
+];
+const DAY: f64 = 86_400.0;
+/// From this length on days are counted.
+const DAYS: f64 = 2.0 * DAY;
+/// Units of times: name, size, and below which greatest number an axis has it, as in tables.
+const UNITS: [(&str, f64, f64); 5] = [
+    ("µs", 1e-6, 0.999_5e-3),
+    ("ms", 1e-3, 0.999_5),
+    ("s", 1.0, 600.0),
+    ("min", 60.0, 36_000.0),
+    ("h", 3_600.0, f64::INFINITY),
 ];
 /// Beyond this many times the highest value a target is not drawn: it would make a line of the rest.
 const FAR: f64 = 3.0;
@@ -106,10 +117,14 @@ impl Scale {
         all.take_while(|&tick| tick <= self.to + step * 1e-9).collect()
     }
 
+    /// 1, 2 and 5 of each power of ten of the axis's unit.
     fn decades(&self) -> Vec<f64> {
-        let powers = libm::log10(self.from).floor() as i32..=libm::log10(self.to).ceil() as i32;
-        let all = powers
-            .flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * libm::pow(10.0, power.into())));
+        let (_, size) = self.unit();
+        let power = |end: f64| libm::log10(end / size);
+        let powers = power(self.from).floor() as i32..=power(self.to).ceil() as i32;
+        let all = powers.flat_map(|power| {
+            [1.0, 2.0, 5.0].map(|step| step * libm::pow(10.0, power.into()) * size)
+        });
         all.filter(|&tick| self.holds(tick)).collect()
     }
 
@@ -120,15 +135,65 @@ impl Scale {
         if let Some(&step) = CLOCK.iter().find(|&&step| is_time && step >= least) {
             return step;
         }
-        let power = libm::pow(10.0, libm::log10(least).floor());
-        let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-        steps.into_iter().find(|&step| step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * power)
+        let size = if is_time { DAY } else { 1.0 };
+        let power =
+            libm::pow(10.0, libm::log10(least / size).floor()).max(if is_time { 1.0 } else { 0.0 });
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power * size);
+        steps.into_iter().find(|&step| step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * power * size)
     }
 
-    /// A tick in words.
-    pub(super) fn text(&self, tick: f64) -> String {
-        tick_text(tick, self.measure)
+    /// The one unit of an axis of times: that of its greatest number.
+    fn unit(&self) -> (&'static str, f64) {
+        let fits = |unit: &&(&str, f64, f64)| self.measure == Measure::Seconds && self.to < unit.2;
+        UNITS.iter().find(fits).map_or(("", 1.0), |unit| (unit.0, unit.1))
     }
+
+    /// Ticks in words, all in one form: `$0.50` beside `$1.00`, `0:30:00` beside `1:00:00`.
+    pub(super) fn texts(&self, ticks: &[f64]) -> Vec<String> {
+        let are_whole = |by: f64| ticks.iter().all(|tick| is_whole(tick / by));
+        let (unit, size) = self.unit();
+        let text = |&tick: &f64| match self.measure {
+            Measure::Clock if self.to >= DAYS && are_whole(DAY) => {
+                format!("{} d", (tick / DAY).round())
+            }
+            Measure::Clock => clock(tick, self.to),
+            Measure::Seconds => format!("{} {unit}", short(tick / size)),
+            Measure::Dollars if tick.abs() > NOTHING && !are_whole(1.0) => {
+                let fits = |count: &usize| are_whole(libm::pow(0.1, *count as f64));
+                let decimals = (2..9).find(fits).unwrap_or(9);
+                let sign = if tick < 0.0 { "-" } else { "" };
+                format!("{sign}${:.decimals$}", tick.abs())
+            }
+            measure => trimmed(&number(zeroed(tick), measure.unit())),
+        };
+        ticks.iter().map(text).collect()
+    }
+}
+
+/// Below this a tick is what is left of zero by adding steps.
+const NOTHING: f64 = 1e-12;
+
+fn zeroed(tick: f64) -> f64 {
+    if tick.abs() < NOTHING { 0.0 } else { tick }
+}
+
+fn is_whole(number: f64) -> bool {
+    (number - number.round()).abs() < 1e-6
+}
+
+/// Without hours where the axis has none.
+fn clock(tick: f64, most: f64) -> String {
+    let all = tick.round() as i64;
+    let (hours, minutes, seconds) = (all / 3_600, all / 60, all % 60);
+    match most < 3_600.0 {
+        true => format!("{minutes}:{seconds:02}"),
+        false => format!("{hours}:{:02}:{seconds:02}", minutes % 60),
+    }
+}
+
+/// A round number of a unit that the axis names.
+fn short(tick: f64) -> String {
+    trimmed(&number(zeroed(tick), Unit::Plain))
 }
 
 fn ends(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -138,19 +203,9 @@ fn ends(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
     if least <= most { (least, most) } else { (0.0, 1.0) }
 }
 
-/// A round number without the zeros at its end: `$20`, `0.5 s`, `1:30`.
-fn tick_text(tick: f64, measure: Measure) -> String {
-    if measure == Measure::Clock {
-        let all = tick.round() as i64;
-        let (hours, minutes, seconds) = (all / 3_600, all / 60 % 60, all % 60);
-        return match hours {
-            0 => format!("{minutes}:{seconds:02}"),
-            _ => format!("{hours}:{minutes:02}:{seconds:02}"),
-        };
-    }
-    // Zero of a step is not quite zero.
-    let text = number(if tick.abs() < 1e-12 { 0.0 } else { tick }, measure.unit());
-    let Some(point) = text.find('.') else { return text };
+/// A number without the zeros at its end: `$20`, `0.5 s`.
+fn trimmed(text: &str) -> String {
+    let Some(point) = text.find('.') else { return text.to_owned() };
     let after = text[point + 1..].find(|c: char| !c.is_ascii_digit());
     let end = after.map_or(text.len(), |after| point + 1 + after);
     let digits = text[..end].trim_end_matches('0').trim_end_matches('.');
@@ -166,7 +221,7 @@ mod tests {
     }
 
     fn texts(scale: Scale, about: usize) -> Vec<String> {
-        scale.ticks(about).into_iter().map(|tick| scale.text(tick)).collect()
+        scale.texts(&scale.ticks(about))
     }
 
     #[test]
@@ -182,14 +237,31 @@ mod tests {
         );
         assert_eq!(
             texts(scale(0.0, 5_400.0, Measure::Clock), 4),
-            ["0:00", "30:00", "1:00:00", "1:30:00"]
+            ["0:00:00", "0:30:00", "1:00:00", "1:30:00"]
         );
         assert_eq!(
             texts(scale(-0.3, 0.12, Measure::Share), 5),
             ["-30 %", "-20 %", "-10 %", "0 %", "10 %"]
         );
         let times = Scale { is_logarithmic: true, ..scale(0.4, 30.0, Measure::Seconds) };
-        assert_eq!(texts(times, 5), ["500 ms", "1 s", "2 s", "5 s", "10 s", "20 s"]);
+        assert_eq!(texts(times, 5), ["0.5 s", "1 s", "2 s", "5 s", "10 s", "20 s"]);
+    }
+
+    /// One unit and one form on each axis.
+    #[test]
+    fn ticks_of_an_axis_are_written_alike() {
+        let all: [(f64, Measure, &[&str]); 5] = [
+            (1_000.0, Measure::Seconds, &["0 min", "5 min", "10 min", "15 min"]),
+            (1.7, Measure::Dollars, &["$0", "$0.50", "$1.00", "$1.50"]),
+            (0.0017, Measure::Dollars, &["$0", "$0.0005", "$0.0010", "$0.0015"]),
+            (1e6, Measure::Clock, &["0 d", "5 d", "10 d"]),
+            (1_700.0, Measure::Clock, &["0:00", "10:00", "20:00"]),
+        ];
+        for (to, measure, wanted) in all {
+            assert_eq!(texts(scale(0.0, to, measure), 3), wanted);
+        }
+        let long = Scale { is_logarithmic: true, ..scale(300.0, 7_000.0, Measure::Seconds) };
+        assert_eq!(texts(long, 5), ["5 min", "10 min", "20 min", "50 min", "100 min"]);
     }
 
     #[test]

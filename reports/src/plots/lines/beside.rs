@@ -1,17 +1,15 @@
 //! Names beside the plot, at the ends of what they name.
 
-use super::color;
 use super::layout::{LEAD, Layout};
+use super::{STROKE, color};
 use crate::plots::sheet::{Area, Stand, write};
 use crate::plots::spread::spread;
 use crate::plots::{Drawn, INK, LEADING, SMALL, TARGET};
-use plotters::prelude::{Circle, PathElement};
+use plotters::prelude::PathElement;
 use plotters::style::Color;
 
 /// Room that is left on either side of what leads to a name.
 const GAP: i32 = 6;
-/// From one dot to the next, of what leads on from a line that ended early.
-const DOTS: i32 = 14;
 
 /// Draws them, spread so that none lies over another, each with what leads to it.
 pub(super) fn draw(area: &Area<'_>, layout: &Layout) -> Drawn {
@@ -23,14 +21,14 @@ pub(super) fn draw(area: &Area<'_>, layout: &Layout) -> Drawn {
         let (color, ink) = name.line.map_or((TARGET, TARGET), |line| (color(line), INK));
         let left = layout.plot.right + LEAD;
         let middle = top + name.words.len() as i32 * LEADING / 2;
-        let lead = vec![(layout.plot.right + GAP, name.y), (left - GAP, middle)];
         if layout.plot.right - name.x > LEAD {
-            // Dots, so that nobody takes it for a part of the line, which ended before.
-            for at in (name.x + 2 * DOTS..layout.plot.right).step_by(DOTS as usize) {
-                area.draw(&Circle::new((at, name.y), 2, color.filled()))?;
-            }
+            // A line that ended before is not led on: its name has a piece of it as a key.
+            let key = vec![(left - LEAD / 2 - GAP, middle), (left - GAP, middle)];
+            area.draw(&PathElement::new(key, color.stroke_width(STROKE)))?;
+        } else {
+            let lead = vec![(layout.plot.right + GAP, name.y), (left - GAP, middle)];
+            area.draw(&PathElement::new(lead, color.stroke_width(2)))?;
         }
-        area.draw(&PathElement::new(lead, color.stroke_width(2)))?;
         for (at, words) in (0..).zip(&name.words) {
             let place = (left, top + at * LEADING + LEADING / 2);
             write(area, words, place, (SMALL, ink, Stand::From))?;

@@ -58,8 +58,8 @@ impl Layout {
     /// With the left top at 0, 0.
     pub(super) fn of(lines: &Lines) -> Layout {
         let (x, y) = (Scale::across(lines), Scale::upwards(lines));
-        let ticks = y.ticks(6).into_iter().map(|tick| face::width(&y.text(tick), SMALL)).max();
-        let left = ticks.unwrap_or(0) + 14;
+        let ticks = y.texts(&y.ticks(6));
+        let left = ticks.iter().map(|text| face::width(text, SMALL)).max().unwrap_or(0) + 14;
         let named = names_beside(lines, &y);
         let widest = named.iter().flat_map(|one| &one.1).map(|text| face::width(text, SMALL)).max();
         let right = Room::WIDTH - widest.map_or(20, |widest| widest + LEAD);
@@ -147,7 +147,7 @@ fn names_above(lines: &Lines, x: &Scale, (from, to): (i32, i32)) -> Vec<Above> {
         ends[row] = left + wide + APART;
         all.push(Above { text, left, x: place, y: row as i32 * LEADING });
     }
-    // The first ones are on top, so that what leads down from them passes no name: rows from the end.
+    // The first ones are at the bottom, next to the plot: rows from the end.
     let rows = ends.len() as i32;
     all.iter_mut().for_each(|name| name.y = (rows - 1) * LEADING - name.y);
     all

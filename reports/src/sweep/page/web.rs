@@ -89,6 +89,12 @@ impl Overview<'_> {
         if groups.len() > MOST_LINES {
             return Vec::new();
         }
+        let gap = match groups.values().all(|group| group.len() >= places.len()) {
+            true => "where a cell has no number, as an overloaded one, the line has a gap",
+            false => {
+                "where the design has no cell, or a cell no number, as an overloaded one, the line has a gap"
+            }
+        };
         let drawn = self.headlines().into_iter().filter_map(|path| {
             let value = |group: &[&Point], at: f64| {
                 let here = |point: &&&Point| number(&point.values[lever]) == Some(at);
@@ -113,8 +119,8 @@ impl Overview<'_> {
             };
             let title = format!("How {path} changes with {}", names[lever]);
             let caption = format!(
-                "Each place is a cell of the sweep, all under the same random numbers; where a cell has \
-                 no number, as an overloaded one, the line has a gap.{further}"
+                "Each place is a cell of the sweep, all under the same random numbers; \
+                 {gap}.{further}"
             );
             Picture::of(file_name(&path, "along"), title, caption, Drawing::Lines(lines))
         });
