@@ -56,6 +56,9 @@ pub(super) struct Bar<'a> {
 /// A cell of a grid: the step of its colour, if it has one, and its text.
 pub(super) type HeatCell = (Option<usize>, String);
 
+/// A part of stacks: the classes of its colour, its name, and its size in each whole by name.
+pub(super) type Part<'a> = (String, &'a str, Vec<(&'a str, String)>);
+
 /// Lines as the script reads them.
 #[derive(Serialize)]
 struct Data {
@@ -116,7 +119,7 @@ impl<'a> Figure<'a> {
     }
 
     /// Colour and name of each part of a stack, and its size in each whole.
-    pub(super) fn legend(&self) -> Vec<(String, &'a str, Vec<(&'a str, String)>)> {
+    pub(super) fn legend(&self) -> Vec<Part<'a>> {
         let Some(stacks) = self.stacks() else { return Vec::new() };
         let sizes = |at: usize| {
             let sizes = stacks.rows.iter().filter_map(|row| Some((&row.0, row.1.get(at)?)));

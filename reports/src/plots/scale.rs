@@ -258,7 +258,7 @@ mod tests {
             (1_700.0, Measure::Clock, &["0:00", "10:00", "20:00"]),
         ];
         for (to, measure, wanted) in all {
-            assert_eq!(texts(scale(0.0, to, measure), 3), wanted);
+            assert_eq!(texts(scale(0.0, to, measure), 5), wanted);
         }
         let long = Scale { is_logarithmic: true, ..scale(300.0, 7_000.0, Measure::Seconds) };
         assert_eq!(texts(long, 5), ["5 min", "10 min", "20 min", "50 min", "100 min"]);
