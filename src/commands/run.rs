@@ -148,10 +148,10 @@ fn others_measured(resolved: &Resolved) -> Option<String> {
     names.dedup();
     (!names.is_empty()).then(|| {
         format!(
-            "How fast {} answers is the catalogue's: measured by others, at other times (`surgeline \
-             validate --resolved` says by whom), and its error is in no interval. Measure yours with \
-             `surgeline calibrate probe`, and write `ttft` and `tpot`.",
-            names.join(" and ")
+            "The answer times of {} are the catalogue's: measured by others, at other times (`surgeline \
+             validate --resolved` says by whom), and their error is in no interval. Measure yours \
+             with `surgeline calibrate probe`, and write `ttft` and `tpot`.",
+            names.join(", ")
         )
     })
 }
