@@ -195,19 +195,27 @@
     link.href = url; link.download = name;
     link.click();
   };
-  const fileName = (data) => data.title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  const fileName = (title) => title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
 
-  const tools = (figure, data, plot) => {
+  const saveText = (title, text) => save(`${fileName(title)}.csv`, `data:text/csv;charset=utf-8,${encodeURIComponent(text)}`);
+  // A row of buttons above the caption.
+  const toolsOf = (figure, title) => {
     const row = document.createElement("div");
     row.className = "tools";
+    figure.querySelector("figcaption").before(row);
     const button = (text, act) => {
       const made = document.createElement("button");
       made.type = "button"; made.textContent = text;
-      made.setAttribute("aria-label", `${text}: ${data.title}`);
+      made.setAttribute("aria-label", `${text}: ${title}`);
       made.addEventListener("click", act);
       row.append(made);
       return made;
     };
+    return [row, button];
+  };
+
+  const tools = (figure, data, plot) => {
+    const [row, button] = toolsOf(figure, data.title);
     let table = null;
     const show = button("Table", () => {
       if (table) { table.remove(); table = null; } else { table = pointsTable(data); row.after(table); }
@@ -216,11 +224,10 @@
     show.setAttribute("aria-expanded", "false");
     button("CSV", () => {
       const lines = [headers(data).map(quoted), ...rowsOf(data).map((all) => all.map((value) => (value === null ? "" : String(value))))];
-      save(`${fileName(data)}.csv`, `data:text/csv;charset=utf-8,${encodeURIComponent(lines.map((line) => line.join(",")).join("\n") + "\n")}`);
+      saveText(data.title, `${lines.map((line) => line.join(",")).join("\n")}\n`);
     });
-    button("PNG", () => save(`${fileName(data)}.png`, plot.current.ctx.canvas.toDataURL("image/png")));
+    button("PNG", () => save(`${fileName(data.title)}.png`, plot.current.ctx.canvas.toDataURL("image/png")));
     button("Show all", () => plot.current.setData(plot.current.data, true));
-    figure.querySelector("figcaption").before(row);
   };
 
   const pointsTable = (data) => {
@@ -261,8 +268,14 @@
   const ON_PAPER = 312;
   const drawn = [];
   for (const figure of document.querySelectorAll("figure")) {
+    const file = figure.querySelector("script.csv");
+    if (file) {
+      // What is markup shows its numbers itself; the file has them in full.
+      const title = figure.querySelector("h3").textContent, [, button] = toolsOf(figure, title);
+      button("CSV", () => saveText(title, JSON.parse(file.textContent)));
+      continue;
+    }
     const source = figure.querySelector('script[type="application/json"]');
-    if (!source) continue;
     const data = JSON.parse(source.textContent), box = figure.querySelector(".plot"), plot = { current: null };
     const values = [data.at, ...data.lines.map((line) => line.values)];
     const draw = () => {

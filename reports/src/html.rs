@@ -9,6 +9,7 @@
 //! Deliberately absent: numbers that no other document shows, but for the points of the lines.
 
 mod drawn;
+mod sheet;
 mod words;
 
 use crate::picture::{Arm, Topic, of_arms};

@@ -57,6 +57,21 @@ const print = async (page, fault) => {
   (await page.evaluate(overPaper)).forEach((what) => fault(`printed without notice, too wide: ${what}`));
 };
 
+// Pictures whose CSV does not have a header and a number below it.
+const files = `(() => {
+  const click = HTMLAnchorElement.prototype.click, bad = [];
+  for (const figure of document.querySelectorAll("figure")) {
+    let kept = "";
+    HTMLAnchorElement.prototype.click = function () { kept = this.download.endsWith(".csv") ? decodeURIComponent(this.href) : ""; };
+    const button = [...figure.querySelectorAll(".tools button")].find((one) => one.textContent === "CSV");
+    if (button) button.click();
+    const lines = kept.replace(/^[^,]*,/, "").trim().split("\\n");
+    if (lines.length < 2 || !/\\d/.test(lines[1])) bad.push(figure.querySelector("h3").textContent);
+  }
+  HTMLAnchorElement.prototype.click = click;
+  return bad;
+})()`;
+
 const look = async (chromium, name, width, dark) => {
   const page = await chromium.open(width, 900, dark);
   const url = pathToFileURL(resolve(pages, `${name}.html`)).href;
@@ -72,8 +87,9 @@ const look = async (chromium, name, width, dark) => {
   (await page.evaluate(hidden(width))).slice(0, 5).forEach((text) => fault(`out of sight: ${text}`));
   await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })");
   // A table and its file from each picture, as somebody would ask for them.
-  const tables = await page.evaluate(`[...document.querySelectorAll(".tools button:first-child")].map((button) => { button.click(); const rows = button.closest("figure").querySelectorAll(".points tbody tr").length; button.click(); return rows; })`);
+  const tables = await page.evaluate(`[...document.querySelectorAll(".plot ~ .tools button:first-child")].map((button) => { button.click(); const rows = button.closest("figure").querySelectorAll(".points tbody tr").length; button.click(); return rows; })`);
   if (tables.some((rows) => rows < 2)) fault(`a table of a picture is empty: ${tables}`);
+  (await page.evaluate(files)).forEach((text) => fault(`no file of "${text}"`));
   (await barriers(page, axe)).forEach(fault);
   page.errors.forEach((text) => fault(`said: ${text}`));
   page.requests.filter((asked) => asked !== url && !asked.startsWith("data:")).forEach((asked) => fault(`asked for ${asked}`));

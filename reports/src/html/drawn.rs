@@ -3,6 +3,7 @@
 //! Invariant: whatever is drawn stands beside the drawing as a table, or is put there by the script
 //! from the same data when somebody asks for it.
 
+use super::sheet;
 use crate::contrast::signed;
 use crate::format::plain;
 use crate::picture::{
@@ -101,6 +102,11 @@ impl<'a> Figure<'a> {
         let Drawing::Lines(lines) = &self.picture.drawing else { return None };
         let text = serde_json::to_string(&data(&self.picture.title, lines)).unwrap_or_default();
         Some(text.replace('<', "\\u003c").replace('\u{2028}', "\\u2028"))
+    }
+
+    /// The numbers of any other drawing as a file, as JSON text.
+    pub(super) fn csv(&self) -> Option<String> {
+        sheet::csv(self.picture)
     }
 
     /// Names of the lines, for those who do not see them.
