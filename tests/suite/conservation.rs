@@ -154,7 +154,8 @@ impl Run<'_> {
     fn check_series(&self) {
         let width = self.scenario.window.0;
         for (number, window) in self.outcome.series.windows.iter().enumerate() {
-            let (from, to) = (number as u64 * width, (number as u64 + 1) * width);
+            let from = number as u64 * width;
+            let to = (from + width).min(self.scenario.horizon.0);
             let inside = |call: &&CallRecord| call.ended.0 > from && call.ended.0 <= to;
             let ended: Vec<&CallRecord> = self.calls.iter().filter(inside).collect();
             assert_eq!(window.finished, ended.len() as u64, "window {number}");

@@ -101,6 +101,7 @@ impl<'a, D: Disk> Tables<'a, D> {
     /// Prepares the tables that are wanted.
     pub(super) fn begin(disk: &'a D, wanted: &Tabling) -> Result<Option<Self>, Error> {
         let Some(folder) = &wanted.tables else { return Ok(None) };
+        output::check_folder("--tables", folder)?;
         let tables = Tables {
             disk,
             folder: folder.clone(),
