@@ -143,15 +143,15 @@ fn no_plan(result: &Planned) -> String {
     let Some(Point { changes, trial, .. }) = &result.closest else { return format!("{what}.") };
     let own = own(changes);
     if !trial.is_void && trial.slack(Of::All).value >= 0.0 {
-        let times = match trial.replications {
-            1 => "its only replication so far".to_owned(),
-            n => format!("{n} replications"),
-        };
         let unknown = trial.unknown();
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
             return format!("{what}; closest comes {own}, but nothing is known of {unknown}.");
         }
+        let times = match trial.replications {
+            1 => "its only replication so far".to_owned(),
+            n => format!("{n} replications"),
+        };
         return format!("{what}; closest comes {own}, which keeps every objective in {times}.");
     }
     let (binds, comes_to) = missed(trial);
